@@ -1,0 +1,94 @@
+with user_features as (
+
+    select * from {{ ref('user_features') }}
+
+),
+
+prior_state as (
+
+    select * from {{ source('state', 'trait_state') }}
+    where trait = 'ready_to_upgrade'
+
+),
+
+-- Intent fades: a look at pricing or checkout a week ago weighs half of one today.
+scored as (
+
+    select
+        user_features.user_id,
+        user_features.core_value_90d,
+        user_features.pricing_28d,
+        user_features.days_since_pricing,
+        user_features.first_core_value_at is not null as has_value,
+        user_features.first_core_value_at is not null and user_features.pricing_28d > 0 as is_eligible,
+        coalesce(user_features.last_purchase_at >= user_features.last_pricing_at, false) as has_bought_since,
+        coalesce(prior_state.value = 'true', false) as was_member,
+        case
+            when user_features.pricing_28d > 0
+                then round(user_features.pricing_28d * power(0.5, user_features.days_since_pricing / 7.0), 2)
+            else 0
+        end as score
+    from user_features
+    left join prior_state on user_features.user_id = prior_state.entity_id
+
+),
+
+-- Those who bought are part of the reference: they show how much intent is usual.
+thresholds as (
+
+    select
+        count(*) as eligible_count,
+        round(percentile_cont(0.50) within group (order by scored.score asc), 2) as enter_score,
+        round(percentile_cont(0.25) within group (order by scored.score asc), 2) as exit_score
+    from scored
+    where scored.is_eligible
+
+),
+
+-- A purchase ends the trait at once, whatever the prior state.
+decided as (
+
+    select
+        scored.*,
+        thresholds.*,
+        case
+            when thresholds.eligible_count < {{ var('minimum_population') }} then 'not_enough_evidence'
+            when not scored.has_value then 'no_value_yet'
+            when scored.pricing_28d = 0 then 'no_intent'
+            when scored.has_bought_since then 'bought_since'
+            when scored.score > thresholds.enter_score then 'strong_intent'
+            when scored.was_member and scored.score > thresholds.exit_score then 'intent_lasts'
+            else 'weak_intent'
+        end as rule
+    from scored
+    cross join thresholds
+
+),
+
+final as (
+
+    select
+        cast(decided.user_id as string) as user_id,
+        cast(decided.rule in ('strong_intent', 'intent_lasts') as boolean) as value,
+        cast(decided.score as double) as score,
+        cast({{ evidence(
+            rule='decided.rule',
+            eligible='decided.is_eligible',
+            features={
+                'core_value_90d': 'decided.core_value_90d',
+                'pricing_28d': 'decided.pricing_28d',
+                'days_since_pricing': 'decided.days_since_pricing',
+                'score': 'cast(decided.score as decimal(18, 2))',
+            },
+            thresholds={
+                'enter_score': 'cast(decided.enter_score as decimal(18, 2))',
+                'exit_score': 'cast(decided.exit_score as decimal(18, 2))',
+                'eligible_count': 'decided.eligible_count',
+            },
+        ) }} as string) as evidence,
+        cast({{ as_of() }} as timestamp) as as_of
+    from decided
+
+)
+
+select * from final
