@@ -1,0 +1,1 @@
+"""Traithouse: raw product events in, gated and explained traits out."""

@@ -1,0 +1,229 @@
+"""The catalogue: what the project's YAML declares, as typed records.
+
+The dbt manifest is the registry: a model under models/traits is a trait, an exposure with ``config.meta.sync`` is a
+sync. Nothing is listed anywhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestration.errors import UsageError
+
+TRAIT_FOLDER = "models/traits/"
+NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+
+
+class Declaration(BaseModel):
+    """Part of a YAML entry; a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expectation(Declaration):
+    """An extra expectation of a trait, in Great Expectations' own form.
+
+    The batch is the candidate with one more column, ``value_number`` (1 for true, 0 for false, or the number).
+    """
+
+    type: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    severity: Literal["critical", "warning", "info"] = "critical"
+    description: str = ""
+
+
+class Outcome(Declaration):
+    """What the trait warns of or promises in the 28 days after it: a behaviour, or silence."""
+
+    title: str
+    behaviours: tuple[str, ...] = ()
+    silence: bool = False
+
+
+class Trait(Declaration):
+    """One trait: ``config.meta.trait`` of a model, with the model's own name and description.
+
+    ``enter`` and ``exit`` give, for every rule that the model's evidence may name, the sentence that tells why an
+    entity has the trait or has it not; {name} is a feature or threshold of the evidence.
+    """
+
+    name: str
+    description: str
+    title: str
+    entity: Literal["user", "account"]
+    type: Literal["boolean", "number", "category"]
+    owner: str
+    version: int = Field(ge=1)
+    needs: tuple[str, ...] = ()
+    enter: dict[str, str]
+    exit: dict[str, str] = Field(default_factory=dict)
+    outcome: Outcome
+    gate: tuple[Expectation, ...] = ()
+    purpose: str
+
+    @property
+    def candidate(self) -> str:
+        """Relation of the candidate."""
+        return f'candidates."{self.name}"'
+
+    @property
+    def id_column(self) -> str:
+        """``user_id`` or ``account_id``."""
+        return f"{self.entity}_id"
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """Rule -> sentence."""
+        return self.enter | self.exit
+
+    def placeholders(self, rule: str) -> list[str]:
+        """Names of the evidence that the sentence of a rule quotes."""
+        return _PLACEHOLDER.findall(self.sentences[rule])
+
+
+class Sync(Declaration):
+    """One reverse sync: ``config.meta.sync`` of an exposure, with the exposure's own name and description."""
+
+    name: str
+    description: str
+    destination: str
+    traits: Literal["all"] | tuple[str, ...] | dict[str, str]
+    entity: Literal["user", "account"] = "user"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+T = TypeVar("T")
+D = TypeVar("D", bound=Declaration)
+
+
+class Catalog(BaseModel):
+    """Everything that is declared."""
+
+    model_config = ConfigDict(frozen=True)
+
+    traits: tuple[Trait, ...]
+    syncs: tuple[Sync, ...]
+
+    def trait(self, name: str) -> Trait:
+        """One trait by name."""
+        return _named(name, {trait.name: trait for trait in self.traits}, "trait")
+
+    def sync(self, name: str) -> Sync:
+        """One sync by name."""
+        return _named(name, {sync.name: sync for sync in self.syncs}, "sync")
+
+    def traits_of(self, sync: Sync) -> tuple[Trait, ...]:
+        """The traits that a sync sends: all of its entity, those named, or those whose entry matches a selector."""
+        own = tuple(trait for trait in self.traits if trait.entity == sync.entity)
+        if sync.traits == "all":
+            return own
+        if isinstance(sync.traits, dict):
+            wanted = sync.traits.items()
+            return tuple(t for t in own if all(str(getattr(t, key)) == value for key, value in wanted))
+        return tuple(self.trait(name) for name in sync.traits)
+
+
+def _named(name: str, items: Mapping[str, T], kind: str) -> T:
+    if name in items:
+        return items[name]
+    raise UsageError(
+        f"There is no {kind} {name}.", _suggest(name, items) or f"There are: {', '.join(sorted(items)) or 'none'}."
+    )
+
+
+def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
+    """Reads and checks every declaration of a manifest (the dictionary form of dbt's manifest.json).
+
+    Raises:
+        UsageError: a declaration has an unknown or missing key, or speaks of something that does not exist.
+    """
+    behaviours = _behaviours(manifest)
+    traits = []
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "model" and node["original_file_path"].startswith(TRAIT_FOLDER):
+            where = f"{_yaml_file(node)}: trait {node['name']}"
+            meta = node["config"].get("meta", {}).get("trait")
+            if meta is None:
+                raise UsageError(
+                    f"{where} has no config.meta.trait.", "Its YAML entry is what makes a model a trait."
+                )
+            traits.append(_parse(Trait, meta | _identity(node), where))
+            _check_trait(traits[-1], behaviours, where)
+    syncs = []
+    for exposure in manifest["exposures"].values():
+        meta = exposure["config"].get("meta", {}).get("sync")
+        if meta is not None:
+            syncs.append(
+                _parse(Sync, meta | _identity(exposure), f"{_yaml_file(exposure)}: sync {exposure['name']}")
+            )
+    catalog = Catalog(
+        traits=tuple(sorted(traits, key=lambda trait: trait.name)),
+        syncs=tuple(sorted(syncs, key=lambda sync: sync.name)),
+    )
+    for sync in catalog.syncs:
+        _check_sync(sync, catalog)
+    return catalog
+
+
+def _identity(node: Mapping[str, Any]) -> dict[str, str]:
+    return {"name": node["name"], "description": " ".join(node["description"].split())}
+
+
+def _yaml_file(node: Mapping[str, Any]) -> str:
+    path = node.get("patch_path") or node["original_file_path"]
+    return str(path).split("://")[-1]
+
+
+def _parse(kind: type[D], declared: Mapping[str, Any], where: str) -> D:
+    try:
+        return kind.model_validate(declared)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"{where}: unknown key {key!r}.", _suggest(key, kind.model_fields)) from None
+        if first["type"] == "missing":
+            raise UsageError(f"{where}: the key {key!r} is missing.", "Every trait and sync declares it.") from None
+        raise UsageError(f"{where}: {key}: {first['msg']}.", "Correct it in the YAML entry.") from None
+
+
+def _suggest(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def _behaviours(manifest: Mapping[str, Any]) -> set[str]:
+    """The closed vocabulary: what the seed's own test accepts."""
+    for node in manifest["nodes"].values():
+        if node.get("column_name") == "behaviour" and "event_catalog" in str(node.get("attached_node")):
+            return set(node["test_metadata"]["kwargs"]["values"])
+    raise UsageError("seeds/_seeds.yml does not say which behaviours there are.", "Keep its accepted_values test.")
+
+
+def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
+    for behaviour in (*trait.needs, *trait.outcome.behaviours):
+        if behaviour not in behaviours:
+            hint = _suggest(behaviour, dict.fromkeys(behaviours))
+            raise UsageError(f"{where}: {behaviour!r} is not a behaviour.", hint)
+    if bool(trait.outcome.behaviours) == trait.outcome.silence:
+        raise UsageError(f"{where}: its outcome is either behaviours or silence.", "Give one of the two.")
+
+
+def _check_sync(sync: Sync, catalog: Catalog) -> None:
+    where = f"sync {sync.name}"
+    if isinstance(sync.traits, dict):
+        for key in sync.traits:
+            if key not in Trait.model_fields:
+                raise UsageError(f"{where}: {key!r} is not a key of a trait.", _suggest(key, Trait.model_fields))
+    for trait in catalog.traits_of(sync):
+        if trait.entity != sync.entity:
+            raise UsageError(
+                f"{where} sends {sync.entity}s, but {trait.name} is a trait of {trait.entity}s.",
+                "Declare one sync for each entity.",
+            )

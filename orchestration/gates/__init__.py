@@ -1,0 +1,1 @@
+"""The doors: Great Expectations decides, inside the warehouse, what may pass."""

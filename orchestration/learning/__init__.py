@@ -1,0 +1,1 @@
+"""What the past says of the traits."""

@@ -1,0 +1,171 @@
+"""Where things are: settings, the home folder, its lock and the warehouse connection."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+from filelock import FileLock, Timeout
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestration.errors import TraithouseError, WarehouseBusyError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+HOME_VERSION = 1
+
+Notify = Callable[[str], None]
+"""Told, in a few words, what happens now; progress for a terminal or a run log."""
+
+
+def silent(message: str) -> None:
+    """Progress for nobody."""
+
+
+def utc_now() -> datetime:
+    """The wall clock, as a naive UTC instant; never read by a model."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Settings(BaseSettings):
+    """Read from the environment, each under ``TRAITHOUSE_`` and the field's name. No secret is held here."""
+
+    model_config = SettingsConfigDict(env_prefix="TRAITHOUSE_", frozen=True, extra="ignore")
+
+    project: Path = PROJECT_ROOT
+    home: Path = PROJECT_ROOT / ".traithouse"
+    target: Literal["duckdb"] = "duckdb"
+    env: str = "development"
+    builds_kept: int = 5
+    memory_limit: str = "4GB"
+    lock_wait_seconds: float = 0
+
+    @property
+    def is_production(self) -> bool:
+        """Only here do remote destinations get real deliveries."""
+        return self.env == "production"
+
+
+class House:
+    """One home folder and everything in it."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.root = self.settings.home.expanduser().absolute()
+        self.warehouse = self.root / "warehouse.duckdb"
+        self.serving = self.root / "serving"
+        self.outbox = self.root / "outbox"
+        self.inbox = self.root / "inbox"
+        self.dbt_target = self.root / "dbt"
+        self.logs = self.root / "logs"
+        self.sync_ledger = self.root / f"sync_ledger.{self.settings.env}.sqlite"
+        self._status_file = self.root / "status.json"
+        self._holder_file = self.root / "lock.json"
+
+    def prepare(self) -> None:
+        """Makes the folder, readable by its owner only; refuses one that a later version made."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        marker = self.root / "home.json"
+        if not marker.exists():
+            write_atomically(marker, json.dumps({"version": HOME_VERSION}))
+        version = json.loads(marker.read_text())["version"]
+        if version != HOME_VERSION:
+            raise TraithouseError(
+                f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
+                "Use the version of Traithouse that made it, or another home (--home).",
+            )
+
+    @contextmanager
+    def lock(self, purpose: str) -> Iterator[None]:
+        """Holds the one right to write the warehouse; shared by command line and Dagster.
+
+        Raises:
+            WarehouseBusyError: another process holds it.
+        """
+        self.prepare()
+        # A singleton is re-entrant: a stage may take the lock that the whole line already holds.
+        lock = FileLock(
+            self.root / "lock",
+            timeout=self.settings.lock_wait_seconds,
+            is_singleton=True,
+            thread_local=False,
+        )
+        try:
+            lock.acquire()
+        except Timeout:
+            raise WarehouseBusyError(
+                f"The warehouse is busy: {self._holder()}.",
+                "Wait until it has ended; `traithouse status` works meanwhile.",
+            ) from None
+        try:
+            if lock.lock_counter == 1:
+                holder = {"pid": os.getpid(), "purpose": purpose, "since": utc_now().isoformat()}
+                write_atomically(self._holder_file, json.dumps(holder))
+            yield
+        finally:
+            lock.release()
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._holder_file.read_text())
+            return f"`{holder['purpose']}` (process {holder['pid']}) holds it since {holder['since'][:19]} UTC"
+        except (OSError, ValueError, KeyError):
+            return "another process holds it"
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Opens the warehouse for writing and closes it; call it under the lock.
+
+        Raises:
+            WarehouseBusyError: a process that does not know the lock has the file open.
+        """
+        self.prepare()
+        try:
+            connection = duckdb.connect(str(self.warehouse))
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            raise WarehouseBusyError(
+                "The warehouse is busy: another program has the file warehouse.duckdb open.",
+                "Close it there; to read traits, open serving/current/traithouse.duckdb instead.",
+            ) from None
+        try:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute("set memory_limit = $limit", {"limit": self.settings.memory_limit})
+            yield connection
+        finally:
+            connection.close()
+
+    def status(self) -> dict[str, Any]:
+        """What the last load and the running or last refresh wrote down; readable at any time."""
+        try:
+            status: dict[str, Any] = json.loads(self._status_file.read_text())
+        except FileNotFoundError:
+            return {}
+        return status
+
+    def note(self, **entries: object) -> None:
+        """Merges entries into the status file; call it under the lock."""
+        self.prepare()
+        write_atomically(self._status_file, json.dumps({**self.status(), **entries}, default=str, indent=1))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file so that a reader sees the old text or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the answers depend on."""
+    from importlib.metadata import version
+
+    packages = ("dbt-core", "dbt-duckdb", "duckdb", "great-expectations", "dagster")
+    return {"python": sys.version.split()[0]} | {package: version(package) for package in packages}

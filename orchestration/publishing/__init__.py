@@ -1,0 +1,1 @@
+"""The one writer of schema traits: verdicts are demanded, then ledger, values and snapshot move together."""

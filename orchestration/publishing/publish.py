@@ -1,0 +1,384 @@
+"""Publishes what passed: ledger, values, thresholds and catalogue move in one transaction, then the snapshot.
+
+A trait without a passing verdict for exactly this build and content keeps its last good values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+import duckdb
+
+from orchestration.catalog import Catalog, Trait
+from orchestration.project import House, Notify, silent, utc_now
+from orchestration.publishing.reasons import sentence_sql
+from orchestration.publishing.snapshot import served_build, write_snapshot
+from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
+from orchestration.publishing.verdicts import Verdict, content_hash, load_verdicts, save_verdicts
+from orchestration.sync.ledger import SyncLedger
+from orchestration.warehouse.build import Build, current_build
+
+NO_VERDICT = "It was not judged in this build."
+
+
+@dataclass(frozen=True)
+class TraitReport:
+    """What publishing did with one trait.
+
+    Attributes:
+        verdict: passed, failed, not_enough_evidence, or none when this build did not judge it.
+        changes: rows added to the ledger.
+        entered: of these, to true (for other types: to a value).
+        left: of these, from true (for other types: to none).
+    """
+
+    trait: str
+    title: str
+    verdict: str
+    reason: str
+    population: int
+    eligible: int
+    members: int
+    prevalence: float
+    changes: int = 0
+    entered: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """What publishing did.
+
+    Attributes:
+        build_id: the build.
+        as_of: its clock, naive UTC.
+        snapshot: build that is served now; null when nothing has ever been published.
+        published: whether anything changed.
+        traits: by trait.
+    """
+
+    build_id: str
+    as_of: datetime
+    snapshot: str | None
+    published: bool
+    traits: tuple[TraitReport, ...]
+
+    @property
+    def withheld(self) -> list[TraitReport]:
+        """Traits whose gate failed."""
+        return [trait for trait in self.traits if trait.verdict == "failed"]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> PublishReport | None:
+    """Publishes the current build; making it again changes nothing.
+
+    Args:
+        house: where; takes its lock.
+        catalog: what is declared.
+        notify: progress.
+
+    Returns:
+        What was done, or nothing when no build was ever begun.
+    """
+    with house.lock("traithouse refresh"), house.connect() as connection:
+        connection.execute(PUBLISHED_TABLES)
+        build = current_build(connection)
+        if build is None:
+            return None
+        verdicts = _binding_verdicts(connection, catalog, build)
+        connection.execute("begin")
+        reports, written = [], 0
+        for trait in catalog.traits:
+            verdict = verdicts.get(trait.name)
+            if verdict and verdict.verdict == "passed":
+                notify(f"publishing {trait.name}")
+                counts = _publish_trait(connection, trait, build)
+            else:
+                counts = (0, 0, 0, 0)
+            written += counts[0]
+            reports.append(_report(trait, verdict, counts))
+        written += _retire(connection, catalog, build)
+        for entity in WIDE_TABLES:
+            connection.execute(wide_view(entity, _ever_published(connection, catalog)))
+        _write_catalog(connection, catalog, reports)
+        published = bool(written) or not _same_catalog(connection)
+        if published:
+            copy_sync_ledger(house, connection)
+            _close_build(connection, build, reports)
+        connection.execute("commit" if published else "rollback")
+        newest = connection.execute("select max(build_id) from traits.builds").fetchone()
+        newest_id: str | None = newest[0] if newest else None
+        # A crash after the commit left the old snapshot: it is made now.
+        if newest_id and (published or served_build(house) != newest_id):
+            notify("writing the serving snapshot")
+            write_snapshot(house, connection, newest_id)
+    return PublishReport(build.build_id, build.as_of, newest_id, published, tuple(reports))
+
+
+def _binding_verdicts(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
+) -> dict[str, Verdict]:
+    """Verdicts of exactly this build; one whose content or definition is no longer what was judged has failed."""
+    verdicts = load_verdicts(connection, build.build_id)
+    broken = []
+    for trait in catalog.traits:
+        verdict = verdicts.get(trait.name)
+        if verdict is None or verdict.verdict != "passed":
+            continue
+        if content_hash(connection, trait.candidate, trait.id_column) != verdict.content_hash:
+            broken.append(replace(verdict, verdict="failed", reason="Its values changed after they were judged."))
+        elif verdict.definition_version != trait.version:
+            broken.append(replace(verdict, verdict="failed", reason="Its definition changed after it was judged."))
+    if broken:
+        save_verdicts(connection, broken)
+    return verdicts | {verdict.trait: verdict for verdict in broken}
+
+
+def _publish_trait(
+    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build
+) -> tuple[int, int, int, int]:
+    """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left."""
+    connection.execute(
+        f"""
+        create or replace temp table moved as
+        with incoming as (
+            select
+                {trait.id_column} as entity_id, cast(value as varchar) as value, score, evidence,
+                {sentence_sql(trait)} as reason
+            from {trait.candidate}
+        ),
+        known as (
+            select * from traits.trait_values where trait = $trait
+        )
+        select
+            coalesce(i.entity_id, k.entity_id) as entity_id,
+            i.value, k.value as old_value, k.since as old_since, i.score, i.evidence,
+            i.value is distinct from k.value as flips,
+            case when i.value is distinct from k.value then i.reason else k.reason end as reason,
+            case when i.value is distinct from k.value then $as_of else k.since end as since,
+            case when k.definition_version != $version then 'definition' else 'behaviour' end as cause
+        from incoming as i
+        full join known as k on i.entity_id = k.entity_id
+        where
+            i.value is distinct from k.value
+            or i.score is distinct from k.score
+            or i.evidence is distinct from k.evidence
+            or k.definition_version is distinct from $version
+        """,
+        {"trait": trait.name, "as_of": build.as_of, "version": trait.version},
+    )
+    connection.execute(
+        """
+        insert into traits.trait_changes
+        select
+            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by entity_id),
+            $entity, entity_id, $trait, old_value, value, old_since, $as_of, $build_id, cause
+        from moved
+        where flips
+        order by entity_id
+        """,
+        {"entity": trait.entity, "trait": trait.name, "as_of": build.as_of, "build_id": build.build_id},
+    )
+    connection.execute(
+        "delete from traits.trait_values where trait = $1 and entity_id in (select entity_id from moved)",
+        [trait.name],
+    )
+    connection.execute(
+        """
+        insert into traits.trait_values
+        select
+            $entity, entity_id, $trait, value, score, evidence, reason, since, $as_of, $version, $build_id
+        from moved
+        where value is not null
+        order by entity_id
+        """,
+        {
+            "entity": trait.entity,
+            "trait": trait.name,
+            "as_of": build.as_of,
+            "version": trait.version,
+            "build_id": build.build_id,
+        },
+    )
+    _publish_thresholds(connection, trait, build)
+    yes = "'true'" if trait.type == "boolean" else "value"
+    counts = connection.execute(
+        f"""
+        select
+            count(*), count(*) filter (flips), count(*) filter (flips and value = {yes}),
+            count(*) filter (flips and old_value = {yes.replace("value", "old_value")} and value is distinct from {yes})
+        from moved
+        """
+    ).fetchone()
+    return counts or (0, 0, 0, 0)
+
+
+def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> None:
+    """Adds thresholds that differ from the last published ones; every row of a candidate carries the same."""
+    connection.execute(
+        f"""
+        insert into traits.trait_thresholds
+        with carried as (
+            select json_extract(evidence, '$.thresholds') as thresholds from {trait.candidate} limit 1
+        ),
+        incoming as (
+            select unnest(json_keys(thresholds)) as threshold, thresholds from carried
+        ),
+        last_known as (
+            select threshold, arg_max(value, build_id) as value, arg_max(definition_version, build_id) as version
+            from traits.trait_thresholds where trait = $trait group by threshold
+        )
+        select
+            $trait, i.threshold, try_cast(json_extract_string(i.thresholds, '$."' || i.threshold || '"') as double) as v,
+            $version, $as_of, $build_id
+        from incoming as i
+        left join last_known as l on i.threshold = l.threshold
+        where l.threshold is null or l.value is distinct from v or l.version is distinct from $version
+        """,
+        {"trait": trait.name, "version": trait.version, "as_of": build.as_of, "build_id": build.build_id},
+    )
+
+
+def _retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> int:
+    """Clears traits that are no longer declared and counts their rows; their history stays in the ledger."""
+    declared = [trait.name for trait in catalog.traits]
+    retired = connection.execute(
+        """
+        insert into traits.trait_changes
+        select
+            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by trait, entity_id),
+            entity_type, entity_id, trait, value, null, since, $as_of, $build_id, 'retirement'
+        from traits.trait_values
+        where not list_contains($declared, trait)
+        """,
+        {"declared": declared, "as_of": build.as_of, "build_id": build.build_id},
+    ).fetchone()
+    for table in ("traits.trait_values", "traits.trait_thresholds", "state.gate_verdicts"):
+        connection.execute(f"delete from {table} where not list_contains($1, trait)", [declared])
+    orphans = connection.execute(
+        "select table_name from duckdb_tables() where schema_name = 'candidates' and not list_contains($1, table_name)",
+        [declared],
+    ).fetchall()
+    for (name,) in orphans:
+        connection.execute(f'drop table candidates."{name}"')
+    return int(retired[0]) if retired else 0
+
+
+def _ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> Sequence[Trait]:
+    with_values = {row[0] for row in connection.execute("select distinct trait from traits.trait_values").fetchall()}
+    return [trait for trait in catalog.traits if trait.name in with_values]
+
+
+def _write_catalog(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, reports: Sequence[TraitReport]
+) -> None:
+    """Makes the new catalogue beside the old one; a trait that this build did not judge keeps its last verdict."""
+    connection.execute("create or replace temp table new_catalog as select * from traits.trait_catalog limit 0")
+    lifts = {}
+    if connection.execute("select 1 from duckdb_tables() where table_name = 'trait_lift'").fetchone():
+        rows = connection.execute("select trait, lift, lift_low, lift_high, as_of from measurement.trait_lift")
+        lifts = {row[0]: row[1:] for row in rows.fetchall()}
+    for trait, report in zip(catalog.traits, reports, strict=True):
+        if report.verdict == "none":
+            connection.execute(
+                "insert into new_catalog select * from traits.trait_catalog where trait = $1", [trait.name]
+            )
+            continue
+        connection.execute(
+            f"insert into new_catalog values ({', '.join('?' * 19)})",
+            [
+                trait.name,
+                trait.title,
+                trait.entity,
+                trait.type,
+                trait.description,
+                trait.purpose,
+                trait.owner,
+                trait.version,
+                report.verdict,
+                report.reason,
+                report.population,
+                report.eligible,
+                report.members,
+                round(report.prevalence, 4),
+                trait.outcome.title,
+                *lifts.get(trait.name, (None, None, None, None)),
+            ],
+        )
+
+
+def _same_catalog(connection: duckdb.DuckDBPyConnection) -> bool:
+    different = connection.execute(
+        """
+        (select * from new_catalog except select * from traits.trait_catalog)
+        union all
+        (select * from traits.trait_catalog except select * from new_catalog)
+        """
+    ).fetchone()
+    return different is None
+
+
+def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: Sequence[TraitReport]) -> None:
+    """Records the build, its verdicts and the new catalogue."""
+    connection.execute("delete from traits.trait_catalog")
+    connection.execute("insert into traits.trait_catalog select * from new_catalog order by trait")
+    connection.execute("delete from traits.gate_verdicts where build_id = $1", [build.build_id])
+    connection.execute(
+        "insert into traits.gate_verdicts by name select * from state.gate_verdicts where build_id = $1",
+        [build.build_id],
+    )
+    now = utc_now()
+    connection.execute("delete from traits.builds where build_id = $1", [build.build_id])
+    connection.execute(
+        "insert into traits.builds values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        [
+            build.build_id,
+            build.as_of,
+            build.started_at,
+            now,
+            round((now - build.started_at).total_seconds(), 3),
+            _count(connection, "traits.trait_changes", build),
+            _count(connection, "traits.trait_values", build),
+            sum(report.verdict == "passed" for report in reports),
+            sum(report.verdict == "failed" for report in reports),
+        ],
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str, build: Build) -> int:
+    row = connection.execute(f"select count(*) from {table} where build_id = $1", [build.build_id]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _report(trait: Trait, verdict: Verdict | None, counts: tuple[int, int, int, int]) -> TraitReport:
+    if verdict is None:
+        return TraitReport(trait.name, trait.title, "none", NO_VERDICT, 0, 0, 0, 0.0)
+    return TraitReport(
+        trait=trait.name,
+        title=trait.title,
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        population=verdict.population,
+        eligible=verdict.eligible,
+        members=verdict.members,
+        prevalence=verdict.prevalence,
+        changes=counts[1],
+        entered=counts[2],
+        left=counts[3],
+    )
+
+
+def copy_sync_ledger(house: House, connection: duckdb.DuckDBPyConnection) -> None:
+    """Copies the log of deliveries next to the traits, so that a BI tool sees both."""
+    with SyncLedger(house) as ledger:
+        for table, rows in (("sync_log", ledger.log_rows()), ("sync_failures", ledger.failure_rows())):
+            connection.execute(f"delete from traits.{table}")
+            if rows:
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f"insert into traits.{table} values ({marks})", rows)

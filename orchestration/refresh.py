@@ -1,0 +1,96 @@
+"""The line from raw events to published traits, in the steps that the command line and the Dagster assets share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestration.errors import TraithouseError
+from orchestration.gates.door_out import audit
+from orchestration.learning.lift import measure_lift
+from orchestration.project import House, Notify, silent, utc_now
+from orchestration.publishing.publish import PublishReport, publish
+from orchestration.publishing.state import copy_prior_state
+from orchestration.publishing.verdicts import Verdict
+from orchestration.warehouse.build import Build, begin_build, current_build, run_build
+from orchestration.warehouse.clock import grid_point_before
+from orchestration.warehouse.dbt import DbtProject, NodeResult
+
+
+@dataclass(frozen=True)
+class Written:
+    """Candidates of one build and what the gate says of them."""
+
+    build: Build
+    results: list[NodeResult]
+    verdicts: list[Verdict]
+
+
+def write_and_audit(
+    house: House,
+    project: DbtProject,
+    *,
+    as_of: str | None = None,
+    full_refresh: bool = False,
+    select: Sequence[str] = (),
+    now: datetime | None = None,
+    notify: Notify = silent,
+) -> Written:
+    """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
+    with house.lock("traithouse refresh"), _stage(house, "transforming"):
+        build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, now=now)
+        if build.full_refresh and not full_refresh:
+            notify("rebuilding everything: first build, or definitions changed")
+        with house.connect() as connection:
+            copy_prior_state(connection, grid_point_before(build.as_of, project.time_zone))
+        results = run_build(house, project, build, select=select, notify=notify)
+        house.note(running={"stage": "auditing", "since": utc_now()})
+        verdicts = audit(house, project, notify=notify)
+    return Written(build, results, verdicts)
+
+
+def publish_build(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:
+    """Publish: what passed in the current build goes out; the lift of every trait is measured beside it.
+
+    Raises:
+        TraithouseError: there is no build.
+    """
+    with house.lock("traithouse refresh"), _stage(house, "publishing"):
+        with house.connect() as connection:
+            build = current_build(connection)
+        if build is None:
+            raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
+        measure_lift(house, project, build, notify=notify)
+        report = publish(house, project.catalog, notify=notify)
+        if report is None:
+            raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
+        house.note(last_refresh=report.as_dict() | {"ended_at": utc_now()})
+    return report
+
+
+def refresh(
+    house: House,
+    project: DbtProject,
+    *,
+    as_of: str | None = None,
+    full_refresh: bool = False,
+    now: datetime | None = None,
+    notify: Notify = silent,
+) -> tuple[Written, PublishReport]:
+    """Write, audit, publish, under one lock."""
+    with house.lock("traithouse refresh"):
+        written = write_and_audit(
+            house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify
+        )
+        return written, publish_build(house, project, notify=notify)
+
+
+@contextmanager
+def _stage(house: House, stage: str) -> Iterator[None]:
+    house.note(running={"stage": stage, "since": utc_now()})
+    try:
+        yield
+    finally:
+        house.note(running=None)

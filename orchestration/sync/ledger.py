@@ -1,0 +1,103 @@
+"""The sync ledger: what each destination has acknowledged, one commit a batch.
+
+A SQLite file of its own, one an environment, so that a sync needs neither the warehouse nor its lock.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from orchestration.destinations import Record
+from orchestration.project import House, utc_now
+
+_TABLES = """
+create table if not exists acknowledged (
+    sync text, entity_type text, entity_id text, traits text, build_id text, acknowledged_at text,
+    primary key (sync, entity_type, entity_id)
+);
+create table if not exists log (
+    sync text, started_at text, ended_at text, build_id text, dry_run integer,
+    planned integer, delivered integer, failed integer
+);
+create table if not exists failures (
+    sync text, entity_type text, entity_id text, build_id text, reason text, failed_at text,
+    primary key (sync, entity_type, entity_id)
+);
+"""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One run of one sync; instants are naive UTC."""
+
+    sync: str
+    started_at: str
+    ended_at: str
+    build_id: str
+    dry_run: bool
+    planned: int
+    delivered: int
+    failed: int
+
+
+class SyncLedger:
+    """Use as a context manager."""
+
+    def __init__(self, house: House) -> None:
+        house.prepare()
+        self._connection = sqlite3.connect(house.sync_ledger)
+        self._connection.executescript(_TABLES)
+
+    def __enter__(self) -> SyncLedger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def acknowledged(self, sync: str, entity_type: str) -> dict[str, dict[str, Any]]:
+        """Entity -> the trait values that the destination is known to have."""
+        rows = self._connection.execute(
+            "select entity_id, traits from acknowledged where sync = ? and entity_type = ?", (sync, entity_type)
+        )
+        return {entity: json.loads(traits) for entity, traits in rows}
+
+    def settle(self, sync: str, results: Iterable[tuple[Record, str | None]]) -> None:
+        """Writes down a batch in one commit: acknowledged records, and failed ones with their reasons."""
+        now = utc_now().isoformat(" ")
+        with self._connection:
+            for record, error in results:
+                key = (sync, record.entity_type, record.entity_id)
+                self._connection.execute(
+                    "delete from failures where sync = ? and entity_type = ? and entity_id = ?", key
+                )
+                if error is None:
+                    self._connection.execute(
+                        "insert or replace into acknowledged values (?, ?, ?, ?, ?, ?)",
+                        (*key, json.dumps(record.traits, sort_keys=True), record.build_id, now),
+                    )
+                else:
+                    self._connection.execute(
+                        "insert into failures values (?, ?, ?, ?, ?, ?)", (*key, record.build_id, error, now)
+                    )
+
+    def log(self, entry: LogEntry) -> None:
+        """Keeps one run."""
+        with self._connection:
+            self._connection.execute(
+                "insert into log values (?, ?, ?, ?, ?, ?, ?, ?)", tuple(vars(entry).values())
+            )
+
+    def log_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of traits.sync_log."""
+        return self._connection.execute("select * from log order by started_at").fetchall()
+
+    def failure_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of traits.sync_failures: what has failed and was not delivered since."""
+        return self._connection.execute("select * from failures order by sync, entity_type, entity_id").fetchall()

@@ -1,0 +1,1 @@
+"""The transformation: one build of the dbt project as of one clock."""

@@ -1,0 +1,203 @@
+"""One build: what it reads, at which clock, and when it counts as done.
+
+The watermark is committed last: a build that was cut off is made again from the same watermark, and every model is
+written so that making it again gives the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import duckdb
+
+from orchestration.catalog import TRAIT_FOLDER
+from orchestration.landing.load import RAW_TABLES
+from orchestration.project import House, Notify, silent, utc_now
+from orchestration.warehouse.clock import resolve_as_of
+from orchestration.warehouse.dbt import DbtProject, NodeResult
+
+STATE_TABLES = """
+create schema if not exists state;
+create table if not exists state.trait_state (
+    entity_type varchar, entity_id varchar, trait varchar, value varchar, since timestamp
+);
+create table if not exists state.current_build (
+    build_number bigint, build_id varchar, as_of timestamp, previous_as_of timestamp,
+    loaded_after bigint, loaded_until bigint, full_refresh boolean, fingerprint varchar, started_at timestamp
+);
+create table if not exists state.watermark (load_id bigint, as_of timestamp, fingerprint varchar);
+create table if not exists state.node_results (
+    build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double
+);
+"""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What identifies a build and bounds its input.
+
+    Attributes:
+        build_number: rising, from 1.
+        build_id: number and as_of, sortable.
+        as_of: exclusive upper bound of what is known, naive UTC.
+        previous_as_of: as_of of the last build that ended; events from then on are newly visible.
+        loaded_after: loads above it are new.
+        loaded_until: newest load that this build reads.
+        full_refresh: everything is rebuilt.
+        fingerprint: of all that decides rows up to the features; another one forces a full refresh.
+        started_at: wall clock, naive UTC.
+    """
+
+    build_number: int
+    build_id: str
+    as_of: datetime
+    previous_as_of: datetime | None
+    loaded_after: int
+    loaded_until: int
+    full_refresh: bool
+    fingerprint: str
+    started_at: datetime
+
+    @property
+    def variables(self) -> dict[str, object]:
+        """The run arguments of the dbt models."""
+        given: dict[str, object] = {"as_of": str(self.as_of)}
+        if not self.full_refresh:
+            given["loaded_after"] = self.loaded_after
+            given["previous_as_of"] = str(self.previous_as_of) if self.previous_as_of else None
+        return given
+
+
+def begin_build(
+    house: House, project: DbtProject, *, as_of: str | None, full_refresh: bool, now: datetime | None = None
+) -> Build:
+    """Decides what a build reads, and writes it down; call it under the lock.
+
+    Raises:
+        UsageError: as_of cannot be used, or there are no events.
+    """
+    now = now or utc_now()
+    fingerprint = project_fingerprint(project)
+    with house.connect() as connection:
+        connection.execute(RAW_TABLES + STATE_TABLES)
+        newest, newest_load = connection.execute(
+            "select max(newest_event_at), coalesce(max(load_id), 0) from raw.loads"
+        ).fetchone() or (None, 0)
+        watermark = connection.execute("select load_id, as_of, fingerprint from state.watermark").fetchone()
+        load_id, previous_as_of, built_from = watermark or (-1, None, None)
+        resolved = resolve_as_of(
+            as_of,
+            now=now,
+            newest_event=newest,
+            last_published=last_published_as_of(connection),
+            time_zone=project.time_zone,
+        )
+        # A clock before the last build (published nothing, so it may) or another definition: start over.
+        start_over = full_refresh or built_from != fingerprint or resolved < previous_as_of
+        number = (connection.execute("select max(build_number) from state.current_build").fetchone() or (0,))[0]
+        number = (number or 0) + 1
+        build = Build(
+            build_number=number,
+            build_id=f"{number:06d}-{resolved:%Y%m%dT%H%M%SZ}",
+            as_of=resolved,
+            previous_as_of=previous_as_of,
+            loaded_after=load_id,
+            loaded_until=newest_load,
+            full_refresh=start_over,
+            fingerprint=fingerprint,
+            started_at=now,
+        )
+        connection.execute("begin")
+        connection.execute("delete from state.current_build")
+        connection.execute(
+            "insert into state.current_build values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            list(asdict(build).values()),
+        )
+        connection.execute("commit")
+    return build
+
+
+def current_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
+    """The build that was begun last."""
+    row = connection.execute("select * from state.current_build").fetchone()
+    return Build(*row) if row else None
+
+
+def last_published_as_of(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """as_of of the newest publish, or nothing."""
+    exists = connection.execute(
+        "select 1 from duckdb_tables() where schema_name = 'traits' and table_name = 'builds'"
+    ).fetchone()
+    if not exists:
+        return None
+    row = connection.execute("select max(as_of) from traits.builds").fetchone()
+    newest: datetime | None = row[0] if row else None
+    return newest
+
+
+def run_build(
+    house: House,
+    project: DbtProject,
+    build: Build,
+    *,
+    select: Sequence[str] = (),
+    notify: Notify = silent,
+) -> list[NodeResult]:
+    """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
+
+    Args:
+        house: where; hold its lock.
+        project: what to run.
+        build: from ``begin_build``.
+        select: a part of the project; a part never moves the watermark.
+        notify: progress.
+    """
+    results = project.run(
+        "build",
+        select=select,
+        variables=build.variables,
+        full_refresh=build.full_refresh,
+        notify=notify,
+    )
+    with house.connect() as connection:
+        connection.execute("begin")
+        connection.execute("delete from state.node_results where build_id != $1", [build.build_id])
+        connection.executemany(
+            "insert into state.node_results values ($1, $2, $3, $4, $5, $6)",
+            [[build.build_id, r.unique_id, r.name, r.status, r.message, r.seconds] for r in results],
+        )
+        if not select and all(result.ok for result in results if not is_trait(project, result.unique_id)):
+            connection.execute("delete from state.watermark")
+            connection.execute(
+                "insert into state.watermark values ($1, $2, $3)",
+                [build.loaded_until, build.as_of, build.fingerprint],
+            )
+        connection.execute("commit")
+    return results
+
+
+def is_trait(project: DbtProject, unique_id: str) -> bool:
+    """Whether a node is a trait's candidate."""
+    node = project.manifest_dict["nodes"].get(unique_id, {})
+    return bool(node.get("original_file_path", "").startswith(TRAIT_FOLDER))
+
+
+def project_fingerprint(project: DbtProject) -> str:
+    """Hash of the models up to the features, macros, seeds and vars: what incremental rows were made with."""
+    manifest = project.manifest_dict
+    parts = [
+        (unique_id, node["checksum"]["checksum"])
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed") and not is_trait(project, unique_id)
+    ]
+    parts += [
+        (unique_id, macro["macro_sql"])
+        for unique_id, macro in manifest["macros"].items()
+        if macro["package_name"] == manifest["metadata"]["project_name"]
+    ]
+    text = json.dumps([sorted(parts), project.variables], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

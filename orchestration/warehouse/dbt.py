@@ -1,0 +1,167 @@
+"""dbt in this process: parse once, run warm (a fresh process would cost seconds a call)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from orchestration.catalog import Catalog, read_catalog
+from orchestration.errors import TraithouseError
+from orchestration.project import House, Notify, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbt.contracts.graph.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """How one dbt node went.
+
+    Attributes:
+        unique_id: dbt's name of the node.
+        name: model, seed or test.
+        status: success, pass, warn, fail, error or skipped.
+        message: dbt's words, first lines only.
+        seconds: how long it took.
+    """
+
+    unique_id: str
+    name: str
+    status: str
+    message: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether what depends on it may be believed."""
+        return self.status in ("success", "pass", "warn", "no-op")
+
+
+class DbtProject:
+    """The dbt project of a house."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.folder = house.settings.project
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The parsed project; dbt's partial parsing makes an unchanged one cheap.
+
+        Raises:
+            TraithouseError: the project does not parse.
+        """
+        self.house.prepare()
+        result = self._invoke(["parse"], None, silent)
+        if not result.success:
+            raise TraithouseError(
+                f"The dbt project does not parse: {_first_lines(result.exception)}", "Correct the file that it names."
+            )
+        return result.result
+
+    @cached_property
+    def manifest_dict(self) -> dict[str, Any]:
+        """The manifest in the form of manifest.json."""
+        written: dict[str, Any] = self.manifest.writable_manifest().to_dict(omit_none=False)
+        return written
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What the project declares."""
+        return read_catalog(self.manifest_dict)
+
+    @cached_property
+    def variables(self) -> dict[str, Any]:
+        """The scalar vars of dbt_project.yml."""
+        declared: dict[str, Any] = yaml.safe_load((self.folder / "dbt_project.yml").read_text())["vars"]
+        return declared
+
+    @property
+    def time_zone(self) -> str:
+        """Reporting time zone."""
+        return str(self.variables["reporting_time_zone"])
+
+    def run(
+        self,
+        command: str,
+        *,
+        select: Sequence[str] = (),
+        variables: Mapping[str, object],
+        full_refresh: bool = False,
+        manifest: Manifest | None = None,
+        notify: Notify = silent,
+    ) -> list[NodeResult]:
+        """Runs ``build`` (seeds and models) or ``test`` and returns how each node went; call it under the lock.
+
+        Raises:
+            TraithouseError: dbt could not run at all.
+        """
+        given = {name: value for name, value in variables.items() if value is not None}
+        arguments = [command, "--vars", yaml.safe_dump(given, default_flow_style=True, width=10_000).strip()]
+        if command == "build":
+            arguments += ["--resource-type", "seed", "--resource-type", "model"]
+        if select:
+            arguments += ["--select", *select]
+        if full_refresh and command != "test":
+            arguments.append("--full-refresh")
+        result = self._invoke(arguments, manifest or self.manifest, notify)
+        if result.result is None:
+            raise TraithouseError(
+                f"dbt stopped: {_first_lines(result.exception)}", f"Its log is in {self.house.logs}."
+            )
+        return [
+            NodeResult(
+                unique_id=one.node.unique_id,
+                name=one.node.name,
+                status=str(one.status),
+                message=_first_lines(one.message),
+                seconds=round(one.execution_time, 3),
+            )
+            for one in result.result
+        ]
+
+    def _invoke(self, arguments: list[str], manifest: Manifest | None, notify: Notify) -> Any:
+        from dbt.cli.main import dbtRunner
+
+        def listen(event: Any) -> None:
+            if event.info.name == "NodeFinished":
+                node = event.data.node_info
+                notify(f"{node.node_name}: {node.node_status}")
+
+        flags = ["--project-dir", self.folder, "--profiles-dir", self.folder, "--target-path", self.house.dbt_target]
+        flags += ["--log-path", self.house.logs, "--log-level", "none", "--log-level-file", "info"]
+        flags += ["--no-use-colors", "--no-send-anonymous-usage-stats"]
+        with _environment(
+            TRAITHOUSE_HOME=str(self.house.root),
+            TRAITHOUSE_TARGET=self.house.settings.target,
+            TRAITHOUSE_MEMORY_LIMIT=self.house.settings.memory_limit,
+        ):
+            runner = dbtRunner(manifest=manifest, callbacks=[listen])
+            return runner.invoke([*arguments, *(str(flag) for flag in flags)])
+
+
+def _first_lines(message: object) -> str:
+    return " ".join(str(message).split())[:300]
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """profiles.yml reads paths from the environment; they are put back afterwards."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
