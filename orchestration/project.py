@@ -111,6 +111,17 @@ class House:
         finally:
             lock.release()
 
+    def busy(self) -> str | None:
+        """Who holds the warehouse now, in words; nothing when nobody does."""
+        if not (self.root / "lock").exists():
+            return None
+        probe = FileLock(self.root / "lock", timeout=0)
+        try:
+            with probe:
+                return None
+        except Timeout:
+            return self._holder()
+
     def _holder(self) -> str:
         try:
             holder = json.loads(self._holder_file.read_text())

@@ -48,6 +48,7 @@ def write_and_audit(
         results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)
+        house.note(counts=_counts(house))
     return Written(build, results, verdicts)
 
 
@@ -85,6 +86,20 @@ def refresh(
             house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify
         )
         return written, publish_build(house, project, notify=notify)
+
+
+def _counts(house: House) -> dict[str, int]:
+    """Rows of the tables that tell how large the house is; empty tables that were never built count nothing."""
+    tables = {"events": "events.fct_events", "users": "identity.dim_users", "sessions": "sessions.fct_sessions"}
+    tables["quarantined"] = "events.quarantined_events"
+    with house.connect() as connection:
+        built = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()
+        counts = {}
+        for name, table in tables.items():
+            if (table,) in built:
+                row = connection.execute(f"select count(*) from {table}").fetchone()
+                counts[name] = row[0] if row else 0
+    return counts
 
 
 @contextmanager

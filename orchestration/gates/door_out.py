@@ -24,7 +24,8 @@ SMALLEST_SHARE_OF_LAST_POPULATION = 0.5
 
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
-    return [expected.name for expected in suite_of(trait, as_of=datetime(1970, 1, 1), last_population=0)]
+    suite = suite_of(trait, as_of=datetime(1970, 1, 1), last_population=0)
+    return ["built", "needs", *(expected.name for expected in suite)]
 
 
 def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Expected]:
@@ -128,18 +129,26 @@ def audit(
 def _judge(
     connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str
 ) -> Verdict:
-    if status != "success":
+    built = Check("built", status == "success", "critical", "the model runs in this build", message)
+    if not built.passed:
         why = "an upstream model failed" if status == "skipped" else f"the model failed: {message}"
-        return _verdict(trait, build, "failed", f"It was not computed, because {why}.")
-    lacking = _unmapped_needs(connection, trait)
+        return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
     last_population = _last_population(connection, trait)
+    lacking = _unmapped_needs(connection, trait)
+    needs = Check(
+        "needs",
+        not lacking,
+        "critical" if last_population else "warning",
+        f"events for {', '.join(trait.needs) or 'nothing'}",
+        f"none for {', '.join(lacking)}" if lacking else "all mapped",
+    )
     if lacking:
         reason = f"The event catalogue maps no event to {', '.join(lacking)}, which this trait needs."
-        return _verdict(trait, build, "failed" if last_population else "not_enough_evidence", reason)
+        decision: Decision = "failed" if last_population else "not_enough_evidence"
+        return _verdict(trait, build, decision, reason, checks=(built, needs))
     query = f"select *, {_as_number(trait)} as value_number from {trait.candidate}"
-    checks = run_suite(
-        connection, trait.name, query, suite_of(trait, as_of=build.as_of, last_population=last_population)
-    )
+    suite = suite_of(trait, as_of=build.as_of, last_population=last_population)
+    checks = (built, needs, *run_suite(connection, trait.name, query, suite))
     broken = [check for check in checks if not check.passed and check.severity == "critical"]
     if broken:
         reason = "; ".join(f"{one.name}: expected {one.expected}, found {one.observed}" for one in broken)

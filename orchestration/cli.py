@@ -1,0 +1,239 @@
+"""``traithouse``: a thin face on the functions that the Dagster assets call.
+
+Exit codes: 0 good, 2 usage or unreadable input, 3 some trait withheld, 4 some delivery failed, 5 warehouse busy,
+1 anything else.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestration import report
+from orchestration.errors import TraithouseError, UsageError
+from orchestration.landing.load import LoadReport, load
+from orchestration.project import House, Settings
+from orchestration.refresh import refresh
+from orchestration.sample import SAMPLE
+from orchestration.status import doctor, explain, house_status
+from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.warehouse.dbt import DbtProject
+
+WITHHELD, UNDELIVERED = 3, 4
+
+
+class Call:
+    """What every command needs: the house, its project, and how to speak."""
+
+    def __init__(self, home: Path | None, target: str | None, as_json: bool, debug: bool) -> None:
+        given = {"home": home, "target": target}
+        self.house = House(Settings(**{name: value for name, value in given.items() if value is not None}))
+        self.as_json = as_json
+        self.debug = debug
+        self.progress = report.Progress()
+
+    @functools.cached_property
+    def project(self) -> DbtProject:
+        """The dbt project, parsed when it is first needed."""
+        return DbtProject(self.house)
+
+    def answer(self, value: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> None:
+        """One JSON object on stdout, or the same for a person."""
+        self.progress.stop()
+        if self.as_json:
+            click.echo(json.dumps(value, default=str, indent=1))
+        else:
+            show(value)
+
+
+def command(function: Callable[..., int | None]) -> click.Command:
+    """A command with the options that all share; errors become one sentence and a hint."""
+
+    @functools.wraps(function)
+    def wrapped(home: Path | None, target: str | None, as_json: bool, debug: bool, **arguments: Any) -> None:
+        sys.exit(_guarded(function, home, target, as_json, debug, arguments))
+
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, progress on stderr."),
+        click.option("--target", help="Engine: duckdb."),
+        click.option("--home", type=click.Path(path_type=Path), help="Home folder (TRAITHOUSE_HOME)."),
+    ):
+        wrapped = option(wrapped)
+    return click.command(name=function.__name__.removesuffix("_command"))(wrapped)
+
+
+def _guarded(
+    function: Callable[..., int | None],
+    home: Path | None,
+    target: str | None,
+    as_json: bool,
+    debug: bool,
+    arguments: dict[str, Any],
+) -> int:
+    call = None
+    try:
+        call = Call(home, target, as_json, debug)
+        return function(call, **arguments) or 0
+    except TraithouseError as error:
+        if debug:
+            raise
+        return _complain(error.message, error.hint, error.exit_code, as_json)
+    except Exception as error:
+        if debug:
+            raise
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        return _complain(f"{type(error).__name__}: {first_line}", "Run it again with --debug for the traceback.", 1, as_json)
+    finally:
+        if call:
+            call.progress.stop()
+
+
+def _complain(message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": message, "hint": hint, "exit_code": exit_code}))
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(f"Hint: {hint}", err=True)
+    return exit_code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="traithouse")
+def main() -> None:
+    """Raw product events in, gated and explained traits out."""
+
+
+@main.add_command
+@command
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Which column gives a field of an event.")
+@click.option("--timezone", default="UTC", show_default=True, help="Zone of times without an offset.")
+@click.option("--source", help="Name of the source (default: generic).")
+@click.option("--table", help="Land the rows unchanged in raw_<source>.<table>.")
+@click.option("--keep-repeats", is_flag=True, help="Equal rows of one file are separate events.")
+def load_command(
+    call: Call,
+    files: tuple[Path, ...],
+    mapping: tuple[str, ...],
+    timezone: str,
+    source: str | None,
+    table: str | None,
+    keep_repeats: bool,
+) -> None:
+    """Load CSV, NDJSON or Parquet FILES (also .gz, .zst) into schema raw."""
+    pairs = [pair.partition("=") for pair in mapping]
+    for field, equals, column in pairs:
+        if not (field and equals and column):
+            raise UsageError(f"--map {field}{equals}{column} is not FIELD=COLUMN.", "--map occurred_at=timestamp")
+    loaded = load(
+        call.house,
+        files,
+        mapping={field: column for field, _, column in pairs},
+        timezone=timezone,
+        source=source,
+        table=table,
+        keep_repeats=keep_repeats,
+        notify=call.progress,
+    )
+    call.answer(loaded.as_dict(), report.show_load)
+
+
+@main.add_command
+@command
+@click.option("--as-of", help="Clock of the build: a date (its end) or a time; default: now, or the end of the data.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
+def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
+    """Transform, judge and publish what was loaded."""
+    _, published = refresh(
+        call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress
+    )
+    call.answer(published.as_dict(), report.show_refresh)
+    return WITHHELD if published.withheld else 0
+
+
+@main.add_command
+@command
+@click.argument("name", required=False)
+@click.option("--dry-run", is_flag=True, help="Show what would be sent.")
+def sync_command(call: Call, name: str | None, dry_run: bool) -> int:
+    """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
+    reports = _sync_all(call, name, dry_run)
+    call.answer({"syncs": [one.as_dict() for one in reports]}, report.show_syncs)
+    return UNDELIVERED if any(one.failed or one.not_tried for one in reports) else 0
+
+
+def _sync_all(call: Call, name: str | None, dry_run: bool) -> list[SyncReport]:
+    catalog = call.project.catalog
+    chosen = [catalog.sync(name)] if name else catalog.syncs
+    return [run_sync(call.house, catalog, one, dry_run=dry_run, notify=call.progress) for one in chosen]
+
+
+@main.add_command
+@command
+def status_command(call: Call) -> None:
+    """What is loaded, fresh, published, withheld and why; also while a refresh runs."""
+    call.answer(house_status(call.house), report.show_status)
+
+
+@main.add_command
+@command
+@click.argument("entity")
+@click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
+@click.option("--trait", help="This trait alone.")
+def explain_command(call: Call, entity: str, entity_type: str, trait: str | None) -> None:
+    """Why ENTITY has the traits it has."""
+    found = explain(call.house, call.project.catalog, entity, entity_type=entity_type, trait=trait)
+    call.answer({"entity_type": entity_type, "entity_id": entity, "traits": found}, report.show_explanation)
+
+
+@main.add_command
+@command
+def doctor_command(call: Call) -> None:
+    """Home, lock, versions, declarations, catalogue coverage."""
+    call.answer(doctor(call.house, call.project), report.show_doctor)
+
+
+@main.add_command
+@command
+def run_command(call: Call) -> int:
+    """The whole line on the bundled sample: load, refresh, sync, and one summary."""
+    if call.house.settings.is_production:
+        raise UsageError("The sample does not belong into a production house.", "traithouse load FILE..., then refresh.")
+    loaded: LoadReport = load(
+        call.house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=call.progress
+    )
+    _, published = refresh(call.house, call.project, notify=call.progress)
+    synced = _sync_all(call, None, False) if published.snapshot else []
+    summary = {
+        "load": loaded.as_dict(),
+        "refresh": published.as_dict(),
+        "syncs": [one.as_dict() for one in synced],
+        "status": house_status(call.house),
+    }
+    call.answer(summary, report.show_summary)
+    if any(one.failed or one.not_tried for one in synced):
+        return UNDELIVERED
+    return WITHHELD if published.withheld else 0
+
+
+@main.add_command
+@command
+@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+def dev_command(call: Call, port: int) -> None:
+    """Open the Dagster UI on loopback."""
+    from orchestration.dagster_home import dagster_environment
+
+    environment = dagster_environment(call.house)
+    call.progress.stop()
+    click.echo(f"Dagster on http://127.0.0.1:{port} (home {call.house.root}); stop it with Ctrl-C.", err=True)
+    arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.chdir(call.house.settings.project)
+    os.execve(Path(sys.executable).with_name("dagster"), ["dagster", *arguments], environment)  # noqa: S606

@@ -1,0 +1,20 @@
+"""What Dagster loads: assembles, decides nothing."""
+
+import dagster as dg
+
+from orchestration.defs import landing, publishing, schedules, syncs, warehouse
+from orchestration.project import House
+from orchestration.warehouse.dbt import DbtProject
+
+house = House()
+project = DbtProject(house)
+
+defs = dg.Definitions.merge(
+    landing.definitions(house),
+    warehouse.definitions(house, project),
+    publishing.definitions(house, project),
+    syncs.definitions(house, project),
+    schedules.definitions(house, project),
+    # One writer: steps share this process, the imports and the lock.
+    dg.Definitions(executor=dg.in_process_executor),
+)

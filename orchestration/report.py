@@ -1,0 +1,215 @@
+"""How answers look in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+_VERDICTS = {
+    "passed": "[green]passed[/]",
+    "failed": "[red]withheld[/]",
+    "not_enough_evidence": "[yellow]not enough evidence[/]",
+    "none": "[dim]not judged[/]",
+}
+
+
+class Progress:
+    """Shows on stderr what happens now: a spinner in a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._spinner = self._console.status("") if sys.stderr.isatty() else None
+        self._last = ""
+
+    def __call__(self, message: str) -> None:
+        if self._spinner:
+            self._spinner.update(escape(message))
+            self._spinner.start()
+        elif message != self._last:
+            self._console.print(f"  {escape(message)}", style="dim", soft_wrap=True)
+        self._last = message
+
+    def stop(self) -> None:
+        """Clears the spinner."""
+        if self._spinner:
+            self._spinner.stop()
+
+
+def show_load(load: dict[str, Any]) -> None:
+    """What a load added."""
+    _OUT.print(
+        f"{load['accepted']:,} loaded into {load['table']}, {load['duplicates']:,} duplicate,"
+        f" {load['rejected']:,} rejected"
+    )
+    for reason, count in load["reasons"].items():
+        _OUT.print(f"  {count:,} rejected: {escape(reason)}")
+    if load["reasons"]:
+        _OUT.print("  They are kept in raw.rejected_events.")
+
+
+def show_refresh(refresh: dict[str, Any]) -> None:
+    """What a refresh published."""
+    table = Table("trait", "population", "prevalence", "verdict", "changes", box=None, header_style="dim")
+    for trait in refresh["traits"]:
+        table.add_row(
+            trait["trait"],
+            f"{trait['population']:,}",
+            f"{trait['prevalence']:.1%}",
+            _VERDICTS[trait["verdict"]],
+            f"{trait['changes']:,} ({trait['entered']:,} in, {trait['left']:,} out)",
+        )
+    _OUT.print(f"Build {refresh['build_id']} as of {refresh['as_of']} UTC")
+    _OUT.print(table)
+    _reasons(refresh["traits"])
+    if not refresh["published"]:
+        _OUT.print("Nothing changed; the snapshot stays.")
+
+
+def _reasons(traits: list[dict[str, Any]]) -> None:
+    for trait in traits:
+        if trait.get("reason") and trait["verdict"] != "passed":
+            _OUT.print(f"{trait['trait']}: {_VERDICTS[trait['verdict']]}. {escape(trait['reason'])}")
+
+
+def show_syncs(answer: dict[str, Any]) -> None:
+    """What each sync delivered."""
+    for sync in answer["syncs"]:
+        if sync["dry_run"]:
+            why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
+            _OUT.print(f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}")
+            for sample in sync["samples"]:
+                _OUT.print_json(data=sample)
+            continue
+        _OUT.print(f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to {sync['destination']}")
+        if sync["failed"] or sync["not_tried"]:
+            _OUT.print(
+                f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])}), {sync['not_tried']:,} not tried;"
+                " the next sync sends them"
+            )
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """What is loaded, published, withheld."""
+    loads, counts = status["loads"] or {}, status["counts"] or {}
+    _OUT.print(f"Home       {status['home']} ({status['environment']})")
+    if status["busy"]:
+        stage = (status["running"] or {}).get("stage", "")
+        _OUT.print(f"Running    {stage} {escape(status['busy'])}")
+    if loads:
+        _OUT.print(
+            f"Loaded     {loads['accepted']:,} events, {loads['duplicates']:,} duplicate, {loads['rejected']:,} rejected;"
+            f" newest {loads['newest_event_at']} UTC ({_ago(status['newest_event_hours_ago'])})"
+        )
+    else:
+        _OUT.print("Loaded     nothing yet: traithouse load FILE...")
+    if counts:
+        _OUT.print(f"Built      {counts.get('users', 0):,} users, {counts.get('sessions', 0):,} sessions")
+    last = status["last_refresh"]
+    if last:
+        _OUT.print(f"Refreshed  build {last['build_id']} as of {last['as_of']} UTC, ended {str(last['ended_at'])[:19]} UTC")
+    if status["served_build"]:
+        _OUT.print(f"Served     build {status['served_build']}")
+        table = Table("trait", "members", "prevalence", "verdict", "values of build", box=None, header_style="dim")
+        for trait in status["traits"]:
+            table.add_row(
+                trait["trait"],
+                f"{trait['members']:,} of {trait['population']:,}",
+                f"{trait['prevalence']:.1%}",
+                _VERDICTS[trait["verdict"]],
+                trait["values_build_id"] or "never published",
+            )
+        _OUT.print(table)
+    for kind in ("withheld", "not_enough_evidence"):
+        _reasons([one | {"verdict": "failed" if kind == "withheld" else kind} for one in status[kind]])
+    if status["sync_failures"]:
+        _OUT.print(f"[red]{status['sync_failures']:,} records could not be delivered[/]; the next sync tries again.")
+
+
+def _ago(hours: float | None) -> str:
+    if hours is None:
+        return "no time known"
+    return f"{hours:.0f} hours ago" if hours < 48 else f"{hours / 24:,.0f} days ago"
+
+
+def show_explanation(answer: dict[str, Any]) -> None:
+    """Each trait in sentences."""
+    _OUT.print(f"{answer['entity_type']} {escape(answer['entity_id'])}")
+    for trait in answer["traits"]:
+        value = {"true": "[green]yes[/]", "false": "no"}.get(trait["value"], escape(trait["value"]))
+        score = "" if trait["score"] is None else f", score {trait['score']:g}"
+        _OUT.print(f"\n{trait['title']} ({trait['trait']}): {value}, since {trait['since']} UTC{score}")
+        _OUT.print(f"  {escape(trait['now'])}", soft_wrap=True)
+        if trait["now"] != trait["reason"]:
+            _OUT.print(f"  When it changed: {escape(trait['reason'])}", style="dim", soft_wrap=True)
+
+
+def show_doctor(answer: dict[str, Any]) -> None:
+    """Facts, then problems."""
+    for name in ("home", "warehouse_mb", "disk_free_gb", "lock", "environment", "target"):
+        _OUT.print(f"{name:13} {escape(str(answer[name]))}")
+    _OUT.print(f"{'versions':13} {', '.join(f'{name} {version}' for name, version in answer['versions'].items())}")
+    _OUT.print(f"{'traits':13} {', '.join(answer['traits'])}")
+    _OUT.print(f"{'syncs':13} {', '.join(answer['syncs'])}")
+    for one in answer["catalogue_coverage"]:
+        _OUT.print(f"{'catalogue':13} {one['source']}: {one['mapped']:.1%} of {one['events']:,} events have a behaviour")
+    for problem in answer["problems"]:
+        _OUT.print(f"[yellow]problem[/]       {escape(problem)}")
+    if not answer["problems"]:
+        _OUT.print("No problems found.")
+
+
+def show_summary(answer: dict[str, Any]) -> None:
+    """The one summary of the whole line."""
+    load, refresh, status = answer["load"], answer["refresh"], answer["status"]
+    counts, totals = status["counts"] or {}, status["loads"] or {}
+    _OUT.print("\n[bold]Traithouse[/]: raw events in, gated traits out\n")
+    _OUT.print(
+        f"Events     {load['accepted']:,} loaded, {load['duplicates']:,} duplicate, {load['rejected']:,} rejected"
+        f" (in all {totals.get('accepted', 0):,})"
+    )
+    _OUT.print(f"Users      {counts.get('users', 0):,}")
+    _OUT.print(f"Sessions   {counts.get('sessions', 0):,}")
+    _OUT.print(f"Build      {refresh['build_id']} as of {refresh['as_of']} UTC\n")
+    lifts = {trait["trait"]: trait for trait in status["traits"]}
+    table = Table(
+        "trait", "population", "prevalence", "verdict", "changes", "28-day forward lift", box=None, header_style="dim"
+    )
+    for trait in refresh["traits"]:
+        table.add_row(
+            trait["trait"],
+            f"{trait['population']:,}",
+            f"{trait['prevalence']:.1%}",
+            _VERDICTS[trait["verdict"]],
+            f"{trait['changes']:,} ({trait['entered']:,} in, {trait['left']:,} out)",
+            _lift(lifts.get(trait["trait"], {})),
+        )
+    _OUT.print(table)
+    _reasons(refresh["traits"])
+    for name, trait in lifts.items():
+        if trait["lift_as_of"]:
+            _OUT.print(f"  [dim]lift of {name}: {trait['outcome']}, since {trait['lift_as_of']:%Y-%m-%d}[/]")
+    delivered = sum(sync["delivered"] for sync in answer["syncs"])
+    _OUT.print(f"\nDelivered  {delivered:,} records: " + ", ".join(s["sync"] for s in answer["syncs"]))
+    if not refresh["published"] and not load["accepted"]:
+        _OUT.print("No new events, no changes, nothing published.")
+    home = status["home"]
+    _OUT.print("\nWhere to look next", style="bold")
+    _OUT.print(f"  {home}/serving/current/traithouse.duckdb  [dim]the published tables, schema traits[/]", soft_wrap=True)
+    _OUT.print(f"  {home}/outbox  [dim]what was delivered[/]", soft_wrap=True)
+    _OUT.print("  .venv/bin/traithouse explain user_0000  [dim]why one user has its traits[/]")
+    _OUT.print("  make dev  [dim]the Dagster UI[/]")
+
+
+def _lift(trait: dict[str, Any]) -> str:
+    """Ratio and 95% interval; an interval that includes 1 proves nothing."""
+    low, lift, high = (trait.get(name) for name in ("lift_low", "lift", "lift_high"))
+    if lift is None:
+        return "[dim]no past to measure it on[/]"
+    interval = f"{lift:.2f} ({'?' if low is None else f'{low:.2f}'} to {'∞' if high is None else f'{high:.2f}'})"
+    proven = (low is not None and low > 1) or (high is not None and high < 1)
+    return interval if proven else f"{interval} [yellow]unproven on this data[/]"

@@ -1,0 +1,209 @@
+"""What a person asks a house: what is loaded, fresh, published, withheld and why; and why somebody has a trait.
+
+Reads the serving snapshot and the status file only, so it answers while a refresh runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from orchestration.catalog import Catalog
+from orchestration.errors import TraithouseError, UsageError
+from orchestration.project import House, utc_now, versions
+from orchestration.publishing.reasons import sentence
+from orchestration.publishing.snapshot import served_build
+from orchestration.sync.engine import destination_of
+from orchestration.sync.ledger import SyncLedger
+from orchestration.warehouse.dbt import DbtProject
+
+
+@contextmanager
+def snapshot(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens the snapshot that is served now, read-only.
+
+    Raises:
+        UsageError: nothing is published yet.
+    """
+    path = house.serving / "current" / "traithouse.duckdb"
+    if not path.exists():
+        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
+    with duckdb.connect(str(path.resolve()), read_only=True) as connection:
+        yield connection
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+    """Rows of a query as dictionaries."""
+    cursor = connection.execute(sql, parameters)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def published_traits(house: House) -> list[dict[str, Any]]:
+    """The published catalogue, one row a trait; empty before the first publish."""
+    if served_build(house) is None:
+        return []
+    with snapshot(house) as connection:
+        return rows(
+            connection,
+            """
+            select c.*, v.build_id as values_build_id
+            from traits.trait_catalog as c
+            left join (
+                select trait, max(build_id) as build_id from traits.trait_values group by trait
+            ) as v on c.trait = v.trait
+            order by c.trait
+            """,
+        )
+
+
+def house_status(house: House) -> dict[str, Any]:
+    """What is loaded, running, fresh, published and withheld."""
+    written = house.status()
+    traits = published_traits(house)
+    last = written.get("last_refresh") or {}
+    judged = {trait["trait"]: trait for trait in last.get("traits", [])}
+    for trait in traits:
+        # The last refresh may have judged a trait without publishing anything.
+        trait["verdict"] = judged.get(trait["trait"], trait)["verdict"]
+        trait["verdict_reason"] = judged.get(trait["trait"], {}).get("reason", trait["verdict_reason"])
+    busy = house.busy()
+    newest = (written.get("loads") or {}).get("newest_event_at")
+    with SyncLedger(house) as ledger:
+        failures = ledger.failure_rows()
+        log = ledger.log_rows()
+    return {
+        "home": str(house.root),
+        "environment": house.settings.env,
+        "busy": busy,
+        "running": written.get("running") if busy else None,
+        "loads": written.get("loads"),
+        "counts": written.get("counts"),
+        "newest_event_hours_ago": _hours_since(newest),
+        "last_refresh": {key: last.get(key) for key in ("build_id", "as_of", "ended_at")} if last else None,
+        "served_build": served_build(house),
+        "traits": traits,
+        "withheld": [
+            {"trait": name, "reason": trait["reason"]}
+            for name, trait in judged.items()
+            if trait["verdict"] == "failed"
+        ],
+        "not_enough_evidence": [
+            {"trait": name, "reason": trait["reason"]}
+            for name, trait in judged.items()
+            if trait["verdict"] == "not_enough_evidence"
+        ],
+        "last_sync": dict(zip(("sync", "started_at", "ended_at", "build_id"), log[-1], strict=False)) if log else None,
+        "sync_failures": len(failures),
+    }
+
+
+def _hours_since(instant: str | None) -> float | None:
+    if instant is None:
+        return None
+    return round((utc_now() - datetime.fromisoformat(instant)).total_seconds() / 3600, 1)
+
+
+def explain(
+    house: House, catalog: Catalog, entity_id: str, *, entity_type: str = "user", trait: str | None = None
+) -> list[dict[str, Any]]:
+    """Each published trait of one entity: value, since when, score, why it was entered, and how it stands now.
+
+    Raises:
+        UsageError: nothing is published, or there is no such entity or trait.
+    """
+    if trait is not None:
+        catalog.trait(trait)
+    with snapshot(house) as connection:
+        found = rows(
+            connection,
+            """
+            select trait, value, since, score, reason, evidence, as_of, definition_version, build_id
+            from traits.trait_values
+            where entity_type = $1 and entity_id = $2 and ($3 is null or trait = $3)
+            order by trait
+            """,
+            [entity_type, entity_id, trait],
+        )
+        if not found:
+            _explain_absence(connection, entity_id, entity_type, trait)
+    declared = {one.name: one for one in catalog.traits}
+    for row in found:
+        row["evidence"] = json.loads(row["evidence"])
+        known = declared.get(row["trait"])
+        row["title"] = known.title if known else row["trait"]
+        row["now"] = row["reason"]
+        if known and known.version == row["definition_version"]:
+            row["now"] = sentence(known, json.dumps(row["evidence"]))
+    return found
+
+
+def _explain_absence(
+    connection: duckdb.DuckDBPyConnection, entity_id: str, entity_type: str, trait: str | None
+) -> None:
+    known = connection.execute(
+        "select distinct entity_id from traits.trait_values where entity_type = $1", [entity_type]
+    ).fetchall()
+    names = [name for (name,) in known]
+    if entity_id in names:
+        raise UsageError(f"{trait} is not published for {entity_id}.", "traithouse status tells what is withheld.")
+    close = difflib.get_close_matches(entity_id, names, n=3)
+    hint = f"Did you mean {', '.join(close)}?" if close else f"{len(names)} {entity_type}s have traits."
+    raise UsageError(f"There is no {entity_type} {entity_id} among the published traits.", hint)
+
+
+def doctor(house: House, project: DbtProject) -> dict[str, Any]:
+    """Home, lock, versions, declarations and how much of the events the catalogue understands."""
+    problems = []
+    house.prepare()
+    catalog = project.catalog
+    for sync in catalog.syncs:
+        try:
+            destination_of(sync)
+        except TraithouseError as error:
+            problems.append(f"{error.message} {error.hint}")
+    busy = house.busy()
+    coverage: list[dict[str, Any]] = []
+    unmapped: list[dict[str, Any]] = []
+    if busy is None:
+        coverage, unmapped = _coverage(house)
+    problems += [
+        f"{one['event_name']} of {one['source']} ({one['event_count']} events) is not in the event catalogue."
+        for one in unmapped
+    ]
+    return {
+        "home": str(house.root),
+        "warehouse_mb": round(house.warehouse.stat().st_size / 1e6, 1) if house.warehouse.exists() else 0,
+        "disk_free_gb": round(shutil.disk_usage(house.root).free / 1e9, 1),
+        "lock": busy or "free",
+        "versions": versions(),
+        "environment": house.settings.env,
+        "target": house.settings.target,
+        "traits": [trait.name for trait in catalog.traits],
+        "syncs": [sync.name for sync in catalog.syncs],
+        "catalogue_coverage": coverage,
+        "problems": problems,
+    }
+
+
+def _coverage(house: House) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Share of events with a behaviour by source, and event names without one."""
+    with house.lock("traithouse doctor"), house.connect() as connection:
+        if not connection.execute("select 1 from duckdb_tables() where table_name = 'fct_events'").fetchone():
+            return [], []
+        coverage = rows(
+            connection,
+            """
+            select source, count(*) as events, round(avg(case when behaviour != '' then 1 else 0 end), 4) as mapped
+            from events.fct_events group by source order by source
+            """,
+        )
+        unmapped = rows(connection, "select * from events.unmapped_events order by event_count desc, event_name limit 20")
+    return coverage, unmapped
