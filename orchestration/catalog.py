@@ -133,7 +133,8 @@ def _named(name: str, items: Mapping[str, T], kind: str) -> T:
     if name in items:
         return items[name]
     raise UsageError(
-        f"There is no {kind} {name}.", _suggest(name, items) or f"There are: {', '.join(sorted(items)) or 'none'}."
+        f"There is no {kind} {name}.",
+        _suggest(name, items) or f"There are: {', '.join(sorted(items)) or 'none'}.",
     )
 
 
@@ -142,6 +143,7 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
 
     Raises:
         UsageError: a declaration has an unknown or missing key, or speaks of something that does not exist.
+
     """
     behaviours = _behaviours(manifest)
     traits = []
@@ -151,7 +153,8 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
             meta = node["config"].get("meta", {}).get("trait")
             if meta is None:
                 raise UsageError(
-                    f"{where} has no config.meta.trait.", "Its YAML entry is what makes a model a trait."
+                    f"{where} has no config.meta.trait.",
+                    "Its YAML entry is what makes a model a trait.",
                 )
             traits.append(_parse(Trait, meta | _identity(node), where))
             _check_trait(traits[-1], behaviours, where)
@@ -160,7 +163,11 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
         meta = exposure["config"].get("meta", {}).get("sync")
         if meta is not None:
             syncs.append(
-                _parse(Sync, meta | _identity(exposure), f"{_yaml_file(exposure)}: sync {exposure['name']}")
+                _parse(
+                    Sync,
+                    meta | _identity(exposure),
+                    f"{_yaml_file(exposure)}: sync {exposure['name']}",
+                )
             )
     catalog = Catalog(
         traits=tuple(sorted(traits, key=lambda trait: trait.name)),
@@ -203,7 +210,10 @@ def _behaviours(manifest: Mapping[str, Any]) -> set[str]:
     for node in manifest["nodes"].values():
         if node.get("column_name") == "behaviour" and "event_catalog" in str(node.get("attached_node")):
             return set(node["test_metadata"]["kwargs"]["values"])
-    raise UsageError("seeds/_seeds.yml does not say which behaviours there are.", "Keep its accepted_values test.")
+    raise UsageError(
+        "seeds/_seeds.yml does not say which behaviours there are.",
+        "Keep its accepted_values test.",
+    )
 
 
 def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:

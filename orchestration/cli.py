@@ -33,7 +33,7 @@ class Call:
     """What every command needs: the house, its project, and how to speak."""
 
     def __init__(self, home: Path | None, target: str | None, as_json: bool, debug: bool) -> None:
-        given = {"home": home, "target": target}
+        given: dict[str, Any] = {"home": home, "target": target}
         self.house = House(Settings(**{name: value for name, value in given.items() if value is not None}))
         self.as_json = as_json
         self.debug = debug
@@ -90,7 +90,12 @@ def _guarded(
         if debug:
             raise
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        return _complain(f"{type(error).__name__}: {first_line}", "Run it again with --debug for the traceback.", 1, as_json)
+        return _complain(
+            f"{type(error).__name__}: {first_line}",
+            "Run it again with --debug for the traceback.",
+            1,
+            as_json,
+        )
     finally:
         if call:
             call.progress.stop()
@@ -114,7 +119,13 @@ def main() -> None:
 @main.add_command
 @command
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Which column gives a field of an event.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="Which column gives a field of an event.",
+)
 @click.option("--timezone", default="UTC", show_default=True, help="Zone of times without an offset.")
 @click.option("--source", help="Name of the source (default: generic).")
 @click.option("--table", help="Land the rows unchanged in raw_<source>.<table>.")
@@ -148,13 +159,14 @@ def load_command(
 
 @main.add_command
 @command
-@click.option("--as-of", help="Clock of the build: a date (its end) or a time; default: now, or the end of the data.")
+@click.option(
+    "--as-of",
+    help="Clock of the build: a date (its end) or a time; default: now, or the end of the data.",
+)
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     """Transform, judge and publish what was loaded."""
-    _, published = refresh(
-        call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress
-    )
+    _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return WITHHELD if published.withheld else 0
 
@@ -206,9 +218,16 @@ def doctor_command(call: Call) -> None:
 def run_command(call: Call) -> int:
     """The whole line on the bundled sample: load, refresh, sync, and one summary."""
     if call.house.settings.is_production:
-        raise UsageError("The sample does not belong into a production house.", "traithouse load FILE..., then refresh.")
+        raise UsageError(
+            "The sample does not belong into a production house.",
+            "traithouse load FILE..., then refresh.",
+        )
     loaded: LoadReport = load(
-        call.house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=call.progress
+        call.house,
+        [SAMPLE.path],
+        mapping=SAMPLE.mapping,
+        source=SAMPLE.source,
+        notify=call.progress,
     )
     _, published = refresh(call.house, call.project, notify=call.progress)
     synced = _sync_all(call, None, False) if published.snapshot else []
@@ -233,7 +252,10 @@ def dev_command(call: Call, port: int) -> None:
 
     environment = dagster_environment(call.house)
     call.progress.stop()
-    click.echo(f"Dagster on http://127.0.0.1:{port} (home {call.house.root}); stop it with Ctrl-C.", err=True)
+    click.echo(
+        f"Dagster on http://127.0.0.1:{port} (home {call.house.root}); stop it with Ctrl-C.",
+        err=True,
+    )
     arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
     os.chdir(call.house.settings.project)
     os.execve(Path(sys.executable).with_name("dagster"), ["dagster", *arguments], environment)  # noqa: S606

@@ -87,6 +87,7 @@ class House:
 
         Raises:
             WarehouseBusyError: another process holds it.
+
         """
         self.prepare()
         # A singleton is re-entrant: a stage may take the lock that the whole line already holds.
@@ -135,6 +136,7 @@ class House:
 
         Raises:
             WarehouseBusyError: a process that does not know the lock has the file open.
+
         """
         self.prepare()
         try:

@@ -57,6 +57,7 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
 
     Raises:
         TraithouseError: there is no build.
+
     """
     with house.lock("traithouse refresh"), _stage(house, "publishing"):
         with house.connect() as connection:
@@ -82,15 +83,17 @@ def refresh(
 ) -> tuple[Written, PublishReport]:
     """Write, audit, publish, under one lock."""
     with house.lock("traithouse refresh"):
-        written = write_and_audit(
-            house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify
-        )
+        written = write_and_audit(house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
         return written, publish_build(house, project, notify=notify)
 
 
 def _counts(house: House) -> dict[str, int]:
     """Rows of the tables that tell how large the house is; empty tables that were never built count nothing."""
-    tables = {"events": "events.fct_events", "users": "identity.dim_users", "sessions": "sessions.fct_sessions"}
+    tables = {
+        "events": "events.fct_events",
+        "users": "identity.dim_users",
+        "sessions": "sessions.fct_sessions",
+    }
     tables["quarantined"] = "events.quarantined_events"
     with house.connect() as connection:
         built = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()

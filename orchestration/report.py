@@ -27,6 +27,7 @@ class Progress:
         self._last = ""
 
     def __call__(self, message: str) -> None:
+        """Show a message."""
         if self._spinner:
             self._spinner.update(escape(message))
             self._spinner.start()
@@ -81,7 +82,9 @@ def show_syncs(answer: dict[str, Any]) -> None:
     for sync in answer["syncs"]:
         if sync["dry_run"]:
             why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
-            _OUT.print(f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}")
+            _OUT.print(
+                f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}"
+            )
             for sample in sync["samples"]:
                 _OUT.print_json(data=sample)
             continue
@@ -102,7 +105,8 @@ def show_status(status: dict[str, Any]) -> None:
         _OUT.print(f"Running    {stage} {escape(status['busy'])}")
     if loads:
         _OUT.print(
-            f"Loaded     {loads['accepted']:,} events, {loads['duplicates']:,} duplicate, {loads['rejected']:,} rejected;"
+            f"Loaded     {loads['accepted']:,} events, {loads['duplicates']:,} duplicate,"
+            f" {loads['rejected']:,} rejected;"
             f" newest {loads['newest_event_at']} UTC ({_ago(status['newest_event_hours_ago'])})"
         )
     else:
@@ -111,10 +115,20 @@ def show_status(status: dict[str, Any]) -> None:
         _OUT.print(f"Built      {counts.get('users', 0):,} users, {counts.get('sessions', 0):,} sessions")
     last = status["last_refresh"]
     if last:
-        _OUT.print(f"Refreshed  build {last['build_id']} as of {last['as_of']} UTC, ended {str(last['ended_at'])[:19]} UTC")
+        _OUT.print(
+            f"Refreshed  build {last['build_id']} as of {last['as_of']} UTC, ended {str(last['ended_at'])[:19]} UTC"
+        )
     if status["served_build"]:
         _OUT.print(f"Served     build {status['served_build']}")
-        table = Table("trait", "members", "prevalence", "verdict", "values of build", box=None, header_style="dim")
+        table = Table(
+            "trait",
+            "members",
+            "prevalence",
+            "verdict",
+            "values of build",
+            box=None,
+            header_style="dim",
+        )
         for trait in status["traits"]:
             table.add_row(
                 trait["trait"],
@@ -156,7 +170,9 @@ def show_doctor(answer: dict[str, Any]) -> None:
     _OUT.print(f"{'traits':13} {', '.join(answer['traits'])}")
     _OUT.print(f"{'syncs':13} {', '.join(answer['syncs'])}")
     for one in answer["catalogue_coverage"]:
-        _OUT.print(f"{'catalogue':13} {one['source']}: {one['mapped']:.1%} of {one['events']:,} events have a behaviour")
+        _OUT.print(
+            f"{'catalogue':13} {one['source']}: {one['mapped']:.1%} of {one['events']:,} events have a behaviour"
+        )
     for problem in answer["problems"]:
         _OUT.print(f"[yellow]problem[/]       {escape(problem)}")
     if not answer["problems"]:
@@ -177,7 +193,14 @@ def show_summary(answer: dict[str, Any]) -> None:
     _OUT.print(f"Build      {refresh['build_id']} as of {refresh['as_of']} UTC\n")
     lifts = {trait["trait"]: trait for trait in status["traits"]}
     table = Table(
-        "trait", "population", "prevalence", "verdict", "changes", "28-day forward lift", box=None, header_style="dim"
+        "trait",
+        "population",
+        "prevalence",
+        "verdict",
+        "changes",
+        "28-day forward lift",
+        box=None,
+        header_style="dim",
     )
     for trait in refresh["traits"]:
         table.add_row(
@@ -199,7 +222,10 @@ def show_summary(answer: dict[str, Any]) -> None:
         _OUT.print("No new events, no changes, nothing published.")
     home = status["home"]
     _OUT.print("\nWhere to look next", style="bold")
-    _OUT.print(f"  {home}/serving/current/traithouse.duckdb  [dim]the published tables, schema traits[/]", soft_wrap=True)
+    _OUT.print(
+        f"  {home}/serving/current/traithouse.duckdb  [dim]the published tables, schema traits[/]",
+        soft_wrap=True,
+    )
     _OUT.print(f"  {home}/outbox  [dim]what was delivered[/]", soft_wrap=True)
     _OUT.print("  .venv/bin/traithouse explain user_0000  [dim]why one user has its traits[/]")
     _OUT.print("  make dev  [dim]the Dagster UI[/]")

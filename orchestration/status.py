@@ -31,6 +31,7 @@ def snapshot(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises:
         UsageError: nothing is published yet.
+
     """
     path = house.serving / "current" / "traithouse.duckdb"
     if not path.exists():
@@ -91,9 +92,7 @@ def house_status(house: House) -> dict[str, Any]:
         "served_build": served_build(house),
         "traits": traits,
         "withheld": [
-            {"trait": name, "reason": trait["reason"]}
-            for name, trait in judged.items()
-            if trait["verdict"] == "failed"
+            {"trait": name, "reason": trait["reason"]} for name, trait in judged.items() if trait["verdict"] == "failed"
         ],
         "not_enough_evidence": [
             {"trait": name, "reason": trait["reason"]}
@@ -112,12 +111,18 @@ def _hours_since(instant: str | None) -> float | None:
 
 
 def explain(
-    house: House, catalog: Catalog, entity_id: str, *, entity_type: str = "user", trait: str | None = None
+    house: House,
+    catalog: Catalog,
+    entity_id: str,
+    *,
+    entity_type: str = "user",
+    trait: str | None = None,
 ) -> list[dict[str, Any]]:
     """Each published trait of one entity: value, since when, score, why it was entered, and how it stands now.
 
     Raises:
         UsageError: nothing is published, or there is no such entity or trait.
+
     """
     if trait is not None:
         catalog.trait(trait)
@@ -153,7 +158,10 @@ def _explain_absence(
     ).fetchall()
     names = [name for (name,) in known]
     if entity_id in names:
-        raise UsageError(f"{trait} is not published for {entity_id}.", "traithouse status tells what is withheld.")
+        raise UsageError(
+            f"{trait} is not published for {entity_id}.",
+            "traithouse status tells what is withheld.",
+        )
     close = difflib.get_close_matches(entity_id, names, n=3)
     hint = f"Did you mean {', '.join(close)}?" if close else f"{len(names)} {entity_type}s have traits."
     raise UsageError(f"There is no {entity_type} {entity_id} among the published traits.", hint)
@@ -205,5 +213,8 @@ def _coverage(house: House) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
             from events.fct_events group by source order by source
             """,
         )
-        unmapped = rows(connection, "select * from events.unmapped_events order by event_count desc, event_name limit 20")
+        unmapped = rows(
+            connection,
+            "select * from events.unmapped_events order by event_count desc, event_name limit 20",
+        )
     return coverage, unmapped

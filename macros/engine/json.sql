@@ -1,6 +1,6 @@
 {#- Text of one top-level key of a JSON object text; null when the text is no JSON or lacks the key. -#}
 {% macro json_text(json, key) -%}
-    {{ return(adapter.dispatch('json_text')(json, key)) }}
+    {{ adapter.dispatch('json_text')(json, key) }}
 {%- endmacro %}
 
 {% macro duckdb__json_text(json, key) -%}
@@ -9,7 +9,7 @@
 
 {#- Whether a text is a JSON object. -#}
 {% macro is_json_object(json) -%}
-    {{ return(adapter.dispatch('is_json_object')(json)) }}
+    {{ adapter.dispatch('is_json_object')(json) }}
 {%- endmacro %}
 
 {% macro duckdb__is_json_object(json) -%}

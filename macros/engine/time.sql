@@ -1,6 +1,6 @@
 {#- Microseconds since 1970 of a UTC timestamp: text of a timestamp differs between engines, this does not. -#}
 {% macro epoch_micros(instant) -%}
-    {{ return(adapter.dispatch('epoch_micros')(instant)) }}
+    {{ adapter.dispatch('epoch_micros')(instant) }}
 {%- endmacro %}
 
 {% macro duckdb__epoch_micros(instant) -%}
@@ -12,7 +12,7 @@
     {%- if var('reporting_time_zone') == 'UTC' -%}
         cast({{ instant }} as date)
     {%- else -%}
-        {{ return(adapter.dispatch('reporting_date')(instant)) }}
+        {{ adapter.dispatch('reporting_date')(instant) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -22,7 +22,7 @@
 
 {#- One row a calendar day, both ends included; the column is called `calendar_date`. -#}
 {% macro calendar(first, last) -%}
-    {{ return(adapter.dispatch('calendar')(first, last)) }}
+    {{ adapter.dispatch('calendar')(first, last) }}
 {%- endmacro %}
 
 {% macro duckdb__calendar(first, last) -%}

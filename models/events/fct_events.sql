@@ -16,6 +16,7 @@ new_events as (
 
     select
         checked_events.*,
+        coalesce(checked_events.received_at, checked_events.occurred_at) as first_known_at,
         row_number() over (
             partition by checked_events.event_id
             order by
@@ -26,9 +27,28 @@ new_events as (
     from checked_events
     where
         checked_events.quarantine_reason is null
-        {%- if is_incremental() %}
         and checked_events.load_id > {{ loaded_after() }}
-        {%- endif %}
+
+),
+
+stored as (
+
+    {%- if is_incremental() %}
+
+    select
+        event_id,
+        received_at,
+        content_hash
+    from {{ this }}
+
+    {%- else %}
+
+    select
+        cast(null as string) as event_id,
+        cast(null as timestamp) as received_at,
+        cast(null as string) as content_hash
+
+    {%- endif %}
 
 ),
 
@@ -37,22 +57,14 @@ winners as (
 
     select new_events.*
     from new_events
-    {%- if is_incremental() %}
-    left join {{ this }} as stored
-        on new_events.event_id = stored.event_id
+    left join stored on new_events.event_id = stored.event_id
     where
         new_events.version_rank = 1
         and (
             stored.event_id is null
-            or coalesce(new_events.received_at, new_events.occurred_at) < stored.received_at
-            or (
-                coalesce(new_events.received_at, new_events.occurred_at) = stored.received_at
-                and new_events.content_hash < stored.content_hash
-            )
+            or new_events.first_known_at < stored.received_at
+            or (new_events.first_known_at = stored.received_at and new_events.content_hash < stored.content_hash)
         )
-    {%- else %}
-    where new_events.version_rank = 1
-    {%- endif %}
 
 ),
 
@@ -89,13 +101,20 @@ property_matches as (
             and property_rules.source in ('', winners.source)
             and property_rules.property != ''
     where
-        case property_rules.match
-            when 'equals' then {{ json_text('winners.properties', 'property_rules.property') }} = property_rules.pattern
-            when 'prefix'
-                then substring({{ json_text('winners.properties', 'property_rules.property') }}, 1, length(property_rules.pattern))
-                    = property_rules.pattern
-            else {{ json_text('winners.properties', 'property_rules.property') }} is not null
-        end
+        (
+            property_rules.match = 'equals'
+            and {{ json_text('winners.properties', 'property_rules.property') }} = property_rules.pattern
+        )
+        or (
+            property_rules.match = 'prefix'
+            and substring(
+                {{ json_text('winners.properties', 'property_rules.property') }}, 1, length(property_rules.pattern)
+            ) = property_rules.pattern
+        )
+        or (
+            property_rules.match = ''
+            and {{ json_text('winners.properties', 'property_rules.property') }} is not null
+        )
 
 ),
 
@@ -106,7 +125,7 @@ mapped as (
         cast(coalesce(winners.event_type, 'track') as string) as event_type,
         cast(winners.event_name as string) as event_name,
         cast(winners.occurred_at as timestamp) as occurred_at,
-        cast(coalesce(winners.received_at, winners.occurred_at) as timestamp) as received_at,
+        cast(winners.first_known_at as timestamp) as received_at,
         cast(nullif(winners.user_id, '') as string) as user_id,
         cast(nullif(winners.anonymous_id, '') as string) as anonymous_id,
         cast(winners.account_id as string) as account_id,

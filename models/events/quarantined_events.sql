@@ -22,9 +22,7 @@ quarantined as (
     from checked_events
     where
         checked_events.quarantine_reason is not null
-        {%- if is_incremental() %}
         and checked_events.load_id > {{ loaded_after() }}
-        {%- endif %}
 
 )
 

@@ -15,9 +15,7 @@ nodes as (
     from checked_events
     where
         checked_events.quarantine_reason is null
-        {%- if is_incremental() %}
         and checked_events.load_id > {{ loaded_after() }}
-        {%- endif %}
 
 ),
 

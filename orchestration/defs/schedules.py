@@ -13,14 +13,17 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
     refresh = dg.define_asset_job("refresh", selection=dg.AssetSelection.all() - landed)
     everything = dg.define_asset_job("land_and_refresh", selection=dg.AssetSelection.all())
     daily = dg.ScheduleDefinition(
-        name="daily", job=everything, cron_schedule="15 0 * * *", execution_timezone=project.time_zone
+        name="daily",
+        job=everything,
+        cron_schedule="15 0 * * *",
+        execution_timezone=project.time_zone,
     )
 
     @dg.sensor(
         name="new_events",
         job=refresh,
         minimum_interval_seconds=30,
-        description="Runs a refresh when events were loaded; reads the home's status file, so it works during a refresh.",
+        description="Refreshes when events were loaded; reads the status file, so it works during a refresh.",
     )
     def new_events(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         load_id = str((house.status().get("loads") or {}).get("load_id") or "")

@@ -23,7 +23,11 @@ def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition
         name=f"sync_{sync.name}",
         specs=[
             dg.AssetSpec(
-                key, group_name="syncs", deps=[SNAPSHOT_KEY], kinds={sync.destination}, description=sync.description
+                key,
+                group_name="syncs",
+                deps=[SNAPSHOT_KEY],
+                kinds={sync.destination},
+                description=sync.description,
             )
         ],
         check_specs=[dg.AssetCheckSpec("delivered", asset=key, description="Every planned record was acknowledged.")],
@@ -47,7 +51,11 @@ def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition
             check_name="delivered",
             passed=not (report.failed or report.not_tried),
             description=report.error or "nothing failed",
-            metadata={"failed": report.failed, "not_tried": report.not_tried, "reason": report.error or "none"},
+            metadata={
+                "failed": report.failed,
+                "not_tried": report.not_tried,
+                "reason": report.error or "none",
+            },
         )
 
     return deliver

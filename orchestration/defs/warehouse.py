@@ -25,7 +25,7 @@ class RefreshConfig(dg.Config):
     full_refresh: bool = False
 
 
-class Translator(DagsterDbtTranslator):
+class Translator(DagsterDbtTranslator):  # type: ignore[misc]
     """Assets are called as in SQL, and grouped by the stage that their schema is named after."""
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
@@ -78,7 +78,11 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                 broken.append(f"{result.name}: {result.message}")
             elif result.ok or candidate:
                 # A candidate that failed has its old rows and a red gate; the others are published all the same.
-                metadata = {"status": result.status, "seconds": result.seconds, "build_id": written.build.build_id}
+                metadata: dict[str, float | str] = {
+                    "status": result.status,
+                    "seconds": result.seconds,
+                    "build_id": written.build.build_id,
+                }
                 yield dg.MaterializeResult(asset_key=keys[result.unique_id], metadata=metadata)
         wanted = context.selected_asset_check_keys
         for verdict in written.verdicts:

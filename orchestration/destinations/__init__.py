@@ -30,6 +30,7 @@ class Record:
         reasons: changed trait -> the published sentence.
         build_id: the snapshot's build.
         as_of: the snapshot's clock, naive UTC.
+
     """
 
     sync: str
@@ -44,7 +45,10 @@ class Record:
     @property
     def record_id(self) -> str:
         """The same for every attempt to deliver this change, so that a receiver can drop a repetition."""
-        text = json.dumps([self.sync, self.entity_type, self.entity_id, self.traits, self.build_id], sort_keys=True)
+        text = json.dumps(
+            [self.sync, self.entity_type, self.entity_id, self.traits, self.build_id],
+            sort_keys=True,
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def message(self) -> dict[str, Any]:
@@ -75,6 +79,7 @@ class Destination(ABC):
         remote: whether deliveries leave this machine; then only production really sends.
         batch_size: records a call of ``deliver``; each batch is acknowledged on disk before the next.
         options_type: what the declaration may set.
+
     """
 
     remote: ClassVar[bool]

@@ -54,5 +54,13 @@ def _csv(records: Sequence[Record]) -> str:
     writer.writerow(["entity_type", "entity_id", "as_of", "build_id", *traits])
     for record in records:
         values = [json.dumps(v) if isinstance(v, bool) else v for v in map(record.traits.get, traits)]
-        writer.writerow([record.entity_type, record.entity_id, record.message()["as_of"], record.build_id, *values])
+        writer.writerow(
+            [
+                record.entity_type,
+                record.entity_id,
+                record.message()["as_of"],
+                record.build_id,
+                *values,
+            ]
+        )
     return text.getvalue()

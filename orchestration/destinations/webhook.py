@@ -26,6 +26,7 @@ class WebhookOptions(Options):
         url_env: name of the environment variable that holds the endpoint.
         secret_env: name of the environment variable that holds the signing secret.
         timeout_seconds: how long one POST may take.
+
     """
 
     url_env: str
@@ -51,13 +52,18 @@ class WebhookDestination(Destination):
             signer = Webhook(_from_environment(self.options.secret_env))
         except ValueError:
             raise UsageError(
-                f"{self.options.secret_env} is not a signing secret.", "It is whsec_ and base64 text."
+                f"{self.options.secret_env} is not a signing secret.",
+                "It is whsec_ and base64 text.",
             ) from None
         return [self._post(url, signer, record) for record in records]
 
     def _post(self, url: str, signer: Webhook, record: Record) -> str | None:
         body = json.dumps(
-            {"type": "traits.changed", "timestamp": f"{record.as_of.isoformat()}Z", "data": record.message()},
+            {
+                "type": "traits.changed",
+                "timestamp": f"{record.as_of.isoformat()}Z",
+                "data": record.message(),
+            },
             sort_keys=True,
         )
         sent_at = datetime.now(UTC)

@@ -35,17 +35,29 @@ def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Exp
         trait: what is judged.
         as_of: clock that every row must carry.
         last_population: rows at the last publish; 0 when there was none.
+
     """
     id_column = trait.id_column
     least = max(1, round(SMALLEST_SHARE_OF_LAST_POPULATION * last_population))
     suite = [
         Expected(
-            "grain", "expect_column_values_to_be_unique", {"column": id_column}, expected=f"one row a {trait.entity}"
+            "grain",
+            "expect_column_values_to_be_unique",
+            {"column": id_column},
+            expected=f"one row a {trait.entity}",
         ),
         Expected(
-            "entity", "expect_column_values_to_not_be_null", {"column": id_column}, expected=f"every {id_column} known"
+            "entity",
+            "expect_column_values_to_not_be_null",
+            {"column": id_column},
+            expected=f"every {id_column} known",
         ),
-        Expected("value", "expect_column_values_to_not_be_null", {"column": "value"}, expected="every value known"),
+        Expected(
+            "value",
+            "expect_column_values_to_not_be_null",
+            {"column": "value"},
+            expected="every value known",
+        ),
         Expected(
             "score",
             "unexpected_rows_expectation",
@@ -55,7 +67,7 @@ def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Exp
         Expected(
             "evidence",
             "unexpected_rows_expectation",
-            {"unexpected_rows_query": f"select * from {{batch}} where not coalesce({_evidence_is_whole(trait)}, false)"},
+            {"unexpected_rows_query": f"select * from {{batch}} where ({_evidence_is_whole(trait)}) is not true"},
             expected="JSON that names a declared rule and holds what its sentence quotes",
         ),
         Expected(
@@ -97,7 +109,11 @@ def _evidence_is_whole(trait: Trait) -> str:
 
 
 def audit(
-    house: House, project: DbtProject, *, traits: Sequence[str] | None = None, notify: Notify = silent
+    house: House,
+    project: DbtProject,
+    *,
+    traits: Sequence[str] | None = None,
+    notify: Notify = silent,
 ) -> list[Verdict]:
     """Judges the candidates that the current build made, and keeps the verdicts.
 
@@ -106,6 +122,7 @@ def audit(
         project: what is declared.
         traits: names; all when not given.
         notify: progress.
+
     """
     with house.connect() as connection:
         build = current_build(connection)
@@ -114,7 +131,8 @@ def audit(
         results = {
             name: (status, message)
             for name, status, message in connection.execute(
-                "select name, status, message from state.node_results where build_id = $1", [build.build_id]
+                "select name, status, message from state.node_results where build_id = $1",
+                [build.build_id],
             ).fetchall()
         }
         verdicts = []
@@ -126,9 +144,7 @@ def audit(
     return verdicts
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str
-) -> Verdict:
+def _judge(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str) -> Verdict:
     built = Check("built", status == "success", "critical", "the model runs in this build", message)
     if not built.passed:
         why = "an upstream model failed" if status == "skipped" else f"the model failed: {message}"
@@ -158,9 +174,7 @@ def _judge(
         [NOT_ENOUGH_EVIDENCE],
     ).fetchone()
     if too_few:
-        return _measured(
-            connection, trait, build, "not_enough_evidence", sentence(trait, too_few[0]), checks
-        )
+        return _measured(connection, trait, build, "not_enough_evidence", sentence(trait, too_few[0]), checks)
     return _measured(connection, trait, build, "passed", "", checks)
 
 

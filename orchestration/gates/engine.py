@@ -104,9 +104,7 @@ def run_suite(
         return _run(connection, name, query, suite)
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Sequence[Expected]
-) -> tuple[Check, ...]:
+def _run(connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Sequence[Expected]) -> tuple[Check, ...]:
     from great_expectations import ExpectationSuite
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
@@ -152,7 +150,9 @@ def _observed(result: Any) -> str:
         return "could not be evaluated"
     if "observed_value" in facts:
         value = facts["observed_value"]
+        if result.expectation_config.type == "unexpected_rows_expectation":
+            return f"{value} rows otherwise"
         return f"{value:.4g}" if isinstance(value, float) else str(value)
     examples = facts.get("partial_unexpected_list") or []
     shown = f", such as {', '.join(map(repr, examples[:3]))}" if examples else ""
-    return f"{facts.get('unexpected_count', 0)} of {facts.get('element_count', 0)}{shown}"
+    return f"{facts.get('unexpected_count', 0)} of {facts.get('element_count', 0)} rows otherwise{shown}"

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
@@ -22,8 +23,17 @@ from orchestration.project import House, Notify, silent, utc_now
 
 BATCH_ROWS = 50_000
 EVENT_TYPES = ("track", "page", "screen", "identify", "group", "alias")
-TEXT_FIELDS = ("event_id", "event_type", "event_name", "user_id", "anonymous_id", "previous_id", "account_id")
-TEXT_FIELDS += ("session_id", "source")
+TEXT_FIELDS = (
+    "event_id",
+    "event_type",
+    "event_name",
+    "user_id",
+    "anonymous_id",
+    "previous_id",
+    "account_id",
+    "session_id",
+    "source",
+)
 TIME_FIELDS = ("occurred_at", "received_at")
 OBJECT_FIELDS = ("properties", "context")
 FIELDS = TEXT_FIELDS + TIME_FIELDS + OBJECT_FIELDS
@@ -56,6 +66,7 @@ class LoadReport:
         duplicates: rows that raw, or the same files, already had.
         rejected: rows that were put aside, with reasons, in raw.rejected_events.
         reasons: rejected rows by reason.
+
     """
 
     load_id: int | None
@@ -98,6 +109,7 @@ def load(
     Raises:
         UsageError: a wrong argument, an unreadable file, or no row accepted.
         WarehouseBusyError: another process holds the warehouse.
+
     """
     _check_arguments(files, mapping or {}, timezone, source, table)
     for path in files:
@@ -114,9 +126,7 @@ def load(
             report = _land_vendor_table(connection, str(source), table, columns, load_id, loaded_at)
         else:
             mapped = _fields(columns, mapping or {})
-            report = _land_events(
-                connection, mapped, timezone, source or "generic", keep_repeats, load_id, loaded_at
-            )
+            report = _land_events(connection, mapped, timezone, source or "generic", keep_repeats, load_id, loaded_at)
         if report.load_id is None:
             connection.execute("rollback")
         else:
@@ -148,7 +158,11 @@ def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
 
 
 def _check_arguments(
-    files: Sequence[Path], mapping: Mapping[str, str], timezone: str, source: str | None, table: str | None
+    files: Sequence[Path],
+    mapping: Mapping[str, str],
+    timezone: str,
+    source: str | None,
+    table: str | None,
 ) -> None:
     if not files:
         raise UsageError("No file was named.", "traithouse load FILE...")
@@ -168,9 +182,7 @@ def _check_arguments(
             raise UsageError(f"{name!r} cannot be a name.", "Use lower case letters, digits and _.")
 
 
-def _read_into_landing(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], notify: Notify
-) -> list[str]:
+def _read_into_landing(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], notify: Notify) -> list[str]:
     """Fills a temporary table with the records of all files and returns the columns seen."""
     connection.execute(
         "create or replace temp table landing"
@@ -209,7 +221,8 @@ def _fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str
     for field, column in mapping.items():
         if column not in columns:
             raise UsageError(
-                f"There is no column {column} for {field}.", f"Columns are: {', '.join(columns) or 'none'}."
+                f"There is no column {column} for {field}.",
+                f"Columns are: {', '.join(columns) or 'none'}.",
             )
     fields = {field: mapping.get(field, field) for field in FIELDS}
     fields = {field: column for field, column in fields.items() if column in columns}
@@ -392,7 +405,11 @@ def _land_vendor_table(
 
 
 def _report(
-    connection: duckdb.DuckDBPyConnection, relation: str, source: str, load_id: int, loaded_at: datetime
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    source: str,
+    load_id: int,
+    loaded_at: datetime,
 ) -> LoadReport:
     """Puts rejected records aside, once each, and counts."""
     connection.execute(
@@ -450,5 +467,6 @@ def _record_load(
     )
 
 
-def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    return next(chain(connection.execute(sql).fetchone() or (0,)))
+def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
+    return row[0] if row else None

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import duckdb
 import zstandard
@@ -35,6 +35,7 @@ class Record:
         raw: the text as it stands in the file; for Parquet the row as JSON.
         row: JSON object text with sorted keys, a blank cell as null; null when the record cannot be read.
         error: why it cannot be read.
+
     """
 
     number: int
@@ -48,6 +49,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
     Raises:
         UsageError: the file is missing, of an unknown kind, or unreadable as a whole.
+
     """
     if not path.is_file():
         raise UsageError(f"There is no file {path}.", "Check the path.")
@@ -66,7 +68,13 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def file_kind(path: Path) -> str:
     """``csv``, ``ndjson`` or ``parquet``, by the file's name."""
-    kinds = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
+    kinds = {
+        ".csv": "csv",
+        ".tsv": "csv",
+        ".ndjson": "ndjson",
+        ".jsonl": "ndjson",
+        ".json": "ndjson",
+    }
     kinds[".parquet"] = "parquet"
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in (".gz", ".zst"):
@@ -81,14 +89,14 @@ def file_kind(path: Path) -> str:
 
 
 @contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def _open_bytes(path: Path) -> Iterator[Any]:
     suffix = path.suffix.lower()
     if suffix == ".gz":
         with gzip.open(path, "rb") as stream:
             yield stream
     elif suffix == ".zst":
         with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            yield io.BufferedReader(stream)  # type: ignore[type-var]
+            yield io.BufferedReader(stream)
     else:
         with path.open("rb") as stream:
             yield stream
@@ -140,7 +148,8 @@ def _csv(lines: Iterator[tuple[int, str]], path: Path) -> Iterator[Record]:
     header = [name.strip() for name in header]
     if not any(header) or len(set(header)) != len(header):
         raise UsageError(
-            f"{path} has no usable header line.", "The first line must name each column, and each name once."
+            f"{path} has no usable header line.",
+            "The first line must name each column, and each name once.",
         )
     waiting: list[tuple[int, str]] = []
     while True:

@@ -1,4 +1,4 @@
-"""28-day forward lift: does a trait's promise, or its warning, come true more often for those who had it?
+"""Forward lift over 28 days: how much likelier is what a trait promises or warns of for those who had it.
 
 Features and candidates are computed again as of 28 days ago, from the same SQL and only from events before that clock,
 in schemas of their own; then the 28 days that followed are looked at. The lift is the risk ratio of those who had the

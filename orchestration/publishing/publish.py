@@ -32,6 +32,7 @@ class TraitReport:
         changes: rows added to the ledger.
         entered: of these, to true (for other types: to a value).
         left: of these, from true (for other types: to none).
+
     """
 
     trait: str
@@ -57,6 +58,7 @@ class PublishReport:
         snapshot: build that is served now; null when nothing has ever been published.
         published: whether anything changed.
         traits: by trait.
+
     """
 
     build_id: str
@@ -85,6 +87,7 @@ def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> Publi
 
     Returns:
         What was done, or nothing when no build was ever begun.
+
     """
     with house.lock("traithouse refresh"), house.connect() as connection:
         connection.execute(PUBLISHED_TABLES)
@@ -121,9 +124,7 @@ def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> Publi
     return PublishReport(build.build_id, build.as_of, newest_id, published, tuple(reports))
 
 
-def _binding_verdicts(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
-) -> dict[str, Verdict]:
+def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> dict[str, Verdict]:
     """Verdicts of exactly this build; one whose content or definition is no longer what was judged has failed."""
     verdicts = load_verdicts(connection, build.build_id)
     broken = []
@@ -140,9 +141,7 @@ def _binding_verdicts(
     return verdicts | {verdict.trait: verdict for verdict in broken}
 
 
-def _publish_trait(
-    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build
-) -> tuple[int, int, int, int]:
+def _publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> tuple[int, int, int, int]:
     """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left."""
     connection.execute(
         f"""
@@ -183,7 +182,12 @@ def _publish_trait(
         where flips
         order by entity_id
         """,
-        {"entity": trait.entity, "trait": trait.name, "as_of": build.as_of, "build_id": build.build_id},
+        {
+            "entity": trait.entity,
+            "trait": trait.name,
+            "as_of": build.as_of,
+            "build_id": build.build_id,
+        },
     )
     connection.execute(
         "delete from traits.trait_values where trait = $1 and entity_id in (select entity_id from moved)",
@@ -235,13 +239,19 @@ def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, bui
             from traits.trait_thresholds where trait = $trait group by threshold
         )
         select
-            $trait, i.threshold, try_cast(json_extract_string(i.thresholds, '$."' || i.threshold || '"') as double) as v,
+            $trait, i.threshold,
+            try_cast(json_extract_string(i.thresholds, '$."' || i.threshold || '"') as double) as v,
             $version, $as_of, $build_id
         from incoming as i
         left join last_known as l on i.threshold = l.threshold
         where l.threshold is null or l.value is distinct from v or l.version is distinct from $version
         """,
-        {"trait": trait.name, "version": trait.version, "as_of": build.as_of, "build_id": build.build_id},
+        {
+            "trait": trait.name,
+            "version": trait.version,
+            "as_of": build.as_of,
+            "build_id": build.build_id,
+        },
     )
 
 
@@ -275,9 +285,7 @@ def _ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> 
     return [trait for trait in catalog.traits if trait.name in with_values]
 
 
-def _write_catalog(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, reports: Sequence[TraitReport]
-) -> None:
+def _write_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, reports: Sequence[TraitReport]) -> None:
     """Makes the new catalogue beside the old one; a trait that this build did not judge keeps its last verdict."""
     connection.execute("create or replace temp table new_catalog as select * from traits.trait_catalog limit 0")
     lifts = {}
@@ -287,7 +295,8 @@ def _write_catalog(
     for trait, report in zip(catalog.traits, reports, strict=True):
         if report.verdict == "none":
             connection.execute(
-                "insert into new_catalog select * from traits.trait_catalog where trait = $1", [trait.name]
+                "insert into new_catalog select * from traits.trait_catalog where trait = $1",
+                [trait.name],
             )
             continue
         connection.execute(
@@ -377,7 +386,10 @@ def _report(trait: Trait, verdict: Verdict | None, counts: tuple[int, int, int, 
 def copy_sync_ledger(house: House, connection: duckdb.DuckDBPyConnection) -> None:
     """Copies the log of deliveries next to the traits, so that a BI tool sees both."""
     with SyncLedger(house) as ledger:
-        for table, rows in (("sync_log", ledger.log_rows()), ("sync_failures", ledger.failure_rows())):
+        for table, rows in (
+            ("sync_log", ledger.log_rows()),
+            ("sync_failures", ledger.failure_rows()),
+        ):
             connection.execute(f"delete from traits.{table}")
             if rows:
                 marks = ", ".join("?" * len(rows[0]))

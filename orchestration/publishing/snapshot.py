@@ -49,7 +49,12 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     finally:
         connection.execute("detach snapshot")
     as_of = connection.execute("select as_of from traits.builds where build_id = $1", [build_id]).fetchone()
-    manifest = {"build_id": build_id, "as_of": as_of[0] if as_of else None, "rows": rows, "written_at": utc_now()}
+    manifest = {
+        "build_id": build_id,
+        "as_of": as_of[0] if as_of else None,
+        "rows": rows,
+        "written_at": utc_now(),
+    }
     (draft / "manifest.json").write_text(json.dumps(manifest, default=str, indent=1))
     # A build that is published again (a trait passed later) gets a folder of its own: the old one may be being read.
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))

@@ -13,9 +13,7 @@ import duckdb
 from orchestration.publishing.tables import PUBLISHED_TABLES
 
 
-def copy_prior_state(
-    connection: duckdb.DuckDBPyConnection, grid_point: datetime, schema: str = "state"
-) -> None:
+def copy_prior_state(connection: duckdb.DuckDBPyConnection, grid_point: datetime, schema: str = "state") -> None:
     """Writes ``<schema>.trait_state``: the published values as they were at a grid point.
 
     Starts from today's values and takes back the changes since, so the cost follows values and recent changes, not
@@ -25,6 +23,7 @@ def copy_prior_state(
         connection: the warehouse.
         grid_point: naive UTC; changes with a later as_of are taken back.
         schema: ``state``, or another one for a replay of the past.
+
     """
     connection.execute(PUBLISHED_TABLES)
     connection.execute(f"create schema if not exists {schema}")

@@ -31,6 +31,7 @@ class Check:
         severity: critical withholds the trait; warning and info are shown.
         expected: what was asked for.
         observed: what was found.
+
     """
 
     name: str
@@ -57,6 +58,7 @@ class Verdict:
         content_hash: of the rows that were judged.
         checks: every expectation.
         decided_at: wall clock, naive UTC.
+
     """
 
     build_id: str

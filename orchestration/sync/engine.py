@@ -44,6 +44,7 @@ class SyncReport:
         not_tried: records left for the next run, because a whole batch had failed.
         error: the most frequent reason of failure.
         samples: the first records of a dry run.
+
     """
 
     sync: str
@@ -70,6 +71,7 @@ def run_sync(
     Raises:
         UsageError: nothing is published yet, or the declaration cannot be used.
         WarehouseBusyError: another process is syncing.
+
     """
     kind = destination_of(sync)
     why_dry = ""
@@ -106,6 +108,7 @@ def destination_of(sync: Sync) -> type[Destination]:
 
     Raises:
         UsageError: there is no such destination, or it does not know an option.
+
     """
     kinds = destinations()
     if sync.destination not in kinds:
@@ -184,7 +187,11 @@ def _typed(trait: Trait, text: str) -> bool | float | str:
 
 
 def _deliver(
-    destination: Destination, sync: Sync, records: Sequence[Record], ledger: SyncLedger, notify: Notify
+    destination: Destination,
+    sync: Sync,
+    records: Sequence[Record],
+    ledger: SyncLedger,
+    notify: Notify,
 ) -> SyncReport:
     """Delivers batch by batch; a batch that fails whole ends the run, for the destination is down."""
     delivered, errors, tried = 0, [], 0
@@ -220,5 +227,6 @@ def _one_at_a_time(house: House) -> Iterator[None]:
             yield
     except Timeout:
         raise WarehouseBusyError(
-            "Another process is syncing from this home.", "Wait until it has ended, then sync again."
+            "Another process is syncing from this home.",
+            "Wait until it has ended, then sync again.",
         ) from None

@@ -57,14 +57,18 @@ class SyncLedger:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._connection.close()
 
     def acknowledged(self, sync: str, entity_type: str) -> dict[str, dict[str, Any]]:
         """Entity -> the trait values that the destination is known to have."""
         rows = self._connection.execute(
-            "select entity_id, traits from acknowledged where sync = ? and entity_type = ?", (sync, entity_type)
+            "select entity_id, traits from acknowledged where sync = ? and entity_type = ?",
+            (sync, entity_type),
         )
         return {entity: json.loads(traits) for entity, traits in rows}
 
@@ -84,15 +88,14 @@ class SyncLedger:
                     )
                 else:
                     self._connection.execute(
-                        "insert into failures values (?, ?, ?, ?, ?, ?)", (*key, record.build_id, error, now)
+                        "insert into failures values (?, ?, ?, ?, ?, ?)",
+                        (*key, record.build_id, error, now),
                     )
 
     def log(self, entry: LogEntry) -> None:
         """Keeps one run."""
         with self._connection:
-            self._connection.execute(
-                "insert into log values (?, ?, ?, ?, ?, ?, ?, ?)", tuple(vars(entry).values())
-            )
+            self._connection.execute("insert into log values (?, ?, ?, ?, ?, ?, ?, ?)", tuple(vars(entry).values()))
 
     def log_rows(self) -> list[tuple[Any, ...]]:
         """Rows of traits.sync_log."""

@@ -50,6 +50,7 @@ class Build:
         full_refresh: everything is rebuilt.
         fingerprint: of all that decides rows up to the features; another one forces a full refresh.
         started_at: wall clock, naive UTC.
+
     """
 
     build_number: int
@@ -73,12 +74,18 @@ class Build:
 
 
 def begin_build(
-    house: House, project: DbtProject, *, as_of: str | None, full_refresh: bool, now: datetime | None = None
+    house: House,
+    project: DbtProject,
+    *,
+    as_of: str | None,
+    full_refresh: bool,
+    now: datetime | None = None,
 ) -> Build:
     """Decides what a build reads, and writes it down; call it under the lock.
 
     Raises:
         UsageError: as_of cannot be used, or there are no events.
+
     """
     now = now or utc_now()
     fingerprint = project_fingerprint(project)
@@ -155,6 +162,7 @@ def run_build(
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
         notify: progress.
+
     """
     results = project.run(
         "build",

@@ -56,6 +56,7 @@ def resolve_as_of(
 
     Raises:
         UsageError: it cannot be read, lies in the future, or before what is published.
+
     """
     if text is None:
         if newest_event is None:
@@ -78,7 +79,8 @@ def _parse(text: str, time_zone: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--as-of {text} is not a time.", "Use 2024-06-30 (the end of that day) or 2024-06-30T12:00:00Z."
+            f"--as-of {text} is not a time.",
+            "Use 2024-06-30 (the end of that day) or 2024-06-30T12:00:00Z.",
         ) from None
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}|\d{8}", text):
         zone = ZoneInfo(time_zone)

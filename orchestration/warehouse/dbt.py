@@ -31,6 +31,7 @@ class NodeResult:
         status: success, pass, warn, fail, error or skipped.
         message: dbt's words, first lines only.
         seconds: how long it took.
+
     """
 
     unique_id: str
@@ -58,12 +59,14 @@ class DbtProject:
 
         Raises:
             TraithouseError: the project does not parse.
+
         """
         self.house.prepare()
         result = self._invoke(["parse"], None, silent)
         if not result.success:
             raise TraithouseError(
-                f"The dbt project does not parse: {_first_lines(result.exception)}", "Correct the file that it names."
+                f"The dbt project does not parse: {_first_lines(result.exception)}",
+                "Correct the file that it names.",
             )
         return result.result
 
@@ -103,9 +106,14 @@ class DbtProject:
 
         Raises:
             TraithouseError: dbt could not run at all.
+
         """
         given = {name: value for name, value in variables.items() if value is not None}
-        arguments = [command, "--vars", yaml.safe_dump(given, default_flow_style=True, width=10_000).strip()]
+        arguments = [
+            command,
+            "--vars",
+            yaml.safe_dump(given, default_flow_style=True, width=10_000).strip(),
+        ]
         if command == "build":
             arguments += ["--resource-type", "seed", "--resource-type", "model"]
         if select:
@@ -115,7 +123,8 @@ class DbtProject:
         result = self._invoke(arguments, manifest or self.manifest, notify)
         if result.result is None:
             raise TraithouseError(
-                f"dbt stopped: {_first_lines(result.exception)}", f"Its log is in {self.house.logs}."
+                f"dbt stopped: {_first_lines(result.exception)}",
+                f"Its log is in {self.house.logs}.",
             )
         return [
             NodeResult(
@@ -136,7 +145,14 @@ class DbtProject:
                 node = event.data.node_info
                 notify(f"{node.node_name}: {node.node_status}")
 
-        flags = ["--project-dir", self.folder, "--profiles-dir", self.folder, "--target-path", self.house.dbt_target]
+        flags = [
+            "--project-dir",
+            self.folder,
+            "--profiles-dir",
+            self.folder,
+            "--target-path",
+            self.house.dbt_target,
+        ]
         flags += ["--log-path", self.house.logs, "--log-level", "none", "--log-level-file", "info"]
         flags += ["--no-use-colors", "--no-send-anonymous-usage-stats"]
         with _environment(
