@@ -9,6 +9,8 @@ from orchestration.project import House, write_atomically
 _INSTANCE = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   pools:
     default_limit: 1

@@ -40,7 +40,7 @@ def write_and_audit(
 ) -> Written:
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
     with house.lock("traithouse refresh"), _stage(house, "transforming"):
-        build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, now=now)
+        build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
         with house.connect() as connection:
@@ -50,6 +50,12 @@ def write_and_audit(
         verdicts = audit(house, project, notify=notify)
         house.note(counts=_counts(house))
     return Written(build, results, verdicts)
+
+
+def audit_again(house: House, project: DbtProject, traits: Sequence[str], *, notify: Notify = silent) -> list[Verdict]:
+    """Judge candidates of the current build once more, without building anything."""
+    with house.lock("traithouse refresh"), _stage(house, "auditing"):
+        return audit(house, project, traits=traits, notify=notify)
 
 
 def publish_build(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:

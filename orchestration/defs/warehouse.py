@@ -1,6 +1,6 @@
 """The dbt project: one asset a seed or model, and on each candidate one asset check an expectation of its gate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ from orchestration.defs.landing import POOL
 from orchestration.gates.door_out import check_names
 from orchestration.project import House
 from orchestration.publishing.verdicts import Check, Verdict
-from orchestration.refresh import write_and_audit
+from orchestration.refresh import audit_again, write_and_audit
 from orchestration.warehouse.build import is_trait
 from orchestration.warehouse.dbt import DbtProject
 
@@ -62,13 +62,18 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
     def warehouse(
         context: dg.AssetExecutionContext, config: RefreshConfig
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        whole = context.selected_asset_keys == set(unique_ids)
+        selected = context.selected_asset_keys
+        wanted = context.selected_asset_check_keys
+        if not selected:
+            judged = audit_again(house, project, [key.asset_key.path[-1] for key in wanted], notify=context.log.info)
+            yield from _check_results(judged, wanted)
+            return
         written = write_and_audit(
             house,
             project,
             as_of=config.as_of,
             full_refresh=config.full_refresh,
-            select=() if whole else [unique_ids[key].split(".")[-1] for key in context.selected_asset_keys],
+            select=() if selected == set(unique_ids) else [unique_ids[key].split(".")[-1] for key in selected],
             notify=context.log.info,
         )
         broken = []
@@ -84,16 +89,19 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                     "build_id": written.build.build_id,
                 }
                 yield dg.MaterializeResult(asset_key=keys[result.unique_id], metadata=metadata)
-        wanted = context.selected_asset_check_keys
-        for verdict in written.verdicts:
-            for check in verdict.checks:
-                key = dg.AssetCheckKey(dg.AssetKey(["candidates", verdict.trait]), check.name)
-                if key in wanted:
-                    yield _check_result(key, verdict, check)
+        yield from _check_results(written.verdicts, wanted)
         if broken:
             raise dg.Failure(f"{len(broken)} models failed: {'; '.join(broken)}", allow_retries=False)
 
     return dg.Definitions(assets=[warehouse])
+
+
+def _check_results(verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
+    for verdict in verdicts:
+        for check in verdict.checks:
+            key = dg.AssetCheckKey(dg.AssetKey(["candidates", verdict.trait]), check.name)
+            if key in wanted:
+                yield _check_result(key, verdict, check)
 
 
 def _check_result(key: dg.AssetCheckKey, verdict: Verdict, check: Check) -> dg.AssetCheckResult:

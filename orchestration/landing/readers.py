@@ -202,7 +202,8 @@ def _parquet(path: Path) -> Iterator[Record]:
                 shutil.copyfileobj(stream, plain)
             plain.flush()
             source = plain.name
-        with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
             rows = connection.execute("select to_json(t) from read_parquet(?) as t", [source])
             number = 0
             while batch := rows.fetchmany(10_000):

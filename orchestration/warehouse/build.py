@@ -79,9 +79,12 @@ def begin_build(
     *,
     as_of: str | None,
     full_refresh: bool,
+    partial: bool = False,
     now: datetime | None = None,
 ) -> Build:
     """Decides what a build reads, and writes it down; call it under the lock.
+
+    A partial build (some models only) keeps the clock of the last whole one, so that no model is ahead of another.
 
     Raises:
         UsageError: as_of cannot be used, or there are no events.
@@ -97,7 +100,7 @@ def begin_build(
         watermark = connection.execute("select load_id, as_of, fingerprint from state.watermark").fetchone()
         load_id, previous_as_of, built_from = watermark or (-1, None, None)
         resolved = resolve_as_of(
-            as_of,
+            str(previous_as_of) if partial and as_of is None and previous_as_of else as_of,
             now=now,
             newest_event=newest,
             last_published=last_published_as_of(connection),

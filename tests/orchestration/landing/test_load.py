@@ -1,0 +1,170 @@
+"""Files become rows of schema raw; nothing is lost, and loading again adds nothing."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.errors import UsageError
+from orchestration.landing.load import load
+from orchestration.project import House
+from orchestration.sample import SAMPLE
+from tests.conftest import NOW, queried
+
+EventsFile = Callable[..., Path]
+
+
+def event(**fields: object) -> dict[str, object]:
+    return {"user_id": "u1", "event_name": "opened", "occurred_at": "2025-01-01T10:00:00Z"} | fields
+
+
+def test_the_sample_loads_once(house: House) -> None:
+    first = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
+    again = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
+    assert (first.accepted, first.duplicates, first.rejected) == (31_076, 30, 0)
+    assert (again.load_id, again.accepted, again.duplicates) == (None, 0, 31_106)
+    assert queried(house, "select count(*), count(distinct event_id) from raw.events") == [(31_076, 31_076)]
+
+
+def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, events_file: EventsFile) -> None:
+    path = events_file(
+        [
+            event(),
+            event(user_id=None),
+            event(event_name=" "),
+            event(occurred_at="yesterday"),
+            event(occurred_at=None),
+            event(occurred_at="2026-01-03T00:00:01Z"),
+            event(properties=[1]),
+            event(event_type="click"),
+            event(received_at="soon"),
+        ]
+    )
+    report = load(house, [path], now=NOW)
+    again = load(house, [path], now=NOW)
+    assert (report.accepted, report.rejected, again.accepted) == (1, 8, 0)
+    assert queried(house, "select record_number, reason from raw.rejected_events order by 1") == [
+        (2, "neither user_id nor anonymous_id"),
+        (3, "no event_name"),
+        (4, "occurred_at is not a time"),
+        (5, "no occurred_at"),
+        (6, "occurred_at is more than a day after loaded_at"),
+        (7, "properties are not a JSON object"),
+        (8, "unknown event_type"),
+        (9, "received_at is not a time"),
+    ]
+    assert '"user_id": null' in queried(house, "select raw_text from raw.rejected_events order by record_number")[0][0]
+
+
+def test_columns_without_a_field_go_into_properties(house: House, events_file: EventsFile) -> None:
+    load(house, [events_file([event(properties={"path": "/pricing"}, plan="pro", empty=None)])])
+    assert queried(house, "select properties ->> 'path', properties ->> 'plan' from raw.events") == [
+        ("/pricing", "pro")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("2025-07-01 12:00:00", "UTC", datetime(2025, 7, 1, 12)),
+        ("2025-07-01 12:00:00", "Europe/Berlin", datetime(2025, 7, 1, 10)),
+        ("2025-07-01T12:00:00+05:30", "Europe/Berlin", datetime(2025, 7, 1, 6, 30)),
+        ("2025-07-01T12:00:00.123456Z", "UTC", datetime(2025, 7, 1, 12, 0, 0, 123456)),
+        ("1751371200", "Europe/Berlin", datetime(2025, 7, 1, 12)),
+        ("1751371200123", "UTC", datetime(2025, 7, 1, 12, 0, 0, 123000)),
+    ],
+)
+def test_times_are_utc_unless_they_or_the_option_say_otherwise(
+    house: House, events_file: EventsFile, text: str, zone: str, expected: datetime
+) -> None:
+    load(house, [events_file([event(occurred_at=text)])], timezone=zone)
+    assert queried(house, "select occurred_at from raw.events") == [(expected,)]
+
+
+def test_repeats_collapse_and_are_counted(house: House, events_file: EventsFile) -> None:
+    report = load(house, [events_file([event(), event(), event(amount=1)])])
+    assert (report.accepted, report.duplicates) == (2, 1)
+
+
+def test_keep_repeats_keeps_them_and_is_still_safe_to_load_twice(house: House, events_file: EventsFile) -> None:
+    path = events_file([event(), event(), event()])
+    first = load(house, [path], keep_repeats=True)
+    again = load(house, [path], keep_repeats=True)
+    assert (first.accepted, again.accepted, again.duplicates) == (3, 0, 3)
+    assert load(house, [path]).accepted == 0
+
+
+def test_a_second_version_of_an_event_id_is_kept_for_the_models_to_judge(house: House, events_file: EventsFile) -> None:
+    report = load(
+        house, [events_file([event(event_id="e1"), event(event_id="e1", user_id="u2"), event(event_id="e1")])]
+    )
+    assert (report.accepted, report.duplicates) == (2, 1)
+
+
+def test_csv_ndjson_and_parquet_of_one_event_have_one_id(house: House, events_file: EventsFile, tmp_path: Path) -> None:
+    csv = tmp_path / "e.csv"
+    csv.write_text("occurred_at,user_id,event_name,plan\n2025-01-01 10:00:00,u1,opened,pro\n")
+    parquet = tmp_path / "e.parquet"
+    duckdb.execute(f"copy (from '{csv}') to '{parquet}' (format parquet)")
+    report = load(house, [csv, events_file([event(plan="pro")]), parquet])
+    assert (report.accepted, report.duplicates) == (1, 2)
+
+
+def test_load_ids_rise(house: House, events_file: EventsFile) -> None:
+    ids = [load(house, [events_file([event(user_id=f"u{n}")])]).load_id for n in range(3)]
+    assert ids == [1, 2, 3]
+    assert house.status()["loads"]["load_id"] == 3
+
+
+def test_a_vendor_table_lands_as_it_is_and_grows_new_columns(house: House, events_file: EventsFile) -> None:
+    first = events_file([{"id": "1", "event": "Opened", "context": {"ip": "::1"}}])
+    second = events_file([{"id": "1", "event": "Opened", "context": {"ip": "::1"}}, {"id": "2", "plan": "pro"}])
+    assert load(house, [first], source="segment", table="tracks").accepted == 1
+    report = load(house, [second], source="segment", table="tracks")
+    assert (report.accepted, report.duplicates) == (1, 1)
+    assert queried(house, "select id, event, context, plan, load_id from raw_segment.tracks order by id") == [
+        ("1", "Opened", '{"ip":"::1"}', None, 1),
+        ("2", None, None, "pro", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mapping": {"when": "occurred_at"}}, "when is not a field"),
+        ({"mapping": {"event_name": "evnt"}}, "no column evnt"),
+        ({"timezone": "Mars/Olympus"}, "Mars/Olympus is not a time zone"),
+        ({"table": "tracks"}, "--table needs --source"),
+        ({"source": "se gment"}, "cannot be a name"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_loaded(
+    house: House, events_file: EventsFile, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(house, [events_file([event()])], **arguments)  # type: ignore[arg-type]
+    assert not house.status()
+
+
+def test_a_missing_column_is_named_with_those_that_there_are(house: House, events_file: EventsFile) -> None:
+    with pytest.raises(UsageError, match="No column gives event_name") as error:
+        load(house, [events_file([{"user_id": "u1", "what": "x", "occurred_at": "2025-01-01"}])])
+    assert "what" in error.value.hint
+
+
+def test_when_no_row_is_accepted_it_says_so_and_keeps_the_rejected(house: House, events_file: EventsFile) -> None:
+    with pytest.raises(UsageError, match="No row was accepted; 1 rejected, most of all: occurred_at is not a time"):
+        load(house, [events_file([event(occurred_at="x")])])
+    assert queried(house, "select count(*) from raw.rejected_events") == [(1,)]
+
+
+def test_one_unreadable_file_leaves_nothing_of_the_others(
+    house: House, events_file: EventsFile, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(b"\x1f\x8b\x08\x00cut")
+    with pytest.raises(UsageError, match=r"cut\.csv\.gz"):
+        load(house, [events_file([event()]), cut])
+    assert queried(house, "select count(*) from raw.events") == [(0,)]
