@@ -1,0 +1,182 @@
+"""Dagster: the real definitions, run in this process."""
+
+import json
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration.defs import landing, publishing, schedules, syncs, warehouse
+from orchestration.defs.publishing import bar_chart
+from orchestration.gates.door_out import check_names
+from orchestration.landing.load import load
+from orchestration.project import House
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried, served
+
+
+def assembled(house: House, project: DbtProject) -> dg.Definitions:
+    return dg.Definitions.merge(
+        landing.definitions(house),
+        warehouse.definitions(house, project),
+        publishing.definitions(house, project),
+        syncs.definitions(house, project),
+        schedules.definitions(house, project),
+        dg.Definitions(executor=dg.in_process_executor),
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def run(definitions: dg.Definitions, instance: dg.DagsterInstance, job: str = "land_and_refresh", **given: Any) -> Any:
+    return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **given)
+
+
+def test_everything_materializes_from_an_empty_house(house: House, of_house: Any, instance: dg.DagsterInstance) -> None:
+    definitions = assembled(house, of_house(house))
+    result = run(definitions, instance)
+    assert result.success
+    materialized = {event.asset_key for event in result.get_asset_materialization_events()}
+    executable = {
+        spec.key
+        for asset in definitions.resolve_asset_graph().assets_defs
+        if asset.is_executable
+        for spec in asset.specs
+    }
+    assert materialized == executable
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    assert served(house, "select count(*) from traits.user_traits") == [(600,)]
+
+
+def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
+    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+) -> None:
+    definitions = assembled(sample_house, sample_project)
+    strict = [
+        trait.model_copy(
+            update={
+                "gate": (trait.gate[0].model_copy(update={"kwargs": {"column": "value_number", "max_value": 0.0}}),)
+            }
+        )
+        if trait.name == "power_user"
+        else trait
+        for trait in sample_project.catalog.traits
+    ]
+    sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": tuple(strict)})
+    result = run(definitions, instance, "refresh")
+    assert result.success
+    red = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert [(check.asset_key.path, check.check_name, check.severity) for check in red] == [
+        (["candidates", "power_user"], "column_mean_to_be_between", dg.AssetCheckSeverity.ERROR)
+    ]
+    assert red[0].metadata["observed"].value == "0.07333"
+    published = {
+        e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
+    }
+    assert published == {"at_risk", "ready_to_upgrade"}
+
+
+def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
+    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+) -> None:
+    broken = sample_project.manifest.deepcopy()
+    broken.nodes["model.traithouse.at_risk"].raw_code = "select no_such_column from {{ ref('user_features') }}"
+    sample_project.__dict__["manifest"] = broken
+    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    assert result.success
+    red = {(c.asset_key.path[-1], c.check_name) for c in result.get_asset_check_evaluations() if not c.passed}
+    assert red == {("at_risk", "built")}
+    published = {
+        e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
+    }
+    assert published == {"power_user", "ready_to_upgrade"}
+
+
+def test_one_candidate_alone_keeps_the_clock_and_the_watermark(
+    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+) -> None:
+    definitions = assembled(sample_house, sample_project)
+    before = queried(sample_house, "from state.watermark")
+    selection = [dg.AssetKey(["candidates", "power_user"])]
+    result = run(definitions, instance, asset_selection=selection)
+    assert result.success
+    assert [event.asset_key for event in result.get_asset_materialization_events()] == selection
+    assert queried(sample_house, "from state.watermark") == before
+    assert queried(sample_house, "select distinct as_of::varchar from candidates.power_user") == [
+        ("2024-06-30 00:00:00",)
+    ]
+
+
+def test_every_gate_key_is_a_real_asset_key(house: House, project: DbtProject) -> None:
+    graph = assembled(house, project).resolve_asset_graph()
+    keys = {key for key in graph.asset_check_keys if key.asset_key.path[0] == "candidates"}
+    assert keys == {
+        dg.AssetCheckKey(dg.AssetKey(["candidates", trait.name]), name)
+        for trait in project.catalog.traits
+        for name in check_names(trait)
+    }
+    assert {key.asset_key for key in keys} <= graph.executable_asset_keys
+    assert {key.path[-1] for key in graph.executable_asset_keys if key.path[0] == "traits"} == {
+        trait.name for trait in project.catalog.traits
+    }
+
+
+def test_assets_are_grouped_by_stage(house: House, project: DbtProject) -> None:
+    graph = assembled(house, project).resolve_asset_graph()
+    for key in graph.executable_asset_keys:
+        assert graph.get(key).group_name == key.path[0]
+
+
+def test_published_traits_carry_what_a_person_looks_for(
+    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+) -> None:
+    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path == ["traits", "at_risk"]]
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 54, 0.09)
+    assert metadata["changes"] == 0
+    assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
+
+
+def test_the_sensor_reacts_to_new_events_once(house: House, project: DbtProject, events_file: Any) -> None:
+    sensor = assembled(house, project).resolve_sensor_def("new_events")
+    with dg.build_sensor_context() as context:
+        assert isinstance(sensor(context), dg.SkipReason)
+    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])])
+    with dg.build_sensor_context() as context:
+        request = sensor(context)
+        assert isinstance(request, dg.RunRequest)
+        assert request.run_key == "load-1"
+        assert isinstance(sensor(context), dg.SkipReason)
+
+
+def test_the_inbox_is_loaded_and_production_never_gets_the_sample(house: House, events_file: Any) -> None:
+    import logging
+
+    log: Any = logging.getLogger("test")
+    production = House(house.settings.model_copy(update={"env": "production"}))
+    assert landing.land(production, log)[0] is None
+    production.inbox.mkdir(parents=True)
+    path = events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])
+    path.rename(production.inbox / path.name)
+    report, source = landing.land(production, log)
+    assert report is not None
+    assert (report.accepted, "1 files" in source) == (1, True)
+
+
+def test_a_chart_of_nothing_but_zeros_is_drawn() -> None:
+    assert "now 0.0%" in bar_chart([0.0, 0.0])
+
+
+def test_the_module_that_dagster_loads_assembles_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAITHOUSE_HOME", str(tmp_path / "home"))
+    loaded = runpy.run_module("orchestration.definitions")["defs"]
+    dg.Definitions.validate_loadable(loaded)
+    assert json.dumps(sorted(s.name for s in loaded.schedules)) == '["daily"]'

@@ -1,0 +1,86 @@
+"""The door out: real Great Expectations verdicts on real candidates."""
+
+import pytest
+
+from orchestration.gates.door_out import audit, check_names
+from orchestration.project import House
+from orchestration.publishing.publish import publish
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried, served
+
+
+def judged(house: House, project: DbtProject, sql: str) -> dict[str, tuple[str, list[str]]]:
+    """Changes something in the warehouse, then judges the same build again: verdict and failed checks by trait."""
+    queried(house, sql)
+    verdicts = audit(house, project)
+    return {v.trait: (v.verdict, [check.name for check in v.checks if not check.passed]) for v in verdicts}
+
+
+def test_good_candidates_pass_every_check(sample_house: House, sample_project: DbtProject) -> None:
+    assert judged(sample_house, sample_project, "select 1") == {
+        trait: ("passed", []) for trait in ("at_risk", "power_user", "ready_to_upgrade")
+    }
+
+
+def test_what_runs_is_what_is_announced(sample_house: House, sample_project: DbtProject) -> None:
+    for verdict in audit(sample_house, sample_project):
+        assert [c.name for c in verdict.checks] == check_names(sample_project.catalog.trait(verdict.trait))
+
+
+@pytest.mark.parametrize(
+    ("fault", "broken"),
+    [
+        ("insert into candidates.at_risk select * from candidates.at_risk limit 1", "grain"),
+        ("update candidates.at_risk set user_id = null where user_id = 'user_0001'", "entity"),
+        ("update candidates.at_risk set value = null where user_id = 'user_0001'", "value"),
+        ("update candidates.at_risk set score = 'nan' where user_id = 'user_0001'", "score"),
+        ("update candidates.at_risk set score = 'inf' where user_id = 'user_0001'", "score"),
+        ("update candidates.at_risk set evidence = '{\"rule\": ' where user_id = 'user_0001'", "evidence"),
+        ("update candidates.at_risk set evidence = null where user_id = 'user_0001'", "evidence"),
+        ("update candidates.at_risk set evidence = '{\"rule\": \"whim\"}' where user_id = 'user_0001'", "evidence"),
+        ("update candidates.at_risk set as_of = as_of - interval 1 day where user_id = 'user_0001'", "as_of"),
+        ("delete from candidates.at_risk where user_id > 'user_0290'", "population"),
+        ("delete from candidates.at_risk", "population"),
+        ("update candidates.at_risk set value = true", "column_mean_to_be_between"),
+    ],
+)
+def test_a_fault_withholds_its_trait_alone_and_the_last_good_values_stay(
+    sample_house: House, sample_project: DbtProject, fault: str, broken: str
+) -> None:
+    before = served(sample_house, "from traits.trait_values order by all")
+    # DuckDB keeps a not null constraint of the contract; the fault gets past it as a hand in the warehouse would.
+    queried(sample_house, "alter table candidates.at_risk alter user_id drop not null")
+    verdicts = judged(sample_house, sample_project, fault)
+    assert verdicts["at_risk"][0] == "failed"
+    assert broken in verdicts["at_risk"][1]
+    assert {name: verdicts[name] for name in ("power_user", "ready_to_upgrade")} == {
+        "power_user": ("passed", []),
+        "ready_to_upgrade": ("passed", []),
+    }
+    report = publish(sample_house, sample_project.catalog)
+    assert report is not None
+    assert [trait.trait for trait in report.withheld] == ["at_risk"]
+    assert served(sample_house, "from traits.trait_values order by all") == before
+    assert served(sample_house, "select verdict from traits.trait_catalog order by trait") == [
+        ("failed",),
+        ("passed",),
+        ("passed",),
+    ]
+
+
+def test_a_need_that_no_event_is_mapped_to_is_said_and_nothing_is_published(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    queried(sample_house, "delete from traits.trait_values where trait = 'ready_to_upgrade'")
+    verdicts = judged(sample_house, sample_project, "delete from events.event_catalog where behaviour = 'pricing'")
+    assert verdicts["ready_to_upgrade"] == ("not_enough_evidence", ["needs"])
+    assert verdicts["at_risk"][0] == "passed"
+    reason = queried(sample_house, "select reason from state.gate_verdicts where trait = 'ready_to_upgrade'")
+    assert reason == [("The event catalogue maps no event to pricing, which this trait needs.",)]
+
+
+def test_a_need_that_was_met_before_and_is_lost_withholds_the_trait(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    verdicts = judged(sample_house, sample_project, "delete from events.event_catalog where behaviour = 'pricing'")
+    assert verdicts["ready_to_upgrade"] == ("failed", ["needs"])

@@ -1,0 +1,202 @@
+"""Write, audit, publish: only what was judged goes out, and all of it moves together."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.catalog import Catalog
+from orchestration.gates.door_out import audit
+from orchestration.project import House
+from orchestration.publishing.publish import publish
+from orchestration.publishing.snapshot import served_build
+from orchestration.publishing.verdicts import load_verdicts, save_verdicts
+from orchestration.refresh import refresh, write_and_audit
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried, served
+
+FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
+
+
+def test_publishing_again_changes_nothing(sample_house: House, sample_project: DbtProject) -> None:
+    before = (sample_house.serving / "current").readlink()
+    _, report = refresh(sample_house, sample_project)
+    assert not report.published
+    assert [trait.changes for trait in report.traits] == [0, 0, 0]
+    assert (sample_house.serving / "current").readlink() == before
+    assert served(sample_house, "select count(*) from traits.builds") == [(1,)]
+
+
+def test_every_published_value_can_be_traced(sample_house: House) -> None:
+    assert served(
+        sample_house,
+        """
+        select count(*), count(*) filter (t.reason = '' or t.reason is null or not json_valid(t.evidence)),
+            count(*) filter (v.verdict = 'passed' and v.definition_version = t.definition_version)
+        from traits.trait_values as t
+        left join traits.gate_verdicts as v on t.build_id = v.build_id and t.trait = v.trait
+        """,
+    ) == [(1800, 0, 1800)]
+
+
+def test_the_ledger_adds_up_to_the_values(sample_house: House, sample_project: DbtProject) -> None:
+    refresh(sample_house, sample_project, as_of=None)
+    queried(sample_house, FLIP)
+    audit(sample_house, sample_project)
+    publish(sample_house, sample_project.catalog)
+    assert (
+        served(
+            sample_house,
+            """
+        with replayed as (
+            select entity_id, trait, arg_max(new_value, seq) as value from traits.trait_changes group by all
+        )
+        (from replayed where value is not null except select entity_id, trait, value from traits.trait_values)
+        union all
+        (select entity_id, trait, value from traits.trait_values except from replayed)
+        """,
+        )
+        == []
+    )
+
+
+def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    refresh(sample_house, sample_project)
+    queried(sample_house, FLIP)
+    audit(sample_house, sample_project)
+    report = publish(sample_house, sample_project.catalog)
+    assert report is not None
+    assert {trait.trait: trait.changes for trait in report.traits} == {
+        "at_risk": 1,
+        "power_user": 0,
+        "ready_to_upgrade": 0,
+    }
+    assert served(
+        sample_house,
+        "select entity_id, old_value, new_value, cause, build_id from traits.trait_changes order by seq desc limit 1",
+    ) == [("user_0001", "false", "true", "behaviour", report.build_id)]
+    assert served_build(sample_house) == report.build_id
+
+
+def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_house: House, sample_project: DbtProject) -> None:
+    one = "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
+    [(reason, evidence, since)] = served(sample_house, one)
+    refresh(sample_house, sample_project, as_of="2024-07-01")
+    [(reason_later, evidence_later, since_later)] = served(sample_house, one)
+    assert (reason_later, since_later) == (reason, since)
+    silent = [json.loads(text)["features"]["silent_days"] for text in (evidence, evidence_later)]
+    assert silent[1] == silent[0] + 2
+
+
+def test_values_that_changed_after_the_audit_are_not_published(sample_house: House, sample_project: DbtProject) -> None:
+    refresh(sample_house, sample_project)
+    before = served(sample_house, "from traits.trait_values order by all")
+    queried(sample_house, FLIP)
+    report = publish(sample_house, sample_project.catalog)
+    assert report is not None
+    assert [(t.trait, t.reason) for t in report.withheld] == [("at_risk", "Its values changed after they were judged.")]
+    assert served(sample_house, "from traits.trait_values order by all") == before
+
+
+def test_a_verdict_of_another_build_publishes_nothing(sample_house: House, sample_project: DbtProject) -> None:
+    before = served(sample_house, "from traits.trait_values order by all")
+    write_and_audit(sample_house, sample_project, as_of="2024-07-02")
+    with sample_house.connect() as connection:
+        build_id = queried_one(connection, "select build_id from state.current_build")
+        verdicts = load_verdicts(connection, build_id)
+        save_verdicts(connection, [replace(v, build_id="000001-20240630T000000Z") for v in verdicts.values()])
+    report = publish(sample_house, sample_project.catalog)
+    assert report is not None
+    assert {trait.verdict for trait in report.traits} == {"none"}
+    assert served(sample_house, "from traits.trait_values order by all") == before
+
+
+def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    row = connection.execute(sql).fetchone()
+    return str(row[0]) if row else ""
+
+
+def test_a_raised_version_marks_the_changes_that_it_causes(sample_house: House, sample_project: DbtProject) -> None:
+    refresh(sample_house, sample_project)
+    queried(sample_house, FLIP)
+    newer = [t.model_copy(update={"version": t.version + (t.name == "at_risk")}) for t in sample_project.catalog.traits]
+    catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
+    sample_project.__dict__["catalog"] = catalog
+    audit(sample_house, sample_project)
+    publish(sample_house, catalog)
+    assert served(sample_house, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
+        ("user_0001", "definition")
+    ]
+    assert served(sample_house, "select distinct definition_version from traits.trait_values order by 1") == [
+        (1,),
+        (2,),
+    ]
+
+
+def test_a_crash_between_commit_and_snapshot_is_made_good(
+    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
+        with pytest.raises(KeyboardInterrupt):
+            refresh(sample_house, sample_project, as_of="2024-07-01")
+    assert served_build(sample_house) == "000001-20240630T000000Z"
+    _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
+    assert not report.published
+    assert served_build(sample_house) == "000002-20240702T000000Z"
+
+
+def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    reader = textwrap.dedent(
+        f"""
+        import duckdb, pathlib, time
+        seen, end = set(), time.monotonic() + 60
+        stop = pathlib.Path({str(sample_house.root / "stop")!r})
+        while not stop.exists() and time.monotonic() < end:
+            path = pathlib.Path({str(sample_house.serving / "current" / "traithouse.duckdb")!r}).resolve()
+            with duckdb.connect(str(path), read_only=True) as c:
+                sql = "select max(build_id) from traits.builds union all select max(build_id) from traits.trait_values"
+                builds = c.execute(sql).fetchall()
+                assert builds[0] == builds[1], builds
+                seen.add(builds[0][0])
+        print(len(seen))
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", reader], stdout=subprocess.PIPE, text=True) as process:
+        for day in ("2024-07-01", "2024-07-02", "2024-07-03"):
+            refresh(sample_house, sample_project, as_of=day)
+        (sample_house.root / "stop").touch()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert int(output) >= 3
+
+
+def test_old_builds_are_kept_up_to_the_limit(sample_house: House, of_house: Callable[[House], DbtProject]) -> None:
+    house = House(sample_house.settings.model_copy(update={"builds_kept": 2}))
+    for day in ("2024-07-01", "2024-07-02"):
+        refresh(house, of_house(house), as_of=day)
+    names = sorted(path.name for path in (house.serving / "builds").iterdir())
+    assert names == ["000002-20240702T000000Z", "000003-20240703T000000Z"]
+    assert (house.serving / "current").readlink().name == names[-1]
+
+
+def test_the_snapshot_holds_the_same_rows_as_parquet(sample_house: House) -> None:
+    folder = (sample_house.serving / "current").resolve()
+    rows = json.loads((folder / "manifest.json").read_text())["rows"]
+    for table, count in rows.items():
+        found = duckdb.execute(f"select count(*) from '{folder / table}.parquet'").fetchone()
+        assert found == (count,)
+    assert rows["user_traits"] == 600

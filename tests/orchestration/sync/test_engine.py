@@ -1,0 +1,226 @@
+"""Only changes are sent, and a row counts as sent when it was acknowledged."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from orchestration.catalog import Sync
+from orchestration.errors import UsageError
+from orchestration.gates.door_out import audit
+from orchestration.project import House
+from orchestration.publishing.publish import publish
+from orchestration.refresh import refresh
+from orchestration.sync.engine import destination_of, run_sync
+from orchestration.sync.ledger import SyncLedger
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried, served
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
+
+
+def delivered(house: House, sync: str) -> list[dict[str, object]]:
+    files = sorted((house.outbox / sync).glob("*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+@dataclass
+class Receiver:
+    """A webhook endpoint on loopback that verifies signatures."""
+
+    port: int = 0
+    status: int = 200
+    messages: list[dict[str, object]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    state = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            Webhook(SECRET).verify(body, dict(self.headers.items()))
+            if state.status == 200:
+                state.messages.append(json.loads(body))
+            state.ids.append(self.headers["webhook-id"])
+            self.send_response(state.status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{state.port}/traits")
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+def webhook(**given: object) -> Sync:
+    declared: dict[str, object] = {
+        "name": "hook",
+        "description": "A hook.",
+        "destination": "webhook",
+        "traits": ("power_user",),
+        "options": {"url_env": "HOOK_URL", "secret_env": "HOOK_SECRET"},
+    }
+    return Sync.model_validate(declared | given)
+
+
+def production(house: House) -> House:
+    return House(house.settings.model_copy(update={"env": "production"}))
+
+
+def flip_one(house: House, project: DbtProject, user: str = "user_0001") -> None:
+    refresh(house, project)
+    queried(house, f"update candidates.power_user set value = not value where user_id = '{user}'")
+    audit(house, project)
+    publish(house, project.catalog)
+
+
+def test_the_first_sync_sends_all_and_the_second_nothing(sample_house: House, sample_project: DbtProject) -> None:
+    outbox = sample_project.catalog.sync("outbox")
+    first = run_sync(sample_house, sample_project.catalog, outbox)
+    again = run_sync(sample_house, sample_project.catalog, outbox)
+    assert (first.planned, first.delivered, again.planned) == (600, 600, 0)
+    sent = {message["entity_id"]: message["traits"] for message in delivered(sample_house, "outbox")}
+    published = served(sample_house, "select user_id, at_risk, power_user, ready_to_upgrade from traits.user_traits")
+    assert sent == {u: {"at_risk": a, "power_user": p, "ready_to_upgrade": r} for u, a, p, r in published}
+
+
+def test_only_changes_are_sent_with_what_they_were_and_why(sample_house: House, sample_project: DbtProject) -> None:
+    outbox = sample_project.catalog.sync("outbox")
+    run_sync(sample_house, sample_project.catalog, outbox)
+    flip_one(sample_house, sample_project)
+    report = run_sync(sample_house, sample_project.catalog, outbox)
+    assert report.delivered == 1
+    message = delivered(sample_house, "outbox")[-1]
+    reason = served(
+        sample_house, "select reason from traits.trait_values where trait = 'power_user' and entity_id = 'user_0001'"
+    )[0][0]
+    assert message["entity_id"] == "user_0001"
+    assert message["changed"] == {"power_user": {"from": False, "to": True, "reason": reason}}
+
+
+def test_live_evidence_triggers_no_delivery(sample_house: House, sample_project: DbtProject) -> None:
+    hook = webhook(destination="file", options={}, traits=("at_risk",))
+    run_sync(sample_house, sample_project.catalog, hook)
+    before = served(sample_house, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
+    refresh(sample_house, sample_project, as_of="2024-07-01")
+    after = served(sample_house, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
+    flips = sum(a != b for a, b in zip(before, after, strict=True))
+    assert run_sync(sample_house, sample_project.catalog, hook).planned == flips < 600
+
+
+def test_a_trait_that_is_no_longer_published_is_cleared(sample_house: House, sample_project: DbtProject) -> None:
+    catalog = sample_project.catalog
+    run_sync(sample_house, catalog, catalog.sync("outbox"))
+    smaller = catalog.model_copy(update={"traits": tuple(t for t in catalog.traits if t.name != "power_user")})
+    publish(sample_house, smaller)
+    report = run_sync(sample_house, smaller, smaller.sync("outbox"))
+    assert report.delivered == 600
+    assert delivered(sample_house, "outbox")[-1]["traits"]["power_user"] is None  # type: ignore[index]
+    assert run_sync(sample_house, smaller, smaller.sync("outbox")).planned == 0
+
+
+def test_the_webhook_is_signed_and_a_row_is_sent_once(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver
+) -> None:
+    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    assert (report.planned, report.delivered, report.failed) == (600, 600, 0)
+    assert len(receiver.messages) == len(set(receiver.ids)) == 600
+    assert receiver.messages[0]["type"] == "traits.changed"
+
+
+def test_a_destination_that_is_down_loses_nothing_and_the_next_sync_delivers(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver
+) -> None:
+    house = production(sample_house)
+    receiver.status = 503
+    down = run_sync(house, sample_project.catalog, webhook())
+    assert (down.planned, down.delivered, down.failed, down.not_tried) == (600, 0, 20, 580)
+    assert down.error == "answered 503"
+    with SyncLedger(house) as ledger:
+        assert len(ledger.failure_rows()) == 20
+    first_attempt = list(receiver.ids)
+    receiver.status = 200
+    up = run_sync(house, sample_project.catalog, webhook())
+    assert (up.planned, up.delivered) == (600, 600)
+    assert receiver.ids[20:40] == first_attempt
+    with SyncLedger(house) as ledger:
+        assert ledger.failure_rows() == []
+
+
+def test_nobody_listening_is_a_failure_and_no_traceback(
+    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    assert (report.delivered, report.error) == (0, "no answer: ConnectError")
+
+
+def test_outside_production_a_remote_sync_is_a_dry_run(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver
+) -> None:
+    report = run_sync(sample_house, sample_project.catalog, webhook())
+    assert report.dry_run
+    assert report.planned == 600
+    assert "TRAITHOUSE_ENV is development" in report.why_dry
+    assert receiver.ids == []
+
+
+def test_secrets_reach_no_file_of_the_home(sample_house: House, sample_project: DbtProject, receiver: Receiver) -> None:
+    house = production(sample_house)
+    receiver.status = 500
+    report = run_sync(house, sample_project.catalog, webhook())
+    key = SECRET.removeprefix("whsec_")
+    assert key not in repr(report)
+    for path in house.root.rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes(), path
+
+
+def test_csv_has_a_column_a_trait(sample_house: House, sample_project: DbtProject) -> None:
+    sheet = webhook(name="sheet", destination="file", options={"format": "csv"}, traits="all")
+    run_sync(sample_house, sample_project.catalog, sheet)
+    [path] = (sample_house.outbox / "sheet").glob("*.csv")
+    lines = path.read_text().splitlines()
+    assert lines[0] == "entity_type,entity_id,as_of,build_id,at_risk,power_user,ready_to_upgrade"
+    assert len(lines) == 601
+
+
+def test_deliveries_are_published_next_to_the_traits(sample_house: House, sample_project: DbtProject) -> None:
+    run_sync(sample_house, sample_project.catalog, sample_project.catalog.sync("outbox"))
+    refresh(sample_house, sample_project, as_of="2024-07-01")
+    assert served(sample_house, "select sync, planned, delivered, failed from traits.sync_log") == [
+        ("outbox", 600, 600, 0)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"destination": "carrier_pigeon"}, "no destination carrier_pigeon"),
+        ({"options": {"url": "http://127.0.0.1"}}, "options.url_env"),
+        ({"destination": "file", "options": {"format": "xml"}}, "options.format"),
+    ],
+)
+def test_a_declaration_that_cannot_be_used_says_what_is_wrong(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        destination_of(webhook(**given))
+
+
+def test_before_anything_is_published_there_is_nothing_to_sync(house: House, project: DbtProject) -> None:
+    with pytest.raises(UsageError, match="Nothing is published yet"):
+        run_sync(house, project.catalog, project.catalog.sync("outbox"))
