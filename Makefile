@@ -12,7 +12,7 @@ test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor -q models tests/data
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data
 
 dev: .venv/installed  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/traithouse dev
@@ -21,7 +21,7 @@ lock: .venv/installed  ## pin every version, for every supported Python
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml -o requirements.lock
 
 .venv/installed: requirements.lock pyproject.toml
-	@echo "Setting up .venv (once)" && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock && $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+	@echo "Setting up .venv (once)" && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
 
 clean:
 	rm -rf .venv .traithouse target logs

@@ -1,0 +1,177 @@
+"""What the house agrees on, held over its files and the manifest."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.project import PROJECT_ROOT
+from orchestration.warehouse.dbt import DbtProject
+
+PACKAGE = PROJECT_ROOT / "orchestration"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Library -> folders (or files) of the package that may import it.
+ALLOWED = {
+    "dagster": {"defs", "definitions.py"},
+    "dagster_dbt": {"defs"},
+    "great_expectations": {"gates"},
+    "httpx": {"destinations", "sync"},
+    "requests": {"destinations", "sync"},
+    "urllib": {"destinations", "sync"},
+    "dbt": {"warehouse", "learning"},
+    "click": {"cli.py"},
+    "rich": {"report.py"},
+}
+# Folder -> folders of the package that it may not know.
+FORBIDDEN = {
+    "landing": {"warehouse", "gates", "publishing", "learning", "sync", "destinations", "defs", "cli", "status"},
+    "warehouse": {"gates", "publishing", "learning", "sync", "destinations", "defs", "cli", "status"},
+    "gates": {"learning", "sync", "destinations", "defs", "cli", "status"},
+    "publishing": {"gates", "learning", "defs", "cli", "status"},
+    "destinations": {"sync", "publishing", "gates", "warehouse", "landing", "defs", "cli", "status"},
+    "sync": {"gates", "publishing", "learning", "warehouse", "landing", "defs", "cli", "status"},
+    "learning": {"gates", "sync", "destinations", "defs", "cli", "status"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
+def test_each_folder_imports_only_what_it_may(path: Path) -> None:
+    place = path.relative_to(PACKAGE).parts[0]
+    for name in imports(path):
+        library, *rest = name.split(".")
+        assert place in ALLOWED.get(library, {place}), f"{place} imports {library}"
+        if library == "orchestration" and rest:
+            assert rest[0] not in FORBIDDEN.get(place, set()), f"{place} imports {name}"
+
+
+def test_definitions_assembles_and_decides_nothing() -> None:
+    assert len((PACKAGE / "definitions.py").read_text().splitlines()) < 60
+
+
+def test_only_publishing_writes_schema_traits() -> None:
+    writes = re.compile(
+        r"(insert into|update|delete from|create[\w ]*(table|view)[\w ]*|drop table|alter table) traits\.", re.I
+    )
+    for path in SOURCES:
+        if path.relative_to(PACKAGE).parts[0] != "publishing":
+            assert not writes.search(path.read_text()), path
+
+
+def own(project: DbtProject, kind: str) -> list[dict[str, Any]]:
+    return [node for node in project.manifest_dict["nodes"].values() if node["resource_type"] == kind]
+
+
+def test_every_model_and_seed_has_grain_and_description(project: DbtProject) -> None:
+    for node in own(project, "model") + own(project, "seed"):
+        assert len(node["description"]) > 20, node["name"]
+        assert "rain" in node["description"], f"{node['name']} does not tell its grain"
+        assert node["config"]["meta"].get("grain"), node["name"]
+        assert set(node["config"]["meta"]["grain"]) <= set(node["columns"]), node["name"]
+
+
+def test_every_column_has_type_and_description(project: DbtProject) -> None:
+    types = {"string", "bigint", "double", "boolean", "date", "timestamp"}
+    for node in own(project, "model"):
+        assert node["columns"], node["name"]
+        for column in node["columns"].values():
+            assert column["description"], (node["name"], column["name"])
+            assert column["data_type"] in types, (node["name"], column["name"])
+
+
+def test_every_column_that_is_made_is_described(project: DbtProject, sample_house: Any) -> None:
+    from tests.conftest import queried
+
+    made: dict[str, set[str]] = {}
+    for schema, table, column in queried(
+        sample_house, "select schema_name, table_name, column_name from duckdb_columns()"
+    ):
+        made.setdefault(f"{schema}.{table}", set()).add(column)
+    for node in own(project, "model"):
+        assert made[f"{node['schema']}.{node['name']}"] == set(node["columns"]), node["name"]
+
+
+def test_grain_is_tested_where_it_is_unique(project: DbtProject) -> None:
+    """Views over raw rows, and what is refused, have no unique key; each says so in its description."""
+    without = {"stg_generic__events", "checked_events", "quarantined_events", "user_events"}
+    tested = {test["attached_node"] for test in own(project, "test") if test["name"].startswith("unique_grain")}
+    for node in own(project, "model"):
+        assert (node["unique_id"] in tested) != (node["name"] in without), node["name"]
+
+
+def test_contracts_are_enforced_where_another_tool_reads(project: DbtProject) -> None:
+    for node in own(project, "model"):
+        read_elsewhere = node["name"].startswith(("fct_", "dim_")) or node["schema"] == "candidates"
+        if read_elsewhere or node["name"] == "user_features":
+            assert node["config"]["contract"]["enforced"], node["name"]
+
+
+def test_models_read_no_wall_clock_and_no_engine_by_name(project: DbtProject) -> None:
+    clock = re.compile(r"\b(current_timestamp|current_date|now\(|getdate|sysdate|today\()", re.I)
+    for node in own(project, "model"):
+        assert not clock.search(node["raw_code"]), node["name"]
+        assert "target.type" not in node["raw_code"], node["name"]
+        assert "duckdb" not in node["raw_code"].lower(), node["name"]
+
+
+def test_engine_differences_live_in_one_folder() -> None:
+    for path in (PROJECT_ROOT / "macros").rglob("*.sql"):
+        if path.parent.name != "engine":
+            assert "duckdb__" not in path.read_text(), path
+
+
+def test_models_end_with_a_step_that_is_only_selected(project: DbtProject) -> None:
+    for node in own(project, "model"):
+        assert re.search(r"\n\)\n\nselect \* from \w+\s*$", node["raw_code"]), node["name"]
+
+
+def test_every_macro_is_documented(project: DbtProject) -> None:
+    for macro in project.manifest_dict["macros"].values():
+        if macro["package_name"] == "traithouse" and not macro["name"].startswith(("test_", "duckdb__")):
+            assert macro["description"], macro["name"]
+
+
+def test_schemas_are_named_after_the_stage(project: DbtProject) -> None:
+    for node in own(project, "model"):
+        folder = Path(node["original_file_path"]).parts[1]
+        assert node["schema"] == {"traits": "candidates"}.get(folder, folder), node["name"]
+
+
+def test_no_yaml_holds_two_things() -> None:
+    for path in (PROJECT_ROOT / "models").rglob("*.yml"):
+        assert len(path.read_text().splitlines()) <= 250, path
+
+
+def test_the_lock_pins_everything_and_holds_no_address() -> None:
+    lines = (PROJECT_ROOT / "requirements.lock").read_text().splitlines()
+    assert len(lines) > 100
+    for line in lines:
+        assert re.fullmatch(r"[\w.\-\[\]]+==[\w.+!]+( ; .+)?", line), line
+
+
+def test_no_file_knows_a_registry_or_a_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+    address = re.compile(r"(pypi\.org|files\.pythonhosted|--index-url|/(home|root|work)/\w)")
+    for name in listed.split():
+        path = PROJECT_ROOT / name
+        if path.suffix not in {".gz", ".png"} and path.name != "test_conventions.py":
+            assert not address.search(path.read_text()), name
+
+
+def test_telemetry_of_every_dependency_is_off() -> None:
+    assert "send_anonymous_usage_stats: false" in (PROJECT_ROOT / "dbt_project.yml").read_text()
+    assert 'os.environ["GX_ANALYTICS_ENABLED"] = "false"' in (PACKAGE / "gates" / "engine.py").read_text()
+    assert "telemetry:\n  enabled: false" in (PACKAGE / "dagster_home.py").read_text()

@@ -1,0 +1,71 @@
+"""One event's trip, from the raw row to the delivered trait."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestration.landing.load import load
+from orchestration.project import House
+from orchestration.refresh import refresh
+from orchestration.status import explain
+from orchestration.sync.engine import run_sync
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried, served
+
+
+def test_a_look_at_checkout_becomes_a_delivered_trait(
+    sample_house: House, sample_project: DbtProject, events_file: Callable[..., Path]
+) -> None:
+    house, project, user = sample_house, sample_project, "user_0002"
+    outbox = project.catalog.sync("outbox")
+    run_sync(house, project.catalog, outbox)
+    before = queried(house, f"select pricing_28d, sessions_7d from features.user_features where user_id = '{user}'")
+
+    # Raw: the user opens the payment page twice on the next morning; one row comes twice.
+    first = {"user_id": user, "event_name": "shipping_details", "occurred_at": "2024-06-30T09:00:00Z"}
+    second = first | {"event_name": "payment_details", "occurred_at": "2024-06-30T09:29:59Z"}
+    loaded = load(house, [events_file([first, second, second])], source="shop")
+    assert (loaded.accepted, loaded.duplicates) == (2, 1)
+
+    # Write, audit, publish.
+    written, report = refresh(house, project)
+    assert not written.build.full_refresh
+    assert str(report.as_of) == "2024-07-01 00:00:00"
+
+    # Events: once, with their meaning. One session. One day. Features.
+    meant = queried(
+        house,
+        "select event_name, behaviour, step from events.fct_events"
+        f" where user_id = '{user}' and load_id = 2 order by event_name",
+    )
+    assert meant == [("payment_details", "pricing", "payment"), ("shipping_details", "pricing", "shipping")]
+    session = "select event_count, pricing_count, duration_seconds from sessions.fct_sessions"
+    assert queried(house, f"{session} where user_id = '{user}' and session_date = '2024-06-30'") == [(2, 2, 1799)]
+    day = "select event_count, session_count, last_pricing_at::varchar from activity.fct_user_activity_daily"
+    assert queried(house, f"{day} where user_id = '{user}' and activity_date = '2024-06-30'") == [
+        (2, 1, "2024-06-30 09:29:59")
+    ]
+    after = queried(
+        house, f"select pricing_28d, days_since_pricing from features.user_features where user_id = '{user}'"
+    )
+    assert after == [(before[0][0] + 2, 0)]
+
+    # Candidate, gate, ledger, reason.
+    candidate = f"select value, evidence from candidates.ready_to_upgrade where user_id = '{user}'"
+    [(value, evidence)] = queried(house, candidate)
+    assert value is True
+    assert json.loads(evidence)["rule"] == "strong_intent"
+    assert [trait.verdict for trait in report.traits] == ["passed"] * 3
+    change = f"select old_value, new_value, cause from traits.trait_changes where entity_id = '{user}'"
+    assert served(house, f"{change} and trait = 'ready_to_upgrade' order by seq desc limit 1") == [
+        ("false", "true", "behaviour")
+    ]
+    [told] = explain(house, project.catalog, user, trait="ready_to_upgrade")
+    assert told["now"].startswith(f"Looked at pricing or checkout {after[0][0]} times in 28 days, last 0 days ago")
+
+    # Delivered, with from, to and why; and never again.
+    run_sync(house, project.catalog, outbox)
+    newest = max((house.outbox / "outbox").glob("*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
+    messages = {message["entity_id"]: message for message in map(json.loads, newest.read_text().splitlines())}
+    assert messages[user]["changed"]["ready_to_upgrade"] == {"from": False, "to": True, "reason": told["now"]}
+    assert run_sync(house, project.catalog, outbox).planned == 0
