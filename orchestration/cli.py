@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from orchestration import report
 from orchestration.errors import TraithouseError, UsageError
@@ -34,7 +35,14 @@ class Call:
 
     def __init__(self, home: Path | None, target: str | None, as_json: bool, debug: bool) -> None:
         given: dict[str, Any] = {"home": home, "target": target}
-        self.house = House(Settings(**{name: value for name, value in given.items() if value is not None}))
+        try:
+            settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            where = f"--{name}" if given.get(name) is not None else f"TRAITHOUSE_{name.upper()}"
+            raise UsageError(f"{where}: {first['msg']}.", "Correct the option or the environment variable.") from None
+        self.house = House(settings)
         self.as_json = as_json
         self.debug = debug
         self.progress = report.Progress()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import duckdb
+
 from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import audit
 from orchestration.learning.lift import measure_lift
@@ -70,7 +72,11 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
             build = current_build(connection)
         if build is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
-        measure_lift(house, project, build, notify=notify)
+        try:
+            measure_lift(house, project, build, notify=notify)
+        except (TraithouseError, duckdb.Error) as error:
+            # Lift tells of the past; that it cannot be told holds nothing back.
+            notify(f"lift could not be measured: {str(error).splitlines()[0]}")
         report = publish(house, project.catalog, notify=notify)
         if report is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")

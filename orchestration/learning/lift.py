@@ -9,6 +9,8 @@ by scipy.stats.contingency.relative_risk.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,8 @@ import duckdb
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.project import House, Notify, silent
 from orchestration.publishing.state import copy_prior_state
-from orchestration.warehouse.build import Build
-from orchestration.warehouse.clock import days_before, grid_point_before
+from orchestration.warehouse.build import Build, is_trait
+from orchestration.warehouse.clock import days_before, grid_point_before, local_date
 from orchestration.warehouse.dbt import DbtProject
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
 HORIZON_DAYS = 28
 REPLAYED_SCHEMAS = ("features", "candidates", "state")
 
-LIFT_TABLE = """
+LIFT_TABLES = """
 create schema if not exists measurement;
 create table if not exists measurement.trait_lift (
     trait varchar, as_of timestamp, had bigint, had_outcome bigint, others bigint, others_outcome bigint,
     lift double, lift_low double, lift_high double
 );
+create table if not exists measurement.lift_run (as_of timestamp, definitions varchar);
 """
 
 
@@ -48,16 +51,25 @@ class Counts:
 
 
 def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Notify = silent) -> None:
-    """Writes measurement.trait_lift; grain is one row a trait, and none where the past is too short."""
+    """Write measurement.trait_lift; grain is one row a trait, and none where the past is too short.
+
+    Measured once a day and definition: replaying the past costs as much as all features, and a refresh an hour later
+    would find the same 28 days.
+    """
     start = days_before(build.as_of, HORIZON_DAYS, project.time_zone)
+    start_date = local_date(start, project.time_zone)
+    definitions = _definitions(project, build)
     with house.connect() as connection:
-        connection.execute(LIFT_TABLE)
-        connection.execute("delete from measurement.trait_lift")
+        connection.execute(LIFT_TABLES)
+        measured = connection.execute("select as_of, definitions from measurement.lift_run").fetchone()
+        if measured == (start, definitions) and not build.full_refresh:
+            return
+        connection.execute("delete from measurement.lift_run; delete from measurement.trait_lift")
         first = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
-        if not first or first[0] is None or first[0] >= start.date():
+        if not first or first[0] is None or first[0] >= start_date:
             return
         copy_prior_state(connection, grid_point_before(start, project.time_zone), "replay_state")
-    notify(f"measuring lift since {start:%Y-%m-%d}")
+    notify(f"measuring lift since {start_date}")
     results = project.run(
         "build",
         select=["path:models/features", "path:models/traits"],
@@ -70,7 +82,7 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
         for trait in project.catalog.traits:
             if trait.name not in good or trait.entity != "user":
                 continue
-            counts = _counts(connection, trait, str(start.date()))
+            counts = _counts(connection, trait, str(start_date))
             if counts:
                 low, ratio, high = risk_ratio(counts)
                 connection.execute(
@@ -79,6 +91,18 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
                 )
         for schema in REPLAYED_SCHEMAS:
             connection.execute(f"drop schema if exists replay_{schema} cascade")
+        connection.execute("insert into measurement.lift_run values ($1, $2)", [start, definitions])
+
+
+def _definitions(project: DbtProject, build: Build) -> str:
+    """Fingerprint of everything up to the candidates, and of what the outcomes are."""
+    checksums = sorted(
+        node["checksum"]["checksum"]
+        for unique_id, node in project.manifest_dict["nodes"].items()
+        if is_trait(project, unique_id)
+    )
+    outcomes = [trait.outcome.model_dump_json() for trait in project.catalog.traits]
+    return hashlib.sha256(json.dumps([build.fingerprint, checksums, outcomes]).encode()).hexdigest()[:16]
 
 
 def replayed(manifest: Manifest) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from orchestration.errors import UsageError
@@ -24,6 +24,11 @@ def grid_point_before(as_of: datetime, time_zone: str) -> datetime:
     zone = ZoneInfo(time_zone)
     last = (as_of - timedelta(microseconds=1)).replace(tzinfo=UTC).astimezone(zone)
     return _midnight(last, zone)
+
+
+def local_date(instant: datetime, time_zone: str) -> date:
+    """The calendar day (reporting time zone) of a naive UTC instant."""
+    return instant.replace(tzinfo=UTC).astimezone(ZoneInfo(time_zone)).date()
 
 
 def days_before(instant: datetime, days: int, time_zone: str) -> datetime:

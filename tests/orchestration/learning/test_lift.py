@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import duckdb
 import pytest
 
 from orchestration.learning.lift import Counts, replayed, risk_ratio
@@ -69,3 +70,27 @@ def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
     }
     assert measured == [(len(then), len(then & active), len(others), len(others & active))]
     assert queried(sample_house, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
+
+
+def test_lift_is_measured_once_a_day_and_again_for_another_definition(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    told: list[str] = []
+    refresh(sample_house, sample_project, notify=told.append)
+    refresh(sample_house, sample_project, as_of="2024-06-30T12:00:00", notify=told.append)
+    assert [line for line in told if line.startswith("measuring lift")] == []
+    refresh(sample_house, sample_project, as_of="2024-06-30", notify=told.append)
+    assert [line for line in told if line.startswith("measuring lift")] == ["measuring lift since 2024-06-03"]
+
+
+def test_lift_that_cannot_be_measured_holds_nothing_back(
+    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise duckdb.Error("no disk")
+
+    monkeypatch.setattr("orchestration.refresh.measure_lift", fail)
+    told: list[str] = []
+    _, report = refresh(sample_house, sample_project, as_of="2024-06-30", notify=told.append)
+    assert report.published
+    assert "lift could not be measured: no disk" in told

@@ -189,3 +189,19 @@ def test_the_shop_sample_has_its_true_sessions(sample_house: House) -> None:
         """,
     )
     assert mixed == [(3_605, 3_605, 3_605)]
+
+
+def test_days_begin_at_midnight_of_the_reporting_time_zone(
+    tmp_path: Path, project_copy: Path, events_file: Callable[..., Path]
+) -> None:
+    settings_file = project_copy / "dbt_project.yml"
+    text = settings_file.read_text()
+    settings_file.write_text(text.replace("reporting_time_zone: UTC ", "reporting_time_zone: Europe/Berlin "))
+    house = House(Settings(home=tmp_path / "home", project=project_copy))
+    moments = ["2024-06-01T21:59:00Z", "2024-06-01T22:00:00Z", "2024-06-02T21:59:59Z", "2024-06-02T22:00:00Z"]
+    load(house, [events_file({"user_id": "u1", "event_name": "x", "occurred_at": moment} for moment in moments)])
+    build(house, DbtProject(house), as_of="2024-06-02")
+    days = "select activity_date::varchar, event_count from activity.fct_user_activity_daily order by 1"
+    assert queried(house, days) == [("2024-06-01", 1), ("2024-06-02", 2)]
+    features = "select as_of::varchar, events_7d, active_days_7d, silent_days from features.user_features"
+    assert queried(house, features) == [("2024-06-02 22:00:00", 3, 2, 0)]
