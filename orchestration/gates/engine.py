@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from great_expectations.data_context import AbstractDataContext
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
-logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,11 @@ def _context() -> AbstractDataContext:
     import great_expectations
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = great_expectations.get_context(mode="ephemeral")
+    logging.disable(logging.INFO)
+    try:
+        context = great_expectations.get_context(mode="ephemeral")
+    finally:
+        logging.disable(logging.NOTSET)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from orchestration.catalog import Catalog, read_catalog
 from orchestration.errors import TraithouseError
-from orchestration.project import House, Notify, silent
+from orchestration.project import House, Notify, silent, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +75,27 @@ class DbtProject:
 
     @cached_property
     def manifest_dict(self) -> dict[str, Any]:
-        """The manifest in the form of manifest.json."""
-        written: dict[str, Any] = self.manifest.writable_manifest().to_dict(omit_none=False)
-        return written
+        """The manifest in the form of manifest.json; kept until a file of the project changes.
+
+        So what only asks what is declared (explain, sync, Dagster loading its definitions) need not wait for dbt.
+        """
+        self.house.prepare()
+        kept = self.house.dbt_target / f"manifest-{self._files_fingerprint()}.json"
+        if not kept.exists():
+            written = json.dumps(self.manifest.writable_manifest().to_dict(omit_none=False), default=str)
+            for old in self.house.dbt_target.glob("manifest-*.json"):
+                old.unlink(missing_ok=True)
+            write_atomically(kept, written)
+        manifest: dict[str, Any] = json.loads(kept.read_text())
+        return manifest
+
+    def _files_fingerprint(self) -> str:
+        """Hash over name, size and time of every file that dbt reads, and over dbt's version."""
+        files = [self.folder / "dbt_project.yml", self.folder / "profiles.yml"]
+        for folder in ("models", "macros", "seeds", "tests/unit", "tests/data"):
+            files += sorted((self.folder / folder).rglob("*"))
+        facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files if path.is_file()]
+        return hashlib.sha256(json.dumps([facts, version("dbt-core")]).encode()).hexdigest()[:16]
 
     @cached_property
     def catalog(self) -> Catalog:
