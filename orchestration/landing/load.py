@@ -18,42 +18,13 @@ import duckdb
 import pandas as pd
 
 from orchestration.errors import UsageError
+from orchestration.landing.contract import FIELDS, RAW_TABLES
+from orchestration.landing.events import land_events, map_fields
 from orchestration.landing.readers import Record, file_kind, read_records
+from orchestration.landing.vendor import land_vendor_table
 from orchestration.project import House, Notify, silent, utc_now
 
 BATCH_ROWS = 50_000
-EVENT_TYPES = ("track", "page", "screen", "identify", "group", "alias")
-TEXT_FIELDS = (
-    "event_id",
-    "event_type",
-    "event_name",
-    "user_id",
-    "anonymous_id",
-    "previous_id",
-    "account_id",
-    "session_id",
-    "source",
-)
-TIME_FIELDS = ("occurred_at", "received_at")
-OBJECT_FIELDS = ("properties", "context")
-FIELDS = TEXT_FIELDS + TIME_FIELDS + OBJECT_FIELDS
-
-RAW_TABLES = """
-create schema if not exists raw;
-create table if not exists raw.events (
-    event_id varchar, event_type varchar, event_name varchar, occurred_at timestamp, received_at timestamp,
-    user_id varchar, anonymous_id varchar, previous_id varchar, account_id varchar, session_id varchar,
-    properties varchar, context varchar, source varchar, loaded_at timestamp, load_id bigint
-);
-create table if not exists raw.rejected_events (
-    source varchar, file varchar, record_number bigint, reason varchar, raw_text varchar,
-    loaded_at timestamp, load_id bigint
-);
-create table if not exists raw.loads (
-    load_id bigint, source varchar, table_name varchar, files varchar[], loaded_at timestamp,
-    accepted bigint, duplicates bigint, rejected bigint, newest_event_at timestamp
-);
-"""
 
 
 @dataclass(frozen=True)
@@ -123,10 +94,12 @@ def load(
         columns = _read_into_landing(connection, files, notify)
         load_id = _scalar(connection, "select coalesce(max(load_id), 0) + 1 from raw.loads")
         if table:
-            report = _land_vendor_table(connection, str(source), table, columns, load_id, loaded_at)
+            relation = land_vendor_table(connection, str(source), table, columns, load_id, loaded_at)
         else:
-            mapped = _fields(columns, mapping or {})
-            report = _land_events(connection, mapped, timezone, source or "generic", keep_repeats, load_id, loaded_at)
+            relation = "raw.events"
+            fields = map_fields(columns, mapping or {})
+            land_events(connection, fields, timezone, source or "generic", keep_repeats, load_id, loaded_at)
+        report = _report(connection, relation, source or "generic", load_id, loaded_at)
         if report.load_id is None:
             connection.execute("rollback")
         else:
@@ -214,194 +187,6 @@ def _insert(connection: duckdb.DuckDBPyConnection, path: Path, batch: Sequence[R
     connection.register("batch", frame)
     connection.execute("insert into landing select * from batch")
     connection.unregister("batch")
-
-
-def _fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Field -> column, for the fields that the files have."""
-    for field, column in mapping.items():
-        if column not in columns:
-            raise UsageError(
-                f"There is no column {column} for {field}.",
-                f"Columns are: {', '.join(columns) or 'none'}.",
-            )
-    fields = {field: mapping.get(field, field) for field in FIELDS}
-    fields = {field: column for field, column in fields.items() if column in columns}
-    missing = [field for field in ("event_name", "occurred_at") if field not in fields]
-    if not {"user_id", "anonymous_id"} & set(fields):
-        missing.append("user_id")
-    if missing and columns:
-        raise UsageError(
-            f"No column gives {', '.join(missing)}.",
-            f"Name it with --map {missing[0]}=COLUMN; columns are: {', '.join(columns)}.",
-        )
-    return fields
-
-
-def _pointer(column: str) -> str:
-    """A JSON pointer (RFC 6901) as a SQL literal."""
-    escaped = column.replace("~", "~0").replace("/", "~1").replace("'", "''")
-    return f"'/{escaped}'"
-
-
-def _instant(text: str) -> str:
-    """SQL for a naive UTC instant: ISO 8601 with or without an offset, or epoch seconds, milliseconds, microseconds."""
-    digits = f"regexp_full_match({text}, '[0-9]+')"
-    return f"""case
-        when {digits} and length({text}) = 10 then make_timestamp(cast({text} as bigint) * 1000000)
-        when {digits} and length({text}) = 13 then make_timestamp(cast({text} as bigint) * 1000)
-        when {digits} and length({text}) = 16 then make_timestamp(cast({text} as bigint))
-        when not {digits} then timezone('UTC', try_cast({text} as timestamptz))
-    end"""
-
-
-def _land_events(
-    connection: duckdb.DuckDBPyConnection,
-    fields: Mapping[str, str],
-    timezone: str,
-    source: str,
-    keep_repeats: bool,
-    load_id: int,
-    loaded_at: datetime,
-) -> LoadReport:
-    texts = {
-        field: f"nullif(trim(json_extract_string(row_json, {_pointer(fields[field])})), '')"
-        if field in fields
-        else "cast(null as varchar)"
-        for field in FIELDS
-    }
-    taken = ", ".join(f"'{column.replace(chr(39), chr(39) * 2)}', null" for column in fields.values())
-    connection.execute(f"set TimeZone = '{timezone}'")
-    connection.execute(
-        f"""
-        create or replace temp table parsed as
-        with texts as (
-            select
-                file, record_number, raw_text, error,
-                {", ".join(f"{sql} as {field}" for field, sql in texts.items())},
-                json_merge_patch(row_json, json_object({taken})) as rest
-            from landing
-        ),
-        typed as (
-            select
-                * replace (
-                    lower(coalesce(event_type, 'track')) as event_type,
-                    coalesce(source, '{source}') as source,
-                    {", ".join(f"{_instant(field)} as {field}" for field in TIME_FIELDS)}
-                ),
-                occurred_at as occurred_text,
-                received_at as received_text
-            from texts
-        ),
-        judged as (
-            select
-                * replace (
-                    case
-                        when {_is_object("properties")}
-                            then cast(json_merge_patch(cast(coalesce(properties, '{{}}') as json), rest) as varchar)
-                    end as properties
-                ),
-                case
-                    when error is not null then error
-                    when user_id is null and anonymous_id is null then 'neither user_id nor anonymous_id'
-                    when event_name is null then 'no event_name'
-                    when occurred_text is null then 'no occurred_at'
-                    when occurred_at is null then 'occurred_at is not a time'
-                    when received_text is not null and received_at is null then 'received_at is not a time'
-                    when occurred_at > $loaded_at + interval 1 day then 'occurred_at is more than a day after loaded_at'
-                    when event_type not in {EVENT_TYPES} then 'unknown event_type'
-                    when not {_is_object("properties")} then 'properties are not a JSON object'
-                    when not {_is_object("context")} then 'context is not a JSON object'
-                end as reason
-            from typed
-        )
-        select * from judged
-        """,
-        {"loaded_at": loaded_at},
-    )
-    connection.execute("set TimeZone = 'UTC'")
-    content = ", ".join(f for f in FIELDS if f not in ("event_id", *TIME_FIELDS))
-    repeat = "row_number() over (partition by file, content order by record_number)" if keep_repeats else "1"
-    connection.execute(
-        f"""
-        create or replace temp table accepted as
-        with hashed as (
-            select
-                *,
-                md5(cast(json_array({content}, epoch_us(occurred_at), epoch_us(received_at)) as varchar)) as content
-            from parsed
-            where reason is null
-        ),
-        numbered as (
-            select *, {repeat} as repeat_number from hashed
-        )
-        select distinct
-            coalesce(
-                event_id, case when repeat_number = 1 then content else md5(content || '#' || repeat_number) end
-            ) as event_id,
-            {", ".join(field for field in FIELDS if field != "event_id")}
-        from numbered
-        """
-    )
-    same = " and ".join(f"known.{field} is not distinct from accepted.{field}" for field in FIELDS)
-    connection.execute(
-        f"""
-        insert into raw.events by name
-        select *, $loaded_at as loaded_at, $load_id as load_id
-        from accepted
-        where not exists (select 1 from raw.events as known where known.event_id = accepted.event_id and {same})
-        """,
-        {"loaded_at": loaded_at, "load_id": load_id},
-    )
-    return _report(connection, "raw.events", source, load_id, loaded_at)
-
-
-def _is_object(field: str) -> str:
-    return f"({field} is null or (json_valid({field}) and coalesce(json_type({field}) = 'OBJECT', false)))"
-
-
-def _land_vendor_table(
-    connection: duckdb.DuckDBPyConnection,
-    source: str,
-    table: str,
-    columns: Sequence[str],
-    load_id: int,
-    loaded_at: datetime,
-) -> LoadReport:
-    """Lands a vendor's columns as text under their own names; a column that is new to the table is added."""
-    relation = f'raw_{source}."{table}"'
-    reserved = {"loaded_at", "load_id"} & set(columns)
-    if reserved:
-        raise UsageError(f"The column {min(reserved)} is kept for Traithouse.", "Rename it in the file.")
-    connection.execute(f"create schema if not exists raw_{source}")
-    connection.execute(f"create table if not exists {relation} (loaded_at timestamp, load_id bigint)")
-    quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
-    for column in quoted:
-        connection.execute(f"alter table {relation} add column if not exists {column} varchar")
-    known = connection.execute(f"describe {relation}").fetchall()
-    every = ['"' + name.replace('"', '""') + '"' for name, *_ in known if name not in ("loaded_at", "load_id")]
-    picked = ", ".join(
-        f"json_extract_string(row_json, {_pointer(name)}) as {column}"
-        for name, column in zip(columns, quoted, strict=True)
-    )
-    connection.execute("create or replace temp table parsed as select *, error as reason from landing")
-    connection.execute(
-        f"create or replace temp table accepted as select distinct {picked or 'null'} from landing where error is null"
-    )
-    if quoted:
-        accepted = ", ".join(c if c in quoted else f"cast(null as varchar) as {c}" for c in every)
-        connection.execute(
-            f"""
-            insert into {relation} by name
-            select *, $loaded_at as loaded_at, $load_id as load_id
-            from (
-                select {accepted} from accepted
-                except
-                select {", ".join(f"cast({c} as varchar)" for c in every)} from {relation}
-            )
-            """,
-            {"loaded_at": loaded_at, "load_id": load_id},
-        )
-    return _report(connection, relation, source, load_id, loaded_at)
 
 
 def _report(

@@ -13,7 +13,7 @@ import duckdb
 
 from orchestration.catalog import Catalog, Trait
 from orchestration.project import House, Notify, silent, utc_now
-from orchestration.publishing.reasons import sentence_sql
+from orchestration.publishing.ledger import publish_trait, retire
 from orchestration.publishing.snapshot import served_build, write_snapshot
 from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.verdicts import Verdict, content_hash, load_verdicts, save_verdicts
@@ -101,12 +101,12 @@ def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> Publi
             verdict = verdicts.get(trait.name)
             if verdict and verdict.verdict == "passed":
                 notify(f"publishing {trait.name}")
-                counts = _publish_trait(connection, trait, build)
+                counts = publish_trait(connection, trait, build)
             else:
                 counts = (0, 0, 0, 0)
             written += counts[0]
             reports.append(_report(trait, verdict, counts))
-        written += _retire(connection, catalog, build)
+        written += retire(connection, catalog, build)
         for entity in WIDE_TABLES:
             connection.execute(wide_view(entity, _ever_published(connection, catalog)))
         _write_catalog(connection, catalog, reports)
@@ -139,145 +139,6 @@ def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, b
     if broken:
         save_verdicts(connection, broken)
     return verdicts | {verdict.trait: verdict for verdict in broken}
-
-
-def _publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> tuple[int, int, int, int]:
-    """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left."""
-    connection.execute(
-        f"""
-        create or replace temp table moved as
-        with incoming as (
-            select
-                {trait.id_column} as entity_id, cast(value as varchar) as value, score, evidence,
-                {sentence_sql(trait)} as reason
-            from {trait.candidate}
-        ),
-        known as (
-            select * from traits.trait_values where trait = $trait
-        )
-        select
-            coalesce(i.entity_id, k.entity_id) as entity_id,
-            i.value, k.value as old_value, k.since as old_since, i.score, i.evidence,
-            i.value is distinct from k.value as flips,
-            case when i.value is distinct from k.value then i.reason else k.reason end as reason,
-            case when i.value is distinct from k.value then $as_of else k.since end as since,
-            case when k.definition_version != $version then 'definition' else 'behaviour' end as cause
-        from incoming as i
-        full join known as k on i.entity_id = k.entity_id
-        where
-            i.value is distinct from k.value
-            or i.score is distinct from k.score
-            or i.evidence is distinct from k.evidence
-            or k.definition_version is distinct from $version
-        """,
-        {"trait": trait.name, "as_of": build.as_of, "version": trait.version},
-    )
-    connection.execute(
-        """
-        insert into traits.trait_changes
-        select
-            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by entity_id),
-            $entity, entity_id, $trait, old_value, value, old_since, $as_of, $build_id, cause
-        from moved
-        where flips
-        order by entity_id
-        """,
-        {
-            "entity": trait.entity,
-            "trait": trait.name,
-            "as_of": build.as_of,
-            "build_id": build.build_id,
-        },
-    )
-    connection.execute(
-        "delete from traits.trait_values where trait = $1 and entity_id in (select entity_id from moved)",
-        [trait.name],
-    )
-    connection.execute(
-        """
-        insert into traits.trait_values
-        select
-            $entity, entity_id, $trait, value, score, evidence, reason, since, $as_of, $version, $build_id
-        from moved
-        where value is not null
-        order by entity_id
-        """,
-        {
-            "entity": trait.entity,
-            "trait": trait.name,
-            "as_of": build.as_of,
-            "version": trait.version,
-            "build_id": build.build_id,
-        },
-    )
-    _publish_thresholds(connection, trait, build)
-    yes = "'true'" if trait.type == "boolean" else "value"
-    counts = connection.execute(
-        f"""
-        select
-            count(*), count(*) filter (flips), count(*) filter (flips and value = {yes}),
-            count(*) filter (flips and old_value = {yes.replace("value", "old_value")} and value is distinct from {yes})
-        from moved
-        """
-    ).fetchone()
-    return counts or (0, 0, 0, 0)
-
-
-def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> None:
-    """Adds thresholds that differ from the last published ones; every row of a candidate carries the same."""
-    connection.execute(
-        f"""
-        insert into traits.trait_thresholds
-        with carried as (
-            select json_extract(evidence, '$.thresholds') as thresholds from {trait.candidate} limit 1
-        ),
-        incoming as (
-            select unnest(json_keys(thresholds)) as threshold, thresholds from carried
-        ),
-        last_known as (
-            select threshold, arg_max(value, build_id) as value, arg_max(definition_version, build_id) as version
-            from traits.trait_thresholds where trait = $trait group by threshold
-        )
-        select
-            $trait, i.threshold,
-            try_cast(json_extract_string(i.thresholds, '$."' || i.threshold || '"') as double) as v,
-            $version, $as_of, $build_id
-        from incoming as i
-        left join last_known as l on i.threshold = l.threshold
-        where l.threshold is null or l.value is distinct from v or l.version is distinct from $version
-        """,
-        {
-            "trait": trait.name,
-            "version": trait.version,
-            "as_of": build.as_of,
-            "build_id": build.build_id,
-        },
-    )
-
-
-def _retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> int:
-    """Clears traits that are no longer declared and counts their rows; their history stays in the ledger."""
-    declared = [trait.name for trait in catalog.traits]
-    retired = connection.execute(
-        """
-        insert into traits.trait_changes
-        select
-            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by trait, entity_id),
-            entity_type, entity_id, trait, value, null, since, $as_of, $build_id, 'retirement'
-        from traits.trait_values
-        where not list_contains($declared, trait)
-        """,
-        {"declared": declared, "as_of": build.as_of, "build_id": build.build_id},
-    ).fetchone()
-    for table in ("traits.trait_values", "traits.trait_thresholds", "state.gate_verdicts"):
-        connection.execute(f"delete from {table} where not list_contains($1, trait)", [declared])
-    orphans = connection.execute(
-        "select table_name from duckdb_tables() where schema_name = 'candidates' and not list_contains($1, table_name)",
-        [declared],
-    ).fetchall()
-    for (name,) in orphans:
-        connection.execute(f'drop table candidates."{name}"')
-    return int(retired[0]) if retired else 0
 
 
 def _ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> Sequence[Trait]:

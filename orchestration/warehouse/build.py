@@ -15,7 +15,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import TRAIT_FOLDER
-from orchestration.landing.load import RAW_TABLES
+from orchestration.landing.contract import RAW_TABLES
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.warehouse.clock import resolve_as_of
 from orchestration.warehouse.dbt import DbtProject, NodeResult

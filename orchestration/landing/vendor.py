@@ -1,0 +1,56 @@
+"""Rows of a vendor's file land as they are, for its adapter to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import duckdb
+
+from orchestration.errors import UsageError
+from orchestration.landing.events import pointer
+
+
+def land_vendor_table(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    table: str,
+    columns: Sequence[str],
+    load_id: int,
+    loaded_at: datetime,
+) -> str:
+    """Land a vendor's columns as text under their own names, and return the table; a new column is added to it."""
+    relation = f'raw_{source}."{table}"'
+    reserved = {"loaded_at", "load_id"} & set(columns)
+    if reserved:
+        raise UsageError(f"The column {min(reserved)} is kept for Traithouse.", "Rename it in the file.")
+    connection.execute(f"create schema if not exists raw_{source}")
+    connection.execute(f"create table if not exists {relation} (loaded_at timestamp, load_id bigint)")
+    quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
+    for column in quoted:
+        connection.execute(f"alter table {relation} add column if not exists {column} varchar")
+    known = connection.execute(f"describe {relation}").fetchall()
+    every = ['"' + name.replace('"', '""') + '"' for name, *_ in known if name not in ("loaded_at", "load_id")]
+    picked = ", ".join(
+        f"json_extract_string(row_json, {pointer(name)}) as {column}"
+        for name, column in zip(columns, quoted, strict=True)
+    )
+    connection.execute("create or replace temp table parsed as select *, error as reason from landing")
+    connection.execute(
+        f"create or replace temp table accepted as select distinct {picked or 'null'} from landing where error is null"
+    )
+    if quoted:
+        accepted = ", ".join(c if c in quoted else f"cast(null as varchar) as {c}" for c in every)
+        connection.execute(
+            f"""
+            insert into {relation} by name
+            select *, $loaded_at as loaded_at, $load_id as load_id
+            from (
+                select {accepted} from accepted
+                except
+                select {", ".join(f"cast({c} as varchar)" for c in every)} from {relation}
+            )
+            """,
+            {"loaded_at": loaded_at, "load_id": load_id},
+        )
+    return relation
