@@ -1,5 +1,5 @@
 """``python -m orchestration`` is ``traithouse``."""
 
-from orchestration.cli import main
+from orchestration.cli import entry
 
-main(prog_name="traithouse")
+entry()

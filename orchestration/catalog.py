@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestration.errors import UsageError
 
 TRAIT_FOLDER = "models/traits/"
+SYNC_FOLDER = "models/syncs/"
 NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 
@@ -161,6 +162,11 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
     syncs = []
     for exposure in manifest["exposures"].values():
         meta = exposure["config"].get("meta", {}).get("sync")
+        if meta is None and exposure["original_file_path"].startswith(SYNC_FOLDER):
+            raise UsageError(
+                f"{_yaml_file(exposure)}: {exposure['name']} has no config.meta.sync.",
+                "It is what makes an exposure a sync.",
+            )
         if meta is not None:
             syncs.append(
                 _parse(
@@ -191,12 +197,13 @@ def _parse(kind: type[D], declared: Mapping[str, Any], where: str) -> D:
     try:
         return kind.model_validate(declared)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is both unknown and missing; the unknown one tells more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{where}: unknown key {key!r}.", _suggest(key, kind.model_fields)) from None
         if first["type"] == "missing":
-            raise UsageError(f"{where}: the key {key!r} is missing.", "Every trait and sync declares it.") from None
+            raise UsageError(f"{where}: the key {key!r} is missing.", "It must be declared.") from None
         raise UsageError(f"{where}: {key}: {first['msg']}.", "Correct it in the YAML entry.") from None
 
 

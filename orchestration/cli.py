@@ -21,6 +21,7 @@ from orchestration import report
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.load import LoadReport, load
 from orchestration.project import House, Settings
+from orchestration.publishing.publish import PublishReport
 from orchestration.refresh import refresh
 from orchestration.sample import SAMPLE
 from orchestration.status import doctor, explain, house_status
@@ -94,6 +95,13 @@ def _guarded(
         if debug:
             raise
         return _complain(error.message, error.hint, error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", "Run it again; what was begun is made good.", 1, as_json)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}.", "Check the path and its rights (--home).", 1, as_json)
     except Exception as error:
         if debug:
             raise
@@ -116,6 +124,17 @@ def _complain(message: str, hint: str, exit_code: int, as_json: bool) -> int:
     if hint:
         click.echo(f"Hint: {hint}", err=True)
     return exit_code
+
+
+def entry() -> None:
+    """Run the command line; a wrong call is answered like every other error."""
+    try:
+        main.main(prog_name="traithouse", standalone_mode=False)
+    except click.Abort:
+        sys.exit(_complain("Interrupted.", "Run it again; what was begun is made good.", 1, "--json" in sys.argv))
+    except click.UsageError as error:
+        hint = f"{error.ctx.command_path} --help" if error.ctx else "traithouse --help"
+        sys.exit(_complain(error.format_message(), hint, 2, "--json" in sys.argv))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -176,7 +195,7 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     """Transform, judge and publish what was loaded."""
     _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
-    return WITHHELD if published.withheld else 0
+    return _exit_code(published)
 
 
 @main.add_command
@@ -187,13 +206,22 @@ def sync_command(call: Call, name: str | None, dry_run: bool) -> int:
     """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
     reports = _sync_all(call, name, dry_run)
     call.answer({"syncs": [one.as_dict() for one in reports]}, report.show_syncs)
-    return UNDELIVERED if any(one.failed or one.not_tried for one in reports) else 0
+    return UNDELIVERED if any(one.error for one in reports) else 0
 
 
 def _sync_all(call: Call, name: str | None, dry_run: bool) -> list[SyncReport]:
     catalog = call.project.catalog
     chosen = [catalog.sync(name)] if name else catalog.syncs
-    return [run_sync(call.house, catalog, one, dry_run=dry_run, notify=call.progress) for one in chosen]
+    reports = []
+    for one in chosen:
+        try:
+            reports.append(run_sync(call.house, catalog, one, dry_run=dry_run, notify=call.progress))
+        except UsageError as error:
+            # One sync that cannot run must not hold the others.
+            if name:
+                raise
+            reports.append(SyncReport(one.name, one.destination, dry_run, "", 0, error=f"{error.message} {error.hint}"))
+    return reports
 
 
 @main.add_command
@@ -246,9 +274,15 @@ def run_command(call: Call) -> int:
         "status": house_status(call.house),
     }
     call.answer(summary, report.show_summary)
-    if any(one.failed or one.not_tried for one in synced):
+    if any(one.error for one in synced):
         return UNDELIVERED
-    return WITHHELD if published.withheld else 0
+    return _exit_code(published)
+
+
+def _exit_code(published: PublishReport) -> int:
+    if published.withheld:
+        return WITHHELD
+    return 1 if published.failed_models else 0
 
 
 @main.add_command

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import duckdb
 from filelock import FileLock, Timeout
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration.errors import TraithouseError, WarehouseBusyError
@@ -42,9 +43,9 @@ class Settings(BaseSettings):
     home: Path = PROJECT_ROOT / ".traithouse"
     target: Literal["duckdb"] = "duckdb"
     env: str = "development"
-    builds_kept: int = 5
+    builds_kept: int = Field(default=5, ge=1)
     memory_limit: str = "4GB"
-    lock_wait_seconds: float = 0
+    lock_wait_seconds: float = 1
 
     @property
     def is_production(self) -> bool:
@@ -74,7 +75,7 @@ class House:
         marker = self.root / "home.json"
         if not marker.exists():
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
-        version = json.loads(marker.read_text())["version"]
+        version = read_json(marker).get("version")
         if version != HOME_VERSION:
             raise TraithouseError(
                 f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
@@ -110,6 +111,8 @@ class House:
                 write_atomically(self._holder_file, json.dumps(holder))
             yield
         finally:
+            if lock.lock_counter == 1:
+                self._holder_file.unlink(missing_ok=True)
             lock.release()
 
     def busy(self) -> str | None:
@@ -157,16 +160,21 @@ class House:
 
     def status(self) -> dict[str, Any]:
         """What the last load and the running or last refresh wrote down; readable at any time."""
-        try:
-            status: dict[str, Any] = json.loads(self._status_file.read_text())
-        except FileNotFoundError:
-            return {}
-        return status
+        return read_json(self._status_file)
 
     def note(self, **entries: object) -> None:
         """Merges entries into the status file; call it under the lock."""
         self.prepare()
         write_atomically(self._status_file, json.dumps({**self.status(), **entries}, default=str, indent=1))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a derived file; one that is missing or broken is empty, and is written anew by the next run."""
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def write_atomically(path: Path, text: str) -> None:

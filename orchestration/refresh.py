@@ -41,6 +41,7 @@ def write_and_audit(
     notify: Notify = silent,
 ) -> Written:
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
+    _ = project.catalog  # a wrong declaration is refused before anything is made
     with house.lock("traithouse refresh"), _stage(house, "transforming"):
         build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
@@ -50,7 +51,7 @@ def write_and_audit(
         results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)
-        house.note(counts=_counts(house))
+        house.note(counts=_counts(house), **_built(house))
     return Written(build, results, verdicts)
 
 
@@ -77,11 +78,22 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
         except (TraithouseError, duckdb.Error) as error:
             # Lift tells of the past; that it cannot be told holds nothing back.
             notify(f"lift could not be measured: {str(error).splitlines()[0]}")
-        report = publish(house, project.catalog, notify=notify)
-        if report is None:
-            raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
-        house.note(last_refresh=report.as_dict() | {"ended_at": utc_now()})
+        report = publish(house, project, notify=notify)
+        _note_refresh(house, project, report)
     return report
+
+
+def _note_refresh(house: House, project: DbtProject, report: PublishReport) -> None:
+    """Keep what a person asks for later; a trait that this build did not judge keeps its last verdict."""
+    last = {"build_id": report.build_id, "as_of": report.as_of, "failed_models": report.failed_models}
+    verdicts = house.status().get("verdicts") or {}
+    verdicts |= {one.trait: {"verdict": one.verdict, "reason": one.reason} for one in report.traits if one.judged}
+    declared = {trait.name for trait in project.catalog.traits}
+    house.note(
+        last_refresh=last | {"ended_at": utc_now()},
+        verdicts={name: verdict for name, verdict in verdicts.items() if name in declared},
+        last_error=None,
+    )
 
 
 def refresh(
@@ -97,6 +109,13 @@ def refresh(
     with house.lock("traithouse refresh"):
         written = write_and_audit(house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
         return written, publish_build(house, project, notify=notify)
+
+
+def _built(house: House) -> dict[str, int]:
+    """Newest load that a whole build has finished with, for the sensor."""
+    with house.connect() as connection:
+        row = connection.execute("select load_id from state.watermark").fetchone()
+    return {"built_load_id": row[0]} if row else {}
 
 
 def _counts(house: House) -> dict[str, int]:
@@ -122,5 +141,8 @@ def _stage(house: House, stage: str) -> Iterator[None]:
     house.note(running={"stage": stage, "since": utc_now()})
     try:
         yield
+    except Exception as error:
+        house.note(last_error={"stage": stage, "error": str(error).splitlines()[0], "at": utc_now()})
+        raise
     finally:
         house.note(running=None)

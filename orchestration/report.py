@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -66,9 +67,15 @@ def show_refresh(refresh: dict[str, Any]) -> None:
         )
     _OUT.print(f"Build {refresh['build_id']} as of {refresh['as_of']} UTC")
     _OUT.print(table)
+    _failed_models(refresh["failed_models"])
     _reasons(refresh["traits"])
     if not refresh["published"]:
         _OUT.print("Nothing changed; the snapshot stays.")
+
+
+def _failed_models(models: Sequence[str]) -> None:
+    for model in models:
+        _OUT.print(f"[red]failed[/]     {escape(model)}")
 
 
 def _reasons(traits: list[dict[str, Any]]) -> None:
@@ -89,10 +96,10 @@ def show_syncs(answer: dict[str, Any]) -> None:
                 _OUT.print_json(data=sample)
             continue
         _OUT.print(f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to {sync['destination']}")
-        if sync["failed"] or sync["not_tried"]:
+        if sync["error"]:
             _OUT.print(
                 f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])}), {sync['not_tried']:,} not tried;"
-                " the next sync sends them"
+                " the next sync tries again"
             )
 
 
@@ -118,6 +125,10 @@ def show_status(status: dict[str, Any]) -> None:
         _OUT.print(
             f"Refreshed  build {last['build_id']} as of {last['as_of']} UTC, ended {str(last['ended_at'])[:19]} UTC"
         )
+        _failed_models(last.get("failed_models") or ())
+    if status["last_error"]:
+        error = status["last_error"]
+        _OUT.print(f"[red]Failed[/]     {error['stage']} at {str(error['at'])[:19]} UTC: {escape(error['error'])}")
     if status["served_build"]:
         _OUT.print(f"Served     build {status['served_build']}")
         table = Table(
@@ -212,6 +223,7 @@ def show_summary(answer: dict[str, Any]) -> None:
             _lift(lifts.get(trait["trait"], {})),
         )
     _OUT.print(table)
+    _failed_models(refresh["failed_models"])
     _reasons(refresh["traits"])
     for name, trait in lifts.items():
         if trait["lift_as_of"]:

@@ -36,7 +36,11 @@ def snapshot(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
     path = house.serving / "current" / "traithouse.duckdb"
     if not path.exists():
         raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
-    with duckdb.connect(str(path.resolve()), read_only=True) as connection:
+    try:
+        connection = duckdb.connect(str(path.resolve()), read_only=True)
+    except duckdb.Error:
+        raise TraithouseError("The serving snapshot cannot be read.", "traithouse refresh writes it anew.") from None
+    with connection:
         yield connection
 
 
@@ -55,10 +59,19 @@ def published_traits(house: House) -> list[dict[str, Any]]:
         return rows(
             connection,
             """
-            select c.*, v.build_id as values_build_id
+            select
+                c.* replace (
+                    coalesce(v.population, 0) as population,
+                    coalesce(v.members, 0) as members,
+                    coalesce(v.members / v.population, 0) as prevalence
+                ),
+                v.build_id as values_build_id
             from traits.trait_catalog as c
             left join (
-                select trait, max(build_id) as build_id from traits.trait_values group by trait
+                select
+                    trait, max(build_id) as build_id, count(*) as population,
+                    count(*) filter (value != 'false') as members
+                from traits.trait_values group by trait
             ) as v on c.trait = v.trait
             order by c.trait
             """,
@@ -70,11 +83,11 @@ def house_status(house: House) -> dict[str, Any]:
     written = house.status()
     traits = published_traits(house)
     last = written.get("last_refresh") or {}
-    judged = {trait["trait"]: trait for trait in last.get("traits", [])}
+    judged = written.get("verdicts") or {}
     for trait in traits:
         # The last refresh may have judged a trait without publishing anything.
-        trait["verdict"] = judged.get(trait["trait"], trait)["verdict"]
-        trait["verdict_reason"] = judged.get(trait["trait"], {}).get("reason", trait["verdict_reason"])
+        verdict = judged.get(trait["trait"], {"verdict": trait["verdict"], "reason": trait["verdict_reason"]})
+        trait["verdict"], trait["verdict_reason"] = verdict["verdict"], verdict["reason"]
     busy = house.busy()
     newest = (written.get("loads") or {}).get("newest_event_at")
     with SyncLedger(house) as ledger:
@@ -88,7 +101,8 @@ def house_status(house: House) -> dict[str, Any]:
         "loads": written.get("loads"),
         "counts": written.get("counts"),
         "newest_event_hours_ago": _hours_since(newest),
-        "last_refresh": {key: last.get(key) for key in ("build_id", "as_of", "ended_at")} if last else None,
+        "last_refresh": last or None,
+        "last_error": written.get("last_error"),
         "served_build": served_build(house),
         "traits": traits,
         "withheld": [
@@ -145,7 +159,7 @@ def explain(
         known = declared.get(row["trait"])
         row["title"] = known.title if known else row["trait"]
         row["now"] = row["reason"]
-        if known and known.version == row["definition_version"]:
+        if known and row["evidence"]["rule"] in known.sentences:
             row["now"] = sentence(known, json.dumps(row["evidence"]))
     return found
 

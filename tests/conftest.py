@@ -16,6 +16,7 @@ from orchestration.landing.load import load
 from orchestration.project import PROJECT_ROOT, House, Settings
 from orchestration.refresh import refresh
 from orchestration.sample import SAMPLE
+from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
 
 NOW = datetime(2026, 1, 1)
@@ -110,3 +111,14 @@ def queried(house: House, sql: str) -> list[tuple[Any, ...]]:
     """Rows of the warehouse."""
     with house.connect() as connection:
         return connection.execute(sql).fetchall()
+
+
+def as_if_made(house: House, project: DbtProject, sql: str) -> None:
+    """Changes candidates as if their models had made them so in the current build."""
+    with house.connect() as connection:
+        connection.execute(sql)
+        for trait in project.catalog.traits:
+            connection.execute(
+                "update state.node_results set content_hash = $1 where name = $2",
+                [content_hash(connection, trait.candidate, trait.id_column), trait.name],
+            )

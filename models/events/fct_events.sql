@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='event_id', on_schema_change='fail') }}
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key=['source', 'event_id'], on_schema_change='fail') }}
 
 with checked_events as (
 
@@ -18,7 +18,7 @@ new_events as (
         checked_events.*,
         coalesce(checked_events.received_at, checked_events.occurred_at) as first_known_at,
         row_number() over (
-            partition by checked_events.event_id
+            partition by checked_events.source, checked_events.event_id
             order by
                 coalesce(checked_events.received_at, checked_events.occurred_at) asc nulls last,
                 checked_events.content_hash asc nulls last,
@@ -36,6 +36,7 @@ stored as (
     {%- if is_incremental() %}
 
     select
+        source,
         event_id,
         received_at,
         content_hash
@@ -44,6 +45,7 @@ stored as (
     {%- else %}
 
     select
+        cast(null as string) as source,
         cast(null as string) as event_id,
         cast(null as timestamp) as received_at,
         cast(null as string) as content_hash
@@ -57,7 +59,10 @@ winners as (
 
     select new_events.*
     from new_events
-    left join stored on new_events.event_id = stored.event_id
+    left join stored
+        on
+            new_events.event_id = stored.event_id
+            and new_events.source = stored.source
     where
         new_events.version_rank = 1
         and (
@@ -80,16 +85,17 @@ name_rules as (
 property_matches as (
 
     select
+        winners.source,
         winners.event_id,
         property_rules.behaviour,
         property_rules.feature,
         property_rules.step,
         property_rules.outcome,
         row_number() over (
-            partition by winners.event_id
+            partition by winners.source, winners.event_id
             order by
                 property_rules.source desc nulls last,
-                property_rules.match asc nulls last,
+                case property_rules.match when 'equals' then 1 when 'prefix' then 2 else 3 end asc,
                 length(property_rules.pattern) desc nulls last,
                 property_rules.property asc nulls last,
                 property_rules.pattern asc nulls last
@@ -142,6 +148,7 @@ mapped as (
     left join property_matches
         on
             winners.event_id = property_matches.event_id
+            and winners.source = property_matches.source
             and property_matches.match_rank = 1
     left join name_rules as own_rules
         on

@@ -18,7 +18,13 @@ population_activity as (
 
 recent_days as (
 
-    select * from fct_user_activity_daily
+    select
+        fct_user_activity_daily.*,
+        coalesce(
+            fct_user_activity_daily.activity_date > {{ reporting_date('user_rhythm.last_purchase_at') }}, true
+        ) as is_since_purchase
+    from fct_user_activity_daily
+    inner join user_rhythm on fct_user_activity_daily.user_id = user_rhythm.user_id
     where
         fct_user_activity_daily.activity_date > {{ days_ago(90) }}
         and fct_user_activity_daily.activity_date <= {{ as_of_date() }}
@@ -58,6 +64,13 @@ windows as (
         sum(recent_days.invite_count) as invite_90d,
         sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.pricing_count else 0 end) as pricing_7d,
         sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.pricing_count else 0 end) as pricing_28d,
+        sum(
+            case
+                when recent_days.activity_date > {{ days_ago(28) }} and recent_days.is_since_purchase
+                    then recent_days.pricing_count
+                else 0
+            end
+        ) as pricing_since_purchase_28d,
         sum(recent_days.pricing_count) as pricing_90d,
         sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.error_count else 0 end) as error_7d,
         sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.error_count else 0 end) as error_28d,
@@ -162,6 +175,7 @@ final as (
         cast(coalesce(windows.invite_90d, 0) as bigint) as invite_90d,
         cast(coalesce(windows.pricing_7d, 0) as bigint) as pricing_7d,
         cast(coalesce(windows.pricing_28d, 0) as bigint) as pricing_28d,
+        cast(coalesce(windows.pricing_since_purchase_28d, 0) as bigint) as pricing_since_purchase_28d,
         cast(coalesce(windows.pricing_90d, 0) as bigint) as pricing_90d,
         cast(coalesce(windows.error_7d, 0) as bigint) as error_7d,
         cast(coalesce(windows.error_28d, 0) as bigint) as error_28d,

@@ -19,7 +19,9 @@ identity_nodes as (
 
 new_ids as (
 
-    select distinct checked_events.event_id
+    select distinct
+        checked_events.source,
+        checked_events.event_id
     from checked_events
     where
         checked_events.load_id > {{ loaded_after() }}
@@ -33,7 +35,11 @@ touched_nodes as (
         case when coalesce(checked_events.user_id, '') = '' then 'anonymous' else 'user' end as node_type,
         coalesce(nullif(checked_events.user_id, ''), checked_events.anonymous_id) as node_id
     from checked_events
-    inner join new_ids on checked_events.event_id = new_ids.event_id
+    inner join new_ids
+        on
+            checked_events.event_id = new_ids.event_id
+            and checked_events.source = new_ids.source
+    where checked_events.quarantine_reason is null
     {%- if var('previous_as_of', none) %}
     union all
     -- Loaded earlier, but not yet before the clock of the last refresh.

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration.defs.landing import KEY
-from orchestration.project import House
+from orchestration.project import House, utc_now
 from orchestration.warehouse.dbt import DbtProject
 
 
@@ -26,10 +26,11 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
         description="Refreshes when events were loaded; reads the status file, so it works during a refresh.",
     )
     def new_events(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        load_id = str((house.status().get("loads") or {}).get("load_id") or "")
-        if not load_id or load_id == context.cursor:
-            return dg.SkipReason("No events were loaded since the last run.")
-        context.update_cursor(load_id)
-        return dg.RunRequest(run_key=f"load-{load_id}")
+        status = house.status()
+        load_id = (status.get("loads") or {}).get("load_id") or 0
+        if load_id <= status.get("built_load_id", 0):
+            return dg.SkipReason("No events were loaded since the last build.")
+        # One run a load; one that failed is asked for again in the next hour.
+        return dg.RunRequest(run_key=f"load-{load_id}-{utc_now():%Y%m%dT%H}")
 
     return dg.Definitions(jobs=[refresh, everything], schedules=[daily], sensors=[new_events])

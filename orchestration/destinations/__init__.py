@@ -29,6 +29,7 @@ class Record:
         changed: traits that differ from what was acknowledged -> the acknowledged value.
         reasons: changed trait -> the published sentence.
         build_id: the snapshot's build.
+        acknowledged_build_id: build of the last acknowledgement; empty before the first.
         as_of: the snapshot's clock, naive UTC.
 
     """
@@ -40,15 +41,17 @@ class Record:
     changed: dict[str, Any]
     reasons: dict[str, str]
     build_id: str
+    acknowledged_build_id: str
     as_of: datetime
 
     @property
     def record_id(self) -> str:
-        """The same for every attempt to deliver this change, so that a receiver can drop a repetition."""
-        text = json.dumps(
-            [self.sync, self.entity_type, self.entity_id, self.traits, self.build_id],
-            sort_keys=True,
-        )
+        """The same for every attempt to deliver this change, so that a receiver can drop a repetition.
+
+        What was acknowledged before is part of it, so that the same change made again later is a new one.
+        """
+        change = [self.sync, self.entity_type, self.entity_id, self.traits, self.acknowledged_build_id]
+        text = json.dumps(change, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def message(self) -> dict[str, Any]:
@@ -64,6 +67,20 @@ class Record:
             "as_of": f"{self.as_of.isoformat()}Z",
             "build_id": self.build_id,
         }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a record was not acknowledged.
+
+    Attributes:
+        reason: in a few words, without secrets.
+        destination_down: nobody answered, or the destination cannot take anything now; else this record was refused.
+
+    """
+
+    reason: str
+    destination_down: bool = False
 
 
 class Options(BaseModel):
@@ -91,7 +108,7 @@ class Destination(ABC):
         self.outbox = outbox
 
     @abstractmethod
-    def deliver(self, records: Sequence[Record]) -> list[str | None]:
+    def deliver(self, records: Sequence[Record]) -> list[Failure | None]:
         """Delivers records in order and returns for each why it failed, or nothing when it was acknowledged."""
 
     def close(self) -> None:

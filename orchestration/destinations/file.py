@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from orchestration.destinations import Destination, Options, Record
+from orchestration.destinations import Destination, Failure, Options, Record
 from orchestration.project import write_atomically
 
 
@@ -29,7 +29,7 @@ class FileDestination(Destination):
     batch_size: ClassVar[int] = 10_000
     options_type: ClassVar[type[Options]] = FileOptions
 
-    def deliver(self, records: Sequence[Record]) -> list[str | None]:
+    def deliver(self, records: Sequence[Record]) -> list[Failure | None]:
         """Writes one file a batch."""
         text = _ndjson(records) if self.options.format == "ndjson" else _csv(records)
         first = records[0]
@@ -39,7 +39,7 @@ class FileDestination(Destination):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / f"{first.build_id}-{digest}.{self.options.format}", text)
         except OSError as error:
-            return [f"{folder} cannot be written: {error.strerror}"] * len(records)
+            return [Failure(f"{folder} cannot be written: {error.strerror}", destination_down=True)] * len(records)
         return [None] * len(records)
 
 

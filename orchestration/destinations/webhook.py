@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import httpx
 from standardwebhooks.webhooks import Webhook
 
-from orchestration.destinations import Destination, Options, Record
+from orchestration.destinations import Destination, Failure, Options, Record
 from orchestration.errors import UsageError
 
 
@@ -45,19 +45,21 @@ class WebhookDestination(Destination):
         super().__init__(options, outbox)
         self._client = httpx.Client(timeout=self.options.timeout_seconds, follow_redirects=False)
 
-    def deliver(self, records: Sequence[Record]) -> list[str | None]:
+    def deliver(self, records: Sequence[Record]) -> list[Failure | None]:
         """Posts record by record."""
         url = _from_environment(self.options.url_env)
+        if not url.startswith(("https://", "http://")):
+            raise UsageError(f"{self.options.url_env} is not a URL.", "It is https://host/path.")
         try:
             signer = Webhook(_from_environment(self.options.secret_env))
-        except ValueError:
+        except Exception:  # the library raises several kinds, some with the secret in their text
             raise UsageError(
                 f"{self.options.secret_env} is not a signing secret.",
                 "It is whsec_ and base64 text.",
             ) from None
         return [self._post(url, signer, record) for record in records]
 
-    def _post(self, url: str, signer: Webhook, record: Record) -> str | None:
+    def _post(self, url: str, signer: Webhook, record: Record) -> Failure | None:
         body = json.dumps(
             {
                 "type": "traits.changed",
@@ -75,9 +77,14 @@ class WebhookDestination(Destination):
         }
         try:
             answer = self._client.post(url, content=body, headers=headers)
+        except httpx.InvalidURL:
+            raise UsageError(f"{self.options.url_env} is not a URL.", "It is https://host/path.") from None
         except httpx.HTTPError as error:
-            return f"no answer: {type(error).__name__}"
-        return None if answer.is_success else f"answered {answer.status_code}"
+            return Failure(f"no answer: {type(error).__name__}", destination_down=True)
+        if answer.is_success:
+            return None
+        down = answer.status_code in (408, 425, 429) or answer.is_server_error
+        return Failure(f"answered {answer.status_code}", destination_down=down)
 
     def close(self) -> None:
         """Closes the connection pool."""

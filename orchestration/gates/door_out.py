@@ -7,6 +7,7 @@ trait's alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import duckdb
@@ -15,8 +16,9 @@ from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.reasons import quoted_value, sentence
-from orchestration.publishing.verdicts import Check, Decision, Verdict, content_hash, save_verdicts
+from orchestration.publishing.verdicts import Check, Decision, Verdict, save_verdicts
 from orchestration.warehouse.build import Build, current_build
+from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
 
 SMALLEST_SHARE_OF_LAST_POPULATION = 0.5
@@ -59,6 +61,12 @@ def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Exp
             expected="every value known",
         ),
         Expected(
+            "value_type",
+            "unexpected_rows_expectation",
+            {"unexpected_rows_query": f"select * from {{batch}} where ({_value_is_typed(trait)}) is not true"},
+            expected=f"every value a {trait.type}",
+        ),
+        Expected(
             "score",
             "unexpected_rows_expectation",
             {"unexpected_rows_query": "select * from {batch} where isnan(score) or isinf(score)"},
@@ -98,6 +106,15 @@ def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Exp
     return suite
 
 
+def _value_is_typed(trait: Trait) -> str:
+    text = "cast(value as varchar)"
+    return {
+        "boolean": f"value is null or {text} in ('true', 'false')",
+        "number": f"value is null or coalesce(isfinite(try_cast({text} as double)), false)",
+        "category": f"value is null or {text} != ''",
+    }[trait.type]
+
+
 def _evidence_is_whole(trait: Trait) -> str:
     """SQL: the evidence is readable, and the sentence of its rule can be written."""
     cases = []
@@ -129,37 +146,45 @@ def audit(
         if build is None:
             return []
         results = {
-            name: (status, message)
-            for name, status, message in connection.execute(
-                "select name, status, message from state.node_results where build_id = $1",
+            name: made
+            for name, *made in connection.execute(
+                "select name, status, message, content_hash from state.node_results where build_id = $1",
                 [build.build_id],
             ).fetchall()
         }
         verdicts = []
         for trait in project.catalog.traits:
             if trait.name in results and (traits is None or trait.name in traits):
-                verdicts.append(_judge(connection, trait, build, *results[trait.name]))
+                try:
+                    verdicts.append(_judge(connection, trait, build, *results[trait.name]))
+                except Exception as error:  # whatever breaks one gate must not hold the other traits
+                    reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
+                    verdicts.append(_verdict(trait, build, "failed", reason))
                 notify(f"gate {trait.name}: {verdicts[-1].verdict}")
         save_verdicts(connection, verdicts)
     return verdicts
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str) -> Verdict:
+def _judge(
+    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str, made: str
+) -> Verdict:
     built = Check("built", status == "success", "critical", "the model runs in this build", message)
     if not built.passed:
         why = "an upstream model failed" if status == "skipped" else f"the model failed: {message}"
         return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
+    if content_hash(connection, trait.candidate, trait.id_column) != made:
+        reason = "Its rows are not those that its model made in this build."
+        return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
     last_population = _last_population(connection, trait)
-    lacking = _unmapped_needs(connection, trait)
+    reason = _unmet_need(connection, trait)
     needs = Check(
         "needs",
-        not lacking,
+        not reason,
         "critical" if last_population else "warning",
         f"events for {', '.join(trait.needs) or 'nothing'}",
-        f"none for {', '.join(lacking)}" if lacking else "all mapped",
+        reason or "there are",
     )
-    if lacking:
-        reason = f"The event catalogue maps no event to {', '.join(lacking)}, which this trait needs."
+    if reason:
         decision: Decision = "failed" if last_population else "not_enough_evidence"
         return _verdict(trait, build, decision, reason, checks=(built, needs))
     query = f"select *, {_as_number(trait)} as value_number from {trait.candidate}"
@@ -184,12 +209,16 @@ def _as_number(trait: Trait) -> str:
     return "cast(value as double)" if trait.type == "number" else "cast(null as double)"
 
 
-def _unmapped_needs(connection: duckdb.DuckDBPyConnection, trait: Trait) -> list[str]:
-    mapped = {
-        behaviour
-        for (behaviour,) in connection.execute("select distinct behaviour from events.catalog_rules").fetchall()
-    }
-    return [need for need in trait.needs if need not in mapped]
+def _unmet_need(connection: duckdb.DuckDBPyConnection, trait: Trait) -> str:
+    """Why a trait cannot be told from these events: a behaviour that no rule, or no event, stands for."""
+    mapped = {row[0] for row in connection.execute("select distinct behaviour from events.catalog_rules").fetchall()}
+    for need in trait.needs:
+        if need not in mapped:
+            return f"The event catalogue maps no event to {need}, which this trait needs."
+        happened = f"select 1 from activity.fct_user_activity_daily where {need}_count > 0 limit 1"
+        if connection.execute(happened).fetchone() is None:
+            return f"No loaded event means {need}, which this trait needs; traithouse doctor lists unmapped events."
+    return ""
 
 
 def _last_population(connection: duckdb.DuckDBPyConnection, trait: Trait) -> int:

@@ -41,11 +41,17 @@ def pointer(column: str) -> str:
 def _instant(text: str) -> str:
     """SQL for a naive UTC instant: ISO 8601 with or without an offset, or epoch seconds, milliseconds, microseconds."""
     digits = f"regexp_full_match({text}, '[0-9]+')"
+    fraction = f"regexp_full_match({text}, '[0-9]{{10}}[.][0-9]+')"
+    # DuckDB wants seconds before an offset, and no blank there.
+    day_and_minute = "^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2})"
+    iso = f"replace(replace({text}, ' +', '+'), ' -', '-')"
+    iso = f"regexp_replace({iso}, '{day_and_minute}(Z|[+-][0-9:]+)$', '\\1:00\\2')"
     return f"""case
         when {digits} and length({text}) = 10 then make_timestamp(cast({text} as bigint) * 1000000)
         when {digits} and length({text}) = 13 then make_timestamp(cast({text} as bigint) * 1000)
         when {digits} and length({text}) = 16 then make_timestamp(cast({text} as bigint))
-        when not {digits} then timezone('UTC', try_cast({text} as timestamptz))
+        when {fraction} then make_timestamp(cast(round(cast({text} as decimal(20, 6)) * 1000000) as bigint))
+        when not {digits} then timezone('UTC', try_cast({iso} as timestamptz))
     end"""
 
 
@@ -105,7 +111,10 @@ def land_events(
                     when event_name is null then 'no event_name'
                     when occurred_text is null then 'no occurred_at'
                     when occurred_at is null then 'occurred_at is not a time'
+                    when occurred_at < timestamp '1970-01-01' then 'occurred_at is before 1970'
                     when received_text is not null and received_at is null then 'received_at is not a time'
+                    when received_at < timestamp '1970-01-01' or not isfinite(received_at)
+                        then 'received_at is not a time'
                     when occurred_at > $loaded_at + interval 1 day then 'occurred_at is more than a day after loaded_at'
                     when event_type not in {EVENT_TYPES} then 'unknown event_type'
                     when not {_is_object("properties")} then 'properties are not a JSON object'

@@ -82,7 +82,7 @@ def load(
         WarehouseBusyError: another process holds the warehouse.
 
     """
-    _check_arguments(files, mapping or {}, timezone, source, table)
+    _check_arguments(files, mapping or {}, timezone, source, table, keep_repeats)
     for path in files:
         if not path.is_file():
             raise UsageError(f"There is no file {path}.", "Check the path.")
@@ -105,7 +105,7 @@ def load(
         else:
             _record_load(connection, report, source, files, loaded_at)
             connection.execute("commit")
-            house.note(loads=load_totals(connection))
+        house.note(loads=load_totals(connection))
     if not report.accepted and not report.duplicates:
         first = next(iter(report.reasons.items()), ("the files hold no rows", 0))
         raise UsageError(
@@ -115,12 +115,19 @@ def load(
     return report
 
 
+def is_empty(house: House) -> bool:
+    """Whether nothing was ever loaded."""
+    with house.lock("traithouse load"), house.connect() as connection:
+        connection.execute(RAW_TABLES)
+        return connection.execute("select 1 from raw.loads limit 1").fetchone() is None
+
+
 def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
     """Totals over all loads, for status and sensor."""
     row = connection.execute(
         """
         select max(load_id), sum(accepted), sum(duplicates), sum(rejected), max(newest_event_at), max(loaded_at)
-        from raw.loads
+        from raw.loads where table_name = 'raw.events'
         """
     ).fetchone()
     names = ("load_id", "accepted", "duplicates", "rejected", "newest_event_at", "loaded_at")
@@ -136,6 +143,7 @@ def _check_arguments(
     timezone: str,
     source: str | None,
     table: str | None,
+    keep_repeats: bool,
 ) -> None:
     if not files:
         raise UsageError("No file was named.", "traithouse load FILE...")
@@ -148,6 +156,8 @@ def _check_arguments(
         raise UsageError(f"{timezone} is not a time zone.", "Use a name such as Europe/Berlin.") from None
     if table and not source:
         raise UsageError("--table needs --source.", "traithouse load FILE --source segment --table tracks")
+    if table and keep_repeats:
+        raise UsageError("--keep-repeats does not go with --table.", "Equal rows of a vendor's table land once.")
     if table and mapping:
         raise UsageError("--map does not go with --table.", "A vendor's table lands as it is.")
     for name in filter(None, (source, table)):

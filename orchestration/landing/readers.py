@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import zstandard
+from backports import zstd
 
 from orchestration.errors import UsageError
 
@@ -60,7 +60,7 @@ def read_records(path: Path) -> Iterator[Record]:
         else:
             with _open_text(path) as lines:
                 yield from (_ndjson(lines) if kind == "ndjson" else _csv(lines, path))
-    except (OSError, EOFError, zstandard.ZstdError, duckdb.Error, UnicodeError) as error:
+    except (OSError, EOFError, zstd.ZstdError, duckdb.Error, UnicodeError) as error:
         raise UsageError(
             f"{path} cannot be read: {str(error).splitlines()[0]}", "Check that the file is whole."
         ) from None
@@ -95,8 +95,8 @@ def _open_bytes(path: Path) -> Iterator[Any]:
         with gzip.open(path, "rb") as stream:
             yield stream
     elif suffix == ".zst":
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            yield io.BufferedReader(stream)
+        with zstd.open(path, "rb") as stream:
+            yield stream
     else:
         with path.open("rb") as stream:
             yield stream
@@ -134,7 +134,15 @@ def _ndjson(lines: Iterator[tuple[int, str]]) -> Iterator[Record]:
         if not isinstance(value, dict):
             yield Record(number, raw, None, "not a JSON object")
             continue
-        yield Record(number, raw, _as_json(value))
+        try:
+            row = _as_json(value)
+            row.encode()
+        except UnicodeError:
+            yield Record(number, raw, None, "half a character (a lone surrogate) in the text")
+        except ValueError:
+            yield Record(number, raw, None, "a number that is not finite")
+        else:
+            yield Record(number, raw, row)
 
 
 def _refuse_constant(name: str) -> object:
@@ -213,4 +221,4 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 
 def _as_json(row: dict[str, object]) -> str:
-    return json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(row, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))

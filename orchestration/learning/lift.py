@@ -73,14 +73,14 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
     results = project.run(
         "build",
         select=["path:models/features", "path:models/traits"],
-        variables={"as_of": str(start)},
+        variables={"as_of": str(start), "build_id": build.build_id},
         full_refresh=True,
         manifest=replayed(project.manifest),
     )
     good = {result.name for result in results if result.ok}
     with house.connect() as connection:
         for trait in project.catalog.traits:
-            if trait.name not in good or trait.entity != "user":
+            if trait.name not in good or trait.entity != "user" or trait.type != "boolean":
                 continue
             counts = _counts(connection, trait, str(start_date))
             if counts:

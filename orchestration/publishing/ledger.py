@@ -79,12 +79,14 @@ def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Bu
         },
     )
     _publish_thresholds(connection, trait, build)
-    yes = "'true'" if trait.type == "boolean" else "value"
+    has_now, had = "coalesce(value = 'true', false)", "coalesce(old_value = 'true', false)"
+    if trait.type != "boolean":
+        has_now, had = "value is not null", "old_value is not null"
     counts = connection.execute(
         f"""
         select
-            count(*), count(*) filter (flips), count(*) filter (flips and value = {yes}),
-            count(*) filter (flips and old_value = {yes.replace("value", "old_value")} and value is distinct from {yes})
+            count(*), count(*) filter (flips),
+            count(*) filter (({has_now}) and not ({had})), count(*) filter (({had}) and not ({has_now}))
         from moved
         """
     ).fetchone()

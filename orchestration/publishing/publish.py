@@ -12,13 +12,16 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import Catalog, Trait
+from orchestration.errors import TraithouseError
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.ledger import publish_trait, retire
-from orchestration.publishing.snapshot import served_build, write_snapshot
+from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.publishing.verdicts import Verdict, content_hash, load_verdicts, save_verdicts
+from orchestration.publishing.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.sync.ledger import SyncLedger
-from orchestration.warehouse.build import Build, current_build
+from orchestration.warehouse.build import Build, current_build, failed_models
+from orchestration.warehouse.content import content_hash
+from orchestration.warehouse.dbt import DbtProject
 
 NO_VERDICT = "It was not judged in this build."
 
@@ -47,6 +50,11 @@ class TraitReport:
     entered: int = 0
     left: int = 0
 
+    @property
+    def judged(self) -> bool:
+        """Whether this build judged it."""
+        return self.verdict != "none"
+
 
 @dataclass(frozen=True)
 class PublishReport:
@@ -57,6 +65,7 @@ class PublishReport:
         as_of: its clock, naive UTC.
         snapshot: build that is served now; null when nothing has ever been published.
         published: whether anything changed.
+        failed_models: seeds and models up to the features that failed in this build, with dbt's words.
         traits: by trait.
 
     """
@@ -65,6 +74,7 @@ class PublishReport:
     as_of: datetime
     snapshot: str | None
     published: bool
+    failed_models: tuple[str, ...]
     traits: tuple[TraitReport, ...]
 
     @property
@@ -77,23 +87,24 @@ class PublishReport:
         return asdict(self)
 
 
-def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> PublishReport | None:
+def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:
     """Publishes the current build; making it again changes nothing.
 
     Args:
         house: where; takes its lock.
-        catalog: what is declared.
+        project: what is declared.
         notify: progress.
 
-    Returns:
-        What was done, or nothing when no build was ever begun.
+    Raises:
+        TraithouseError: no build was ever begun.
 
     """
     with house.lock("traithouse refresh"), house.connect() as connection:
+        catalog = project.catalog
         connection.execute(PUBLISHED_TABLES)
         build = current_build(connection)
         if build is None:
-            return None
+            raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
         verdicts = _binding_verdicts(connection, catalog, build)
         connection.execute("begin")
         reports, written = [], 0
@@ -115,13 +126,17 @@ def publish(house: House, catalog: Catalog, *, notify: Notify = silent) -> Publi
             copy_sync_ledger(house, connection)
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
-        newest = connection.execute("select max(build_id) from traits.builds").fetchone()
-        newest_id: str | None = newest[0] if newest else None
-        # A crash after the commit left the old snapshot: it is made now.
-        if newest_id and (published or served_build(house) != newest_id):
+        newest = connection.execute(
+            "select build_id, published_at::varchar from traits.builds order by build_id desc limit 1"
+        ).fetchone()
+        served = served_manifest(house)
+        # Also after a crash between the commit and the snapshot, whatever was published then.
+        if newest and newest != (served.get("build_id"), served.get("published_at")):
             notify("writing the serving snapshot")
-            write_snapshot(house, connection, newest_id)
-    return PublishReport(build.build_id, build.as_of, newest_id, published, tuple(reports))
+            write_snapshot(house, connection, newest[0])
+        failed = tuple(failed_models(connection, project))
+    snapshot = newest[0] if newest else None
+    return PublishReport(build.build_id, build.as_of, snapshot, published, failed, tuple(reports))
 
 
 def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> dict[str, Verdict]:

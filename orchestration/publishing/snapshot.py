@@ -11,19 +11,27 @@ import os
 import shutil
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from orchestration.project import House, utc_now
+from orchestration.project import House, read_json
 from orchestration.publishing.tables import TABLES, WIDE_TABLES
 
 
 def served_build(house: House) -> str | None:
     """The build that readers see now."""
+    return served_manifest(house).get("build_id")
+
+
+def served_manifest(house: House) -> dict[str, Any]:
+    """What the served snapshot says of itself (build_id, as_of, published_at, rows); empty when none can be read."""
+    current = house.serving / "current"
     try:
-        return (house.serving / "current").readlink().name.partition(".")[0]
-    except FileNotFoundError:
-        return None
+        with duckdb.connect(str((current / "traithouse.duckdb").resolve()), read_only=True):
+            return read_json(current / "manifest.json")
+    except duckdb.Error:
+        return {}
 
 
 def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
@@ -48,13 +56,10 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
             rows[table] = counted[0] if counted else 0
     finally:
         connection.execute("detach snapshot")
-    as_of = connection.execute("select as_of from traits.builds where build_id = $1", [build_id]).fetchone()
-    manifest = {
-        "build_id": build_id,
-        "as_of": as_of[0] if as_of else None,
-        "rows": rows,
-        "written_at": utc_now(),
-    }
+    as_of, published_at = connection.execute(
+        "select as_of, published_at from traits.builds where build_id = $1", [build_id]
+    ).fetchone() or (None, None)
+    manifest = {"build_id": build_id, "as_of": as_of, "published_at": published_at, "rows": rows}
     (draft / "manifest.json").write_text(json.dumps(manifest, default=str, indent=1))
     # A build that is published again (a trait passed later) gets a folder of its own: the old one may be being read.
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))

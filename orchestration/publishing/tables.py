@@ -63,7 +63,7 @@ def wide_view(entity: str, traits: Iterable[Trait]) -> str:
     for trait in traits:
         if trait.entity == entity:
             mine = f"case when trait = '{trait.name}' then"
-            columns.append(f'max({mine} cast(value as {_SQL_TYPES[trait.type]}) end) as "{trait.name}"')
+            columns.append(f'max({mine} try_cast(value as {_SQL_TYPES[trait.type]}) end) as "{trait.name}"')
             columns.append(f'max({mine} score end) as "{trait.name}_score"')
             columns.append(f'max({mine} since end) as "{trait.name}_since"')
     return f"""

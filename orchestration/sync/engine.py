@@ -42,7 +42,7 @@ class SyncReport:
         delivered: records acknowledged now.
         failed: records that were refused or not answered.
         not_tried: records left for the next run, because a whole batch had failed.
-        error: the most frequent reason of failure.
+        error: the most frequent reason of failure, or why the sync could not run.
         samples: the first records of a dry run.
 
     """
@@ -132,9 +132,11 @@ def plan(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger) -> list
     traits = {trait.name: trait for trait in catalog.traits_of(sync)}
     known = ledger.acknowledged(sync.name, sync.entity)
     desired, reasons, build_id, as_of = _published(house, sync, traits)
+    nothing: tuple[dict[str, Any], str] = ({}, "")
     records = []
     for entity_id in sorted(desired.keys() | known.keys()):
-        have, want = known.get(entity_id, {}), desired.get(entity_id, {})
+        have, acknowledged_build_id = known.get(entity_id, nothing)
+        want = desired.get(entity_id, {})
         # What was sent and is no longer published is cleared, in words.
         want = want | {name: None for name, value in have.items() if name not in want and value is not None}
         changed = {name: have.get(name) for name in want if want[name] != have.get(name)}
@@ -148,6 +150,7 @@ def plan(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger) -> list
                     changed=dict(sorted(changed.items())),
                     reasons={name: reasons[entity_id, name] for name in changed if (entity_id, name) in reasons},
                     build_id=build_id,
+                    acknowledged_build_id=acknowledged_build_id,
                     as_of=as_of,
                 )
             )
@@ -193,17 +196,18 @@ def _deliver(
     ledger: SyncLedger,
     notify: Notify,
 ) -> SyncReport:
-    """Delivers batch by batch; a batch that fails whole ends the run, for the destination is down."""
-    delivered, errors, tried = 0, [], 0
+    """Deliver batch by batch; a batch in which nothing got through to a destination that is down ends the run."""
+    delivered, tried = 0, 0
+    reasons: list[str] = []
     queue = iter(records)
     while batch := list(islice(queue, destination.batch_size)):
         outcomes = destination.deliver(batch)
         ledger.settle(sync.name, zip(batch, outcomes, strict=True))
         tried += len(batch)
-        delivered += sum(error is None for error in outcomes)
-        errors += [error for error in outcomes if error is not None]
+        delivered += outcomes.count(None)
+        reasons += [failure.reason for failure in outcomes if failure]
         notify(f"sync {sync.name}: {delivered} of {len(records)} delivered")
-        if all(outcomes):
+        if all(failure and failure.destination_down for failure in outcomes):
             break
     return SyncReport(
         sync=sync.name,
@@ -212,9 +216,9 @@ def _deliver(
         why_dry="",
         planned=len(records),
         delivered=delivered,
-        failed=len(errors),
+        failed=len(reasons),
         not_tried=len(records) - tried,
-        error=max(set(errors), key=errors.count) if errors else "",
+        error=max(sorted(set(reasons)), key=reasons.count) if reasons else "",
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from orchestration.destinations import Record
+from orchestration.destinations import Failure, Record
 from orchestration.project import House, utc_now
 
 _TABLES = """
@@ -64,24 +64,24 @@ class SyncLedger:
     ) -> None:
         self._connection.close()
 
-    def acknowledged(self, sync: str, entity_type: str) -> dict[str, dict[str, Any]]:
-        """Entity -> the trait values that the destination is known to have."""
+    def acknowledged(self, sync: str, entity_type: str) -> dict[str, tuple[dict[str, Any], str]]:
+        """Entity -> the trait values that the destination is known to have, and the build that they came from."""
         rows = self._connection.execute(
-            "select entity_id, traits from acknowledged where sync = ? and entity_type = ?",
+            "select entity_id, traits, build_id from acknowledged where sync = ? and entity_type = ?",
             (sync, entity_type),
         )
-        return {entity: json.loads(traits) for entity, traits in rows}
+        return {entity: (json.loads(traits), build_id) for entity, traits, build_id in rows}
 
-    def settle(self, sync: str, results: Iterable[tuple[Record, str | None]]) -> None:
+    def settle(self, sync: str, results: Iterable[tuple[Record, Failure | None]]) -> None:
         """Writes down a batch in one commit: acknowledged records, and failed ones with their reasons."""
         now = utc_now().isoformat(" ")
         with self._connection:
-            for record, error in results:
+            for record, failure in results:
                 key = (sync, record.entity_type, record.entity_id)
                 self._connection.execute(
                     "delete from failures where sync = ? and entity_type = ? and entity_id = ?", key
                 )
-                if error is None:
+                if failure is None:
                     self._connection.execute(
                         "insert or replace into acknowledged values (?, ?, ?, ?, ?, ?)",
                         (*key, json.dumps(record.traits, sort_keys=True), record.build_id, now),
@@ -89,7 +89,7 @@ class SyncLedger:
                 else:
                     self._connection.execute(
                         "insert into failures values (?, ?, ?, ?, ?, ?)",
-                        (*key, record.build_id, error, now),
+                        (*key, record.build_id, failure.reason, now),
                     )
 
     def log(self, entry: LogEntry) -> None:

@@ -15,10 +15,12 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import TRAIT_FOLDER
+from orchestration.errors import UsageError
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.warehouse.clock import resolve_as_of
-from orchestration.warehouse.dbt import DbtProject, NodeResult
+from orchestration.warehouse.content import content_hash
+from orchestration.warehouse.dbt import GOOD_STATUSES, DbtProject, NodeResult
 
 STATE_TABLES = """
 create schema if not exists state;
@@ -31,7 +33,8 @@ create table if not exists state.current_build (
 );
 create table if not exists state.watermark (load_id bigint, as_of timestamp, fingerprint varchar);
 create table if not exists state.node_results (
-    build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double
+    build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double,
+    content_hash varchar
 );
 """
 
@@ -66,7 +69,7 @@ class Build:
     @property
     def variables(self) -> dict[str, object]:
         """The run arguments of the dbt models."""
-        given: dict[str, object] = {"as_of": str(self.as_of)}
+        given: dict[str, object] = {"as_of": str(self.as_of), "build_id": self.build_id}
         if not self.full_refresh:
             given["loaded_after"] = self.loaded_after
             given["previous_as_of"] = str(self.previous_as_of) if self.previous_as_of else None
@@ -90,6 +93,10 @@ def begin_build(
         UsageError: as_of cannot be used, or there are no events.
 
     """
+    if partial and as_of is not None:
+        raise UsageError(
+            "A part of the project cannot be built at another clock.", "Build all of it, or leave as_of out."
+        )
     now = now or utc_now()
     fingerprint = project_fingerprint(project)
     with house.connect() as connection:
@@ -100,7 +107,7 @@ def begin_build(
         watermark = connection.execute("select load_id, as_of, fingerprint from state.watermark").fetchone()
         load_id, previous_as_of, built_from = watermark or (-1, None, None)
         resolved = resolve_as_of(
-            str(previous_as_of) if partial and as_of is None and previous_as_of else as_of,
+            str(previous_as_of) if partial and previous_as_of else as_of,
             now=now,
             newest_event=newest,
             last_published=last_published_as_of(connection),
@@ -122,6 +129,9 @@ def begin_build(
             started_at=now,
         )
         connection.execute("begin")
+        if start_over:
+            # Until it has ended, no watermark is true of the tables that it rebuilds.
+            connection.execute("delete from state.watermark")
         connection.execute("delete from state.current_build")
         connection.execute(
             "insert into state.current_build values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -133,6 +143,7 @@ def begin_build(
 
 def current_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     """The build that was begun last."""
+    connection.execute(STATE_TABLES)
     row = connection.execute("select * from state.current_build").fetchone()
     return Build(*row) if row else None
 
@@ -177,10 +188,14 @@ def run_build(
     with house.connect() as connection:
         connection.execute("begin")
         connection.execute("delete from state.node_results where build_id != $1", [build.build_id])
-        connection.executemany(
-            "insert into state.node_results values ($1, $2, $3, $4, $5, $6)",
-            [[build.build_id, r.unique_id, r.name, r.status, r.message, r.seconds] for r in results],
-        )
+        candidates = {f"model.{project.name}.{trait.name}": trait for trait in project.catalog.traits}
+        for result in results:
+            trait = candidates.get(result.unique_id) if result.ok else None
+            content = content_hash(connection, trait.candidate, trait.id_column) if trait else None
+            connection.execute(
+                "insert into state.node_results values ($1, $2, $3, $4, $5, $6, $7)",
+                [build.build_id, *vars(result).values(), content],
+            )
         if not select and all(result.ok for result in results if not is_trait(project, result.unique_id)):
             connection.execute("delete from state.watermark")
             connection.execute(
@@ -189,6 +204,21 @@ def run_build(
             )
         connection.execute("commit")
     return results
+
+
+def failed_models(connection: duckdb.DuckDBPyConnection, project: DbtProject) -> list[str]:
+    """Seeds and models up to the features that failed in the current build; a trait's failure is its gate's matter."""
+    rows = connection.execute(
+        """
+        select unique_id, name, status, message from state.node_results
+        where build_id = (select build_id from state.current_build) order by name
+        """
+    ).fetchall()
+    return [
+        f"{name}: {message}"
+        for unique_id, name, status, message in rows
+        if status not in (*GOOD_STATUSES, "skipped") and not is_trait(project, unique_id)
+    ]
 
 
 def is_trait(project: DbtProject, unique_id: str) -> bool:

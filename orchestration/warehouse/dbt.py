@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
 
+GOOD_STATUSES = ("success", "pass", "warn", "no-op")
+
+
 @dataclass(frozen=True)
 class NodeResult:
     """How one dbt node went.
@@ -46,7 +49,7 @@ class NodeResult:
     @property
     def ok(self) -> bool:
         """Whether what depends on it may be believed."""
-        return self.status in ("success", "pass", "warn", "no-op")
+        return self.status in GOOD_STATUSES
 
 
 class DbtProject:
@@ -81,12 +84,14 @@ class DbtProject:
         """
         self.house.prepare()
         kept = self.house.dbt_target / f"manifest-{self._files_fingerprint()}.json"
-        if not kept.exists():
-            written = json.dumps(self.manifest.writable_manifest().to_dict(omit_none=False), default=str)
+        try:
+            text = kept.read_text()
+        except FileNotFoundError:
+            text = json.dumps(self.manifest.writable_manifest().to_dict(omit_none=False), default=str)
             for old in self.house.dbt_target.glob("manifest-*.json"):
                 old.unlink(missing_ok=True)
-            write_atomically(kept, written)
-        manifest: dict[str, Any] = json.loads(kept.read_text())
+            write_atomically(kept, text)
+        manifest: dict[str, Any] = json.loads(text)
         return manifest
 
     def _files_fingerprint(self) -> str:
@@ -107,6 +112,11 @@ class DbtProject:
         """The scalar vars of dbt_project.yml."""
         declared: dict[str, Any] = yaml.safe_load((self.folder / "dbt_project.yml").read_text())["vars"]
         return declared
+
+    @property
+    def name(self) -> str:
+        """Dbt's name of the project."""
+        return str(self.manifest_dict["metadata"]["project_name"])
 
     @property
     def time_zone(self) -> str:
@@ -156,6 +166,7 @@ class DbtProject:
                 seconds=round(one.execution_time, 3),
             )
             for one in result.result
+            if one.node.resource_type != "operation"
         ]
 
     def _invoke(self, arguments: list[str], manifest: Manifest | None, notify: Notify) -> Any:
@@ -182,7 +193,10 @@ class DbtProject:
             TRAITHOUSE_MEMORY_LIMIT=self.house.settings.memory_limit,
         ):
             runner = dbtRunner(manifest=manifest, callbacks=[listen])
-            return runner.invoke([*arguments, *(str(flag) for flag in flags)])
+            result = runner.invoke([*arguments, *(str(flag) for flag in flags)])
+        if result.result is None and not isinstance(result.exception, Exception):
+            raise KeyboardInterrupt
+        return result
 
 
 def _first_lines(message: object) -> str:

@@ -221,9 +221,39 @@ def test_doctor_reports_coverage_and_what_is_unmapped(
 def test_a_few_events_are_not_enough_evidence_and_no_failure(
     house: House, traithouse: Traithouse, tmp_path: Path
 ) -> None:
-    (tmp_path / "few.csv").write_text("user_id,event_name,occurred_at\nu1,opened,2025-01-01\nu2,opened,2025-01-02\n")
-    assert traithouse("load", tmp_path / "few.csv", house=house).exit_code == 0
+    (tmp_path / "few.csv").write_text(
+        "user_id,event_name,occurred_at\nu1,product_view,2025-01-01\nu2,product_view,2025-01-02\n"
+    )
+    assert traithouse("load", tmp_path / "few.csv", "--source", "shop", house=house).exit_code == 0
     result = traithouse("refresh", house=house)
     assert result.exit_code == 0
     assert "power_user: not enough evidence. Only 2 users were active" in result.stdout
     assert json.loads(traithouse("status", "--json", house=house).stdout)["withheld"] == []
+
+
+def test_events_that_mean_nothing_to_the_catalogue_publish_nothing(house: House, traithouse: Traithouse) -> None:
+    load = ("load", SAMPLE.path, "--map", "event_name=event", "--map", "occurred_at=timestamp", "--source", "other")
+    assert traithouse(*load, house=house).exit_code == 0
+    result = traithouse("refresh", house=house)
+    assert result.exit_code == 0
+    assert "power_user: not enough evidence. No loaded event means core_value" in result.stdout
+    assert json.loads(traithouse("status", "--json", house=house).stdout)["served_build"] is not None
+    assert traithouse("explain", "user_0000", house=house).exit_code == 2
+
+
+def test_broken_derived_files_are_made_anew(sample_house: House, traithouse: Traithouse) -> None:
+    (sample_house.root / "status.json").write_text("x")
+    assert traithouse("status", house=sample_house).exit_code == 0
+    (sample_house.serving / "current" / "traithouse.duckdb").write_text("junk")
+    broken = traithouse("explain", "user_0000", house=sample_house)
+    assert (broken.exit_code, "snapshot cannot be read" in broken.stderr) == (1, True)
+    assert traithouse("refresh", house=sample_house).exit_code == 0
+    assert traithouse("explain", "user_0000", house=sample_house).exit_code == 0
+
+
+def test_a_wrong_call_is_one_json_object_too() -> None:
+    command = [sys.executable, "-m", "orchestration", "explain", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert json.loads(result.stdout)["exit_code"] == 2
+    assert result.stderr.startswith("Error: Missing argument 'ENTITY'.")

@@ -20,6 +20,7 @@ ALLOWED = {
     "dagster_dbt": {"defs"},
     "great_expectations": {"gates"},
     "httpx": {"destinations", "sync"},
+    "standardwebhooks": {"destinations"},
     "requests": {"destinations", "sync"},
     "urllib": {"destinations", "sync"},
     "dbt": {"warehouse", "learning"},

@@ -19,7 +19,7 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     house, project, user = sample_house, sample_project, "user_0002"
     outbox = project.catalog.sync("outbox")
     run_sync(house, project.catalog, outbox)
-    before = queried(house, f"select pricing_28d, sessions_7d from features.user_features where user_id = '{user}'")
+    before = queried(house, f"select pricing_since_purchase_28d from features.user_features where user_id = '{user}'")
 
     # Raw: the user opens the payment page twice on the next morning; one row comes twice.
     first = {"user_id": user, "event_name": "shipping_details", "occurred_at": "2024-06-30T09:00:00Z"}
@@ -46,7 +46,8 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
         (2, 1, "2024-06-30 09:29:59")
     ]
     after = queried(
-        house, f"select pricing_28d, days_since_pricing from features.user_features where user_id = '{user}'"
+        house,
+        f"select pricing_since_purchase_28d, days_since_pricing from features.user_features where user_id = '{user}'",
     )
     assert after == [(before[0][0] + 2, 0)]
 
@@ -61,7 +62,9 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
         ("false", "true", "behaviour")
     ]
     [told] = explain(house, project.catalog, user, trait="ready_to_upgrade")
-    assert told["now"].startswith(f"Looked at pricing or checkout {after[0][0]} times in 28 days, last 0 days ago")
+    assert told["now"].startswith(
+        f"Looked at pricing or checkout {after[0][0]} times within 28 days and after any purchase, last 0 days ago"
+    )
 
     # Delivered, with from, to and why; and never again.
     run_sync(house, project.catalog, outbox)

@@ -71,7 +71,7 @@ decided as (
                 then 'not_enough_evidence'
             when not scored.was_engaged then 'never_engaged'
             when scored.silent_days >= 90 then 'gone'
-            when scored.score > 1 then 'silent_too_long'
+            when scored.adjusted_silent_days > greatest(scored.usual_gap_days, 1) then 'silent_too_long'
             else 'in_rhythm'
         end as rule
     from scored

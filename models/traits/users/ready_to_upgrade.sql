@@ -11,21 +11,22 @@ prior_state as (
 
 ),
 
--- Intent fades: a look at pricing or checkout a week ago weighs half of one today.
+-- Intent fades: a look at pricing or checkout a week ago weighs half of one today. A purchase uses up the looks before it
+-- and on its day.
 scored as (
 
     select
         user_features.user_id,
         user_features.core_value_90d,
         user_features.pricing_28d,
+        user_features.pricing_since_purchase_28d,
         user_features.days_since_pricing,
         user_features.first_core_value_at is not null as has_value,
-        user_features.first_core_value_at is not null and user_features.pricing_28d > 0 as is_eligible,
-        coalesce(user_features.last_purchase_at >= user_features.last_pricing_at, false) as has_bought_since,
+        user_features.first_core_value_at is not null and user_features.pricing_since_purchase_28d > 0 as is_eligible,
         coalesce(prior_state.value = 'true', false) as was_member,
         case
-            when user_features.pricing_28d > 0
-                then round(user_features.pricing_28d * power(0.5, user_features.days_since_pricing / 7.0), 2)
+            when user_features.pricing_since_purchase_28d > 0
+                then round(user_features.pricing_since_purchase_28d * power(0.5, user_features.days_since_pricing / 7.0), 2)
             else 0
         end as score
     from user_features
@@ -33,7 +34,6 @@ scored as (
 
 ),
 
--- Those who bought are part of the reference: they show how much intent is usual.
 thresholds as (
 
     select
@@ -55,7 +55,7 @@ decided as (
             when thresholds.eligible_count < {{ var('minimum_population') }} then 'not_enough_evidence'
             when not scored.has_value then 'no_value_yet'
             when scored.pricing_28d = 0 then 'no_intent'
-            when scored.has_bought_since then 'bought_since'
+            when scored.pricing_since_purchase_28d = 0 then 'bought_since'
             when scored.score > thresholds.enter_score then 'strong_intent'
             when scored.was_member and scored.score > thresholds.exit_score then 'intent_lasts'
             else 'weak_intent'
@@ -77,6 +77,7 @@ final as (
             features={
                 'core_value_90d': 'decided.core_value_90d',
                 'pricing_28d': 'decided.pricing_28d',
+                'pricing_since_purchase_28d': 'decided.pricing_since_purchase_28d',
                 'days_since_pricing': 'decided.days_since_pricing',
                 'score': 'cast(decided.score as decimal(18, 2))',
             },

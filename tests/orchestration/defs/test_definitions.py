@@ -145,7 +145,9 @@ def test_published_traits_carry_what_a_person_looks_for(
     assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
 
 
-def test_the_sensor_reacts_to_new_events_once(house: House, project: DbtProject, events_file: Any) -> None:
+def test_the_sensor_asks_for_a_run_until_new_events_are_built(
+    house: House, project: DbtProject, events_file: Any
+) -> None:
     sensor = assembled(house, project).resolve_sensor_def("new_events")
     with dg.build_sensor_context() as context:
         assert isinstance(sensor(context), dg.SkipReason)
@@ -153,7 +155,9 @@ def test_the_sensor_reacts_to_new_events_once(house: House, project: DbtProject,
     with dg.build_sensor_context() as context:
         request = sensor(context)
         assert isinstance(request, dg.RunRequest)
-        assert request.run_key == "load-1"
+        assert str(request.run_key).startswith("load-1-")
+    house.note(built_load_id=1)
+    with dg.build_sensor_context() as context:
         assert isinstance(sensor(context), dg.SkipReason)
 
 
@@ -162,13 +166,31 @@ def test_the_inbox_is_loaded_and_production_never_gets_the_sample(house: House, 
 
     log: Any = logging.getLogger("test")
     production = House(house.settings.model_copy(update={"env": "production"}))
-    assert landing.land(production, log)[0] is None
+    assert landing.land(production, log).accepted == 0
     production.inbox.mkdir(parents=True)
     path = events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])
     path.rename(production.inbox / path.name)
-    report, source = landing.land(production, log)
-    assert report is not None
-    assert (report.accepted, "1 files" in source) == (1, True)
+    (production.inbox / "notes.txt").write_text("not events")
+    landed = landing.land(production, log)
+    assert (landed.accepted, list(landed.refused)) == (1, ["notes.txt"])
+    assert [file.name for file in production.inbox.iterdir() if file.is_file()] == ["notes.txt"]
+    assert landing.land(production, log).accepted == 0
+
+
+def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is_published(
+    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+) -> None:
+    broken = sample_project.manifest.deepcopy()
+    broken.nodes["model.traithouse.dim_users"].raw_code = "select no_such_column from {{ ref('user_events') }}"
+    sample_project.__dict__["manifest"] = broken
+    before = queried(sample_house, "from state.watermark")
+    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    assert not result.success
+    published = {
+        e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
+    }
+    assert published == {"at_risk", "power_user", "ready_to_upgrade"}
+    assert queried(sample_house, "from state.watermark") == before
 
 
 def test_a_chart_of_nothing_but_zeros_is_drawn() -> None:

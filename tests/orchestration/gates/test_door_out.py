@@ -2,16 +2,18 @@
 
 import pytest
 
+from orchestration.catalog import Expectation
 from orchestration.gates.door_out import audit, check_names
 from orchestration.project import House
 from orchestration.publishing.publish import publish
+from orchestration.refresh import refresh
 from orchestration.warehouse.dbt import DbtProject
-from tests.conftest import queried, served
+from tests.conftest import as_if_made, queried, served
 
 
 def judged(house: House, project: DbtProject, sql: str) -> dict[str, tuple[str, list[str]]]:
     """Changes something in the warehouse, then judges the same build again: verdict and failed checks by trait."""
-    queried(house, sql)
+    as_if_made(house, project, sql)
     verdicts = audit(house, project)
     return {v.trait: (v.verdict, [check.name for check in v.checks if not check.passed]) for v in verdicts}
 
@@ -57,8 +59,7 @@ def test_a_fault_withholds_its_trait_alone_and_the_last_good_values_stay(
         "power_user": ("passed", []),
         "ready_to_upgrade": ("passed", []),
     }
-    report = publish(sample_house, sample_project.catalog)
-    assert report is not None
+    report = publish(sample_house, sample_project)
     assert [trait.trait for trait in report.withheld] == ["at_risk"]
     assert served(sample_house, "from traits.trait_values order by all") == before
     assert served(sample_house, "select verdict from traits.trait_catalog order by trait") == [
@@ -84,3 +85,49 @@ def test_a_need_that_was_met_before_and_is_lost_withholds_the_trait(
 ) -> None:
     verdicts = judged(sample_house, sample_project, "delete from events.event_catalog where behaviour = 'pricing'")
     assert verdicts["ready_to_upgrade"] == ("failed", ["needs"])
+
+
+def test_rows_that_the_model_did_not_make_are_not_judged_as_its_own(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    refresh(sample_house, sample_project)
+    queried(sample_house, "update candidates.at_risk set value = not value where user_id = 'user_0001'")
+    verdicts = {verdict.trait: verdict for verdict in audit(sample_house, sample_project)}
+    assert verdicts["at_risk"].verdict == "failed"
+    assert verdicts["at_risk"].reason == "Its rows are not those that its model made in this build."
+    assert verdicts["power_user"].verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"type": "expect_column_men_to_be_between", "kwargs": {"column": "value_number"}},
+        {"type": "expect_column_mean_to_be_between", "kwargs": {"colum": "value_number"}},
+        {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "no_such_column", "max_value": 1}},
+    ],
+)
+def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_alone(
+    sample_house: House, sample_project: DbtProject, gate: dict[str, object]
+) -> None:
+    broken = tuple(
+        trait.model_copy(update={"gate": (Expectation.model_validate(gate),)}) if trait.name == "at_risk" else trait
+        for trait in sample_project.catalog.traits
+    )
+    sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": broken})
+    verdicts = judged(sample_house, sample_project, "select 1")
+    assert {name: verdict for name, (verdict, _) in verdicts.items()} == {
+        "at_risk": "failed",
+        "power_user": "passed",
+        "ready_to_upgrade": "passed",
+    }
+
+
+def test_values_of_another_type_than_declared_are_withheld(sample_house: House, sample_project: DbtProject) -> None:
+    wrong = tuple(
+        trait.model_copy(update={"type": "number"}) if trait.name == "at_risk" else trait
+        for trait in sample_project.catalog.traits
+    )
+    sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": wrong})
+    _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
+    assert [trait.trait for trait in report.withheld] == ["at_risk"]
+    assert report.snapshot == report.build_id

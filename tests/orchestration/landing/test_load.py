@@ -40,11 +40,14 @@ def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, e
             event(properties=[1]),
             event(event_type="click"),
             event(received_at="soon"),
+            event(occurred_at="-infinity"),
+            event(occurred_at="1969-12-31T23:59:59Z"),
+            event(received_at="infinity"),
         ]
     )
     report = load(house, [path], now=NOW)
     again = load(house, [path], now=NOW)
-    assert (report.accepted, report.rejected, again.accepted) == (1, 8, 0)
+    assert (report.accepted, report.rejected, again.accepted) == (1, 11, 0)
     assert queried(house, "select record_number, reason from raw.rejected_events order by 1") == [
         (2, "neither user_id nor anonymous_id"),
         (3, "no event_name"),
@@ -54,6 +57,9 @@ def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, e
         (7, "properties are not a JSON object"),
         (8, "unknown event_type"),
         (9, "received_at is not a time"),
+        (10, "occurred_at is before 1970"),
+        (11, "occurred_at is before 1970"),
+        (12, "received_at is not a time"),
     ]
     assert '"user_id": null' in queried(house, "select raw_text from raw.rejected_events order by record_number")[0][0]
 
@@ -73,6 +79,10 @@ def test_columns_without_a_field_go_into_properties(house: House, events_file: E
         ("2025-07-01T12:00:00+05:30", "Europe/Berlin", datetime(2025, 7, 1, 6, 30)),
         ("2025-07-01T12:00:00.123456Z", "UTC", datetime(2025, 7, 1, 12, 0, 0, 123456)),
         ("1751371200", "Europe/Berlin", datetime(2025, 7, 1, 12)),
+        ("2025-07-01T12:00+02:00", "UTC", datetime(2025, 7, 1, 10)),
+        ("2025-07-01 12:00Z", "Europe/Berlin", datetime(2025, 7, 1, 12)),
+        ("2025-07-01 12:00:00 +0200", "UTC", datetime(2025, 7, 1, 10)),
+        ("1751371200.5", "UTC", datetime(2025, 7, 1, 12, 0, 0, 500000)),
         ("1751371200123", "UTC", datetime(2025, 7, 1, 12, 0, 0, 123000)),
     ],
 )
@@ -137,6 +147,7 @@ def test_a_vendor_table_lands_as_it_is_and_grows_new_columns(house: House, event
         ({"mapping": {"event_name": "evnt"}}, "no column evnt"),
         ({"timezone": "Mars/Olympus"}, "Mars/Olympus is not a time zone"),
         ({"table": "tracks"}, "--table needs --source"),
+        ({"source": "s", "table": "t", "keep_repeats": True}, "--keep-repeats does not go with --table"),
         ({"source": "se gment"}, "cannot be a name"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import zstandard
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,13 +45,15 @@ def test_the_raw_text_of_a_broken_row_is_kept(tmp_path: Path) -> None:
 
 def test_ndjson_refuses_what_is_no_object_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
-    path.write_text('{"a": 1}\n\n[1]\n{"a": NaN}\nnope\n{"a": "ü"}\n')
+    path.write_text('{"a": 1}\n\n[1]\n{"a": NaN}\nnope\n{"a": "ü"}\n{"a": "\\ud83d"}\n{"a": 1e400}\n')
     assert [error for _, error in records(path)] == [
         None,
         "not a JSON object",
         "not valid JSON",
         "not valid JSON",
         None,
+        "half a character (a lone surrogate) in the text",
+        "a number that is not finite",
     ]
     assert rows(path) == [{"a": 1}, {"a": "ü"}]
 
@@ -66,7 +68,7 @@ def test_every_kind_reads_the_same_plain_and_compressed(tmp_path: Path, kind: st
         plain.write_text("a,b\n1,x\n" if kind == "csv" else '{"a": "1", "b": "x"}\n')
     path = tmp_path / f"events.{kind}{suffix}"
     data = plain.read_bytes()
-    packed = {"": lambda d: d, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}[suffix](data)
+    packed = {"": lambda d: d, ".gz": gzip.compress, ".zst": zstd.compress}[suffix](data)
     path.write_bytes(packed)
     assert rows(path) == [{"a": "1", "b": "x"}]
 
@@ -77,6 +79,7 @@ def test_every_kind_reads_the_same_plain_and_compressed(tmp_path: Path, kind: st
         ("missing.csv", None),
         ("events.xlsx", b"x"),
         ("cut.csv.gz", b"\x1f\x8b\x08"),
+        ("cut.csv.zst", zstd.compress(b"a,b\n" + bytes(range(256)) * 2000)[:-20]),
         ("no.parquet", b"x"),
         ("h.csv", b"a,a\n"),
     ],

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from orchestration.catalog import Catalog
+from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import audit
 from orchestration.project import House
 from orchestration.publishing.publish import publish
@@ -19,7 +20,7 @@ from orchestration.publishing.snapshot import served_build
 from orchestration.publishing.verdicts import load_verdicts, save_verdicts
 from orchestration.refresh import refresh, write_and_audit
 from orchestration.warehouse.dbt import DbtProject
-from tests.conftest import queried, served
+from tests.conftest import as_if_made, queried, served
 
 FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
 
@@ -47,9 +48,9 @@ def test_every_published_value_can_be_traced(sample_house: House) -> None:
 
 def test_the_ledger_adds_up_to_the_values(sample_house: House, sample_project: DbtProject) -> None:
     refresh(sample_house, sample_project, as_of=None)
-    queried(sample_house, FLIP)
+    as_if_made(sample_house, sample_project, FLIP)
     audit(sample_house, sample_project)
-    publish(sample_house, sample_project.catalog)
+    publish(sample_house, sample_project)
     assert (
         served(
             sample_house,
@@ -70,10 +71,9 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
     sample_house: House, sample_project: DbtProject
 ) -> None:
     refresh(sample_house, sample_project)
-    queried(sample_house, FLIP)
+    as_if_made(sample_house, sample_project, FLIP)
     audit(sample_house, sample_project)
-    report = publish(sample_house, sample_project.catalog)
-    assert report is not None
+    report = publish(sample_house, sample_project)
     assert {trait.trait: trait.changes for trait in report.traits} == {
         "at_risk": 1,
         "power_user": 0,
@@ -100,8 +100,7 @@ def test_values_that_changed_after_the_audit_are_not_published(sample_house: Hou
     refresh(sample_house, sample_project)
     before = served(sample_house, "from traits.trait_values order by all")
     queried(sample_house, FLIP)
-    report = publish(sample_house, sample_project.catalog)
-    assert report is not None
+    report = publish(sample_house, sample_project)
     assert [(t.trait, t.reason) for t in report.withheld] == [("at_risk", "Its values changed after they were judged.")]
     assert served(sample_house, "from traits.trait_values order by all") == before
 
@@ -113,8 +112,7 @@ def test_a_verdict_of_another_build_publishes_nothing(sample_house: House, sampl
         build_id = queried_one(connection, "select build_id from state.current_build")
         verdicts = load_verdicts(connection, build_id)
         save_verdicts(connection, [replace(v, build_id="000001-20240630T000000Z") for v in verdicts.values()])
-    report = publish(sample_house, sample_project.catalog)
-    assert report is not None
+    report = publish(sample_house, sample_project)
     assert {trait.verdict for trait in report.traits} == {"none"}
     assert served(sample_house, "from traits.trait_values order by all") == before
 
@@ -126,12 +124,12 @@ def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def test_a_raised_version_marks_the_changes_that_it_causes(sample_house: House, sample_project: DbtProject) -> None:
     refresh(sample_house, sample_project)
-    queried(sample_house, FLIP)
+    as_if_made(sample_house, sample_project, FLIP)
     newer = [t.model_copy(update={"version": t.version + (t.name == "at_risk")}) for t in sample_project.catalog.traits]
     catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
     sample_project.__dict__["catalog"] = catalog
     audit(sample_house, sample_project)
-    publish(sample_house, catalog)
+    publish(sample_house, sample_project)
     assert served(sample_house, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
         ("user_0001", "definition")
     ]
@@ -155,6 +153,30 @@ def test_a_crash_between_commit_and_snapshot_is_made_good(
     _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
     assert not report.published
     assert served_build(sample_house) == "000002-20240702T000000Z"
+
+
+def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(
+    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    _, first = refresh(sample_house, sample_project, as_of="2024-07-01")
+    as_if_made(sample_house, sample_project, FLIP)
+    audit(sample_house, sample_project)
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
+        with pytest.raises(KeyboardInterrupt):
+            publish(sample_house, sample_project)
+    again = publish(sample_house, sample_project)
+    assert (again.build_id, again.published) == (first.build_id, False)
+    flipped = "select count(*) from traits.trait_changes where entity_id = 'user_0001' and trait = 'at_risk'"
+    assert served(sample_house, flipped) == [(2,)]
+
+
+def test_without_a_build_there_is_nothing_to_publish(house: House, of_house: Callable[[House], DbtProject]) -> None:
+    with pytest.raises(TraithouseError, match="no build to publish"):
+        publish(house, of_house(house))
 
 
 def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(

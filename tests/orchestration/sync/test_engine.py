@@ -19,7 +19,7 @@ from orchestration.refresh import refresh
 from orchestration.sync.engine import destination_of, run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
-from tests.conftest import queried, served
+from tests.conftest import as_if_made, served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
@@ -37,6 +37,7 @@ class Receiver:
     status: int = 200
     messages: list[dict[str, object]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
 
 @pytest.fixture
@@ -47,10 +48,11 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             Webhook(SECRET).verify(body, dict(self.headers.items()))
-            if state.status == 200:
+            if state.status == 200 and json.loads(body)["data"]["entity_id"] not in state.refused:
                 state.messages.append(json.loads(body))
             state.ids.append(self.headers["webhook-id"])
-            self.send_response(state.status)
+            entity = json.loads(body)["data"]["entity_id"]
+            self.send_response(422 if entity in state.refused else state.status)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -83,9 +85,9 @@ def production(house: House) -> House:
 
 def flip_one(house: House, project: DbtProject, user: str = "user_0001") -> None:
     refresh(house, project)
-    queried(house, f"update candidates.power_user set value = not value where user_id = '{user}'")
+    as_if_made(house, project, f"update candidates.power_user set value = not value where user_id = '{user}'")
     audit(house, project)
-    publish(house, project.catalog)
+    publish(house, project)
 
 
 def test_the_first_sync_sends_all_and_the_second_nothing(sample_house: House, sample_project: DbtProject) -> None:
@@ -126,7 +128,8 @@ def test_a_trait_that_is_no_longer_published_is_cleared(sample_house: House, sam
     catalog = sample_project.catalog
     run_sync(sample_house, catalog, catalog.sync("outbox"))
     smaller = catalog.model_copy(update={"traits": tuple(t for t in catalog.traits if t.name != "power_user")})
-    publish(sample_house, smaller)
+    sample_project.__dict__["catalog"] = smaller
+    publish(sample_house, sample_project)
     report = run_sync(sample_house, smaller, smaller.sync("outbox"))
     assert report.delivered == 600
     assert delivered(sample_house, "outbox")[-1]["traits"]["power_user"] is None  # type: ignore[index]
@@ -159,6 +162,35 @@ def test_a_destination_that_is_down_loses_nothing_and_the_next_sync_delivers(
     assert receiver.ids[20:40] == first_attempt
     with SyncLedger(house) as ledger:
         assert ledger.failure_rows() == []
+
+
+def test_a_whole_batch_of_refused_records_does_not_hold_those_behind_it(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver
+) -> None:
+    receiver.refused = {f"user_{number:04d}" for number in range(20)}
+    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    assert (report.delivered, report.failed, report.not_tried, report.error) == (580, 20, 0, "answered 422")
+
+
+def test_a_retry_in_a_later_build_has_the_same_webhook_id(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver
+) -> None:
+    house = production(sample_house)
+    receiver.status = 503
+    run_sync(house, sample_project.catalog, webhook())
+    first = list(receiver.ids)
+    flip_one(sample_house, sample_project, user="user_0599")
+    run_sync(house, sample_project.catalog, webhook())
+    assert receiver.ids[20:] == first
+
+
+def test_a_secret_in_a_broken_url_is_not_told(
+    sample_house: House, sample_project: DbtProject, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_URL", "http://127.0.0.1:s3cr3t/x")
+    with pytest.raises(UsageError) as error:
+        run_sync(production(sample_house), sample_project.catalog, webhook())
+    assert "s3cr3t" not in str(error.value) + error.value.hint
 
 
 def test_nobody_listening_is_a_failure_and_no_traceback(

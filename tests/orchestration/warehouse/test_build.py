@@ -1,6 +1,9 @@
 """Incremental equals full refresh, row for row, and a build that was cut off is made good."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +15,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from orchestration.errors import UsageError
 from orchestration.landing.load import load
-from orchestration.project import House, Settings
+from orchestration.project import PROJECT_ROOT, House, Settings
 from orchestration.publishing.state import copy_prior_state
 from orchestration.warehouse.build import Build, begin_build, run_build
 from orchestration.warehouse.dbt import DbtProject
@@ -147,6 +151,46 @@ def test_a_build_that_was_cut_off_is_made_good_by_the_next(
     load(whole, [events_file(events)], source="shop")
     build(whole, of_house(whole))
     assert differing(house, whole) == {}
+
+
+def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    project = of_house(house)
+    made = build(house, project)
+    other = of_house(house)
+    other.__dict__["variables"] = project.variables | {"session_gap_minutes": 5}
+    run_build(house, other, begin_build(house, other, as_of=None, full_refresh=False), select=["fct_sessions"])
+    assert queried(house, "from state.watermark") == []
+    back = begin_build(house, project, as_of=None, full_refresh=False)
+    assert (made.full_refresh, back.full_refresh) == (True, True)
+
+
+def test_a_run_by_hand_makes_the_next_refresh_rebuild(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    project = of_house(house)
+    build(house, project)
+    assert not begin_build(house, project, as_of=None, full_refresh=False).full_refresh
+    command = [
+        Path(sys.executable).with_name("dbt"),
+        "build",
+        "--select",
+        "catalog_rules",
+        "--project-dir",
+        PROJECT_ROOT,
+    ]
+    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", house.root / "by_hand", "--log-path", house.root]
+    environment = {**os.environ, "TRAITHOUSE_HOME": str(house.root)}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert begin_build(house, project, as_of=None, full_refresh=False).full_refresh
+
+
+def test_a_part_cannot_be_built_at_another_clock(house: House, project: DbtProject) -> None:
+    with pytest.raises(UsageError, match="at another clock"):
+        begin_build(house, project, as_of="2025-01-01", full_refresh=False, partial=True)
 
 
 def test_only_touched_users_are_made_anew(
