@@ -8,12 +8,16 @@
     cast('{{ var("as_of", "1970-01-01 00:00:00") }}' as timestamp)
 {%- endmacro %}
 
-{#- The last calendar day (reporting time zone) that has begun before as_of: day 1 of every window, counted back. -#}
-{% macro as_of_date() -%}
-    {%- set text = var('as_of', '1970-01-02 00:00:00') | string -%}
-    {%- set instant = modules.datetime.datetime.fromisoformat(text) - modules.datetime.timedelta(microseconds=1) -%}
+{#- The last calendar day (reporting time zone) that has begun before an instant given as text; a Python date. -#}
+{% macro last_date(text) -%}
+    {%- set instant = modules.datetime.datetime.fromisoformat(text | string) - modules.datetime.timedelta(microseconds=1) -%}
     {%- set local = modules.pytz.utc.localize(instant).astimezone(modules.pytz.timezone(var('reporting_time_zone'))) -%}
-    cast('{{ local.strftime("%Y-%m-%d") }}' as date)
+    {{ return(local.date()) }}
+{%- endmacro %}
+
+{#- The last calendar day that has begun before as_of: day 1 of every window, counted back. -#}
+{% macro as_of_date() -%}
+    cast('{{ last_date(var("as_of", "1970-01-02 00:00:00")) }}' as date)
 {%- endmacro %}
 
 {#- The day that lies `days` before the last day: a window of n days is `> days_ago(n)`. -#}

@@ -1,8 +1,27 @@
-{{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ delete_touched() }}', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    partition_by='activity_date',
+    meta={'replaces': {
+        'dirty': 'dirty_users',
+        'condition': 'dirty.user_key = stored.user_key and stored.activity_date >= dirty.rebuild_date',
+    }},
+) }}
 
-with user_events as (
+with fct_user_account_activity_daily as (
 
-    select * from {{ ref('user_events') }}
+    select * from {{ ref('fct_user_account_activity_daily') }}
+
+),
+
+fct_feature_usage_daily as (
+
+    select * from {{ ref('fct_feature_usage_daily') }}
+
+),
+
+fct_step_activity_daily as (
+
+    select * from {{ ref('fct_step_activity_daily') }}
 
 ),
 
@@ -12,91 +31,171 @@ fct_sessions as (
 
 ),
 
-events_by_day as (
+dirty_users as (
+
+    select * from {{ ref('dirty_users') }}
+
+),
+
+days as (
 
     select
-        user_events.user_id,
-        user_events.activity_date,
-        count(*) as event_count,
-        count(distinct nullif(user_events.feature, '')) as feature_count,
-        count(case when user_events.outcome = 'failure' then 1 end) as failure_count,
-        count(case when user_events.behaviour = 'activation' then 1 end) as activation_count,
-        count(case when user_events.behaviour = 'core_value' then 1 end) as core_value_count,
-        count(case when user_events.behaviour = 'collaboration' then 1 end) as collaboration_count,
-        count(case when user_events.behaviour = 'invite' then 1 end) as invite_count,
-        count(case when user_events.behaviour = 'pricing' then 1 end) as pricing_count,
-        count(case when user_events.behaviour = 'error' then 1 end) as error_count,
-        count(case when user_events.behaviour = 'setup' then 1 end) as setup_count,
-        count(case when user_events.behaviour = 'signed_up' then 1 end) as signed_up_count,
-        count(case when user_events.behaviour = 'trial_started' then 1 end) as trial_started_count,
-        count(case when user_events.behaviour = 'subscribed' then 1 end) as subscribed_count,
-        count(case when user_events.behaviour = 'upgraded' then 1 end) as upgraded_count,
-        count(case when user_events.behaviour = 'downgraded' then 1 end) as downgraded_count,
-        count(case when user_events.behaviour = 'cancelled' then 1 end) as cancelled_count,
-        count(case when user_events.behaviour = 'support' then 1 end) as support_count,
-        count(case when user_events.behaviour = 'navigation' then 1 end) as navigation_count,
-        min(user_events.occurred_at) as first_event_at,
-        max(user_events.occurred_at) as last_event_at,
-        min(case when user_events.behaviour = 'core_value' then user_events.occurred_at end) as first_core_value_at,
-        max(case when user_events.behaviour = 'pricing' then user_events.occurred_at end) as last_pricing_at,
-        max(case when user_events.behaviour in ('subscribed', 'upgraded') then user_events.occurred_at end)
-            as last_purchase_at
-    from user_events
-    where {{ only_touched('user_events.user_id') }}
-    group by user_events.user_id, user_events.activity_date
+        fct_user_account_activity_daily.user_key,
+        max(fct_user_account_activity_daily.user_id) as user_id,
+        fct_user_account_activity_daily.activity_date,
+        sum(fct_user_account_activity_daily.event_count) as event_count,
+        sum(fct_user_account_activity_daily.identified_event_count) as identified_event_count,
+        sum(fct_user_account_activity_daily.failure_count) as failure_count,
+        sum(fct_user_account_activity_daily.activation_count) as activation_count,
+        sum(fct_user_account_activity_daily.core_value_count) as core_value_count,
+        sum(fct_user_account_activity_daily.collaboration_count) as collaboration_count,
+        sum(fct_user_account_activity_daily.invite_count) as invite_count,
+        sum(fct_user_account_activity_daily.pricing_count) as pricing_count,
+        sum(fct_user_account_activity_daily.error_count) as error_count,
+        sum(fct_user_account_activity_daily.setup_count) as setup_count,
+        sum(fct_user_account_activity_daily.signed_up_count) as signed_up_count,
+        sum(fct_user_account_activity_daily.trial_started_count) as trial_started_count,
+        sum(fct_user_account_activity_daily.subscribed_count) as subscribed_count,
+        sum(fct_user_account_activity_daily.upgraded_count) as upgraded_count,
+        sum(fct_user_account_activity_daily.downgraded_count) as downgraded_count,
+        sum(fct_user_account_activity_daily.cancelled_count) as cancelled_count,
+        sum(fct_user_account_activity_daily.support_count) as support_count,
+        sum(fct_user_account_activity_daily.navigation_count) as navigation_count,
+        min(fct_user_account_activity_daily.first_event_at) as first_event_at,
+        max(fct_user_account_activity_daily.last_event_at) as last_event_at,
+        min(fct_user_account_activity_daily.first_core_value_at) as first_core_value_at,
+        max(fct_user_account_activity_daily.last_pricing_at) as last_pricing_at,
+        max(fct_user_account_activity_daily.last_purchase_at) as last_purchase_at
+    from fct_user_account_activity_daily
+    where {{ only_dirty(
+        'dirty_users',
+        'dirty.user_key = fct_user_account_activity_daily.user_key and fct_user_account_activity_daily.activity_date >= dirty.rebuild_date'
+    ) }}
+    group by fct_user_account_activity_daily.user_key, fct_user_account_activity_daily.activity_date
 
 ),
 
 -- A session counts on the day on which it began.
-sessions_by_day as (
+sessions as (
 
     select
-        fct_sessions.user_id,
-        fct_sessions.session_date as activity_date,
+        fct_sessions.user_key,
+        fct_sessions.session_date,
         count(*) as session_count,
         sum(fct_sessions.duration_seconds) as active_seconds
     from fct_sessions
-    where {{ only_touched('fct_sessions.user_id') }}
-    group by fct_sessions.user_id, fct_sessions.session_date
+    where {{ only_dirty('dirty_users', 'dirty.user_key = fct_sessions.user_key and fct_sessions.session_date >= dirty.rebuild_date') }}
+    group by fct_sessions.user_key, fct_sessions.session_date
+
+),
+
+used as (
+
+    select
+        fct_feature_usage_daily.user_key,
+        fct_feature_usage_daily.activity_date,
+        count(distinct fct_feature_usage_daily.feature) as feature_count
+    from fct_feature_usage_daily
+    where {{ only_dirty(
+        'dirty_users',
+        'dirty.user_key = fct_feature_usage_daily.user_key and fct_feature_usage_daily.activity_date >= dirty.rebuild_date'
+    ) }}
+    group by fct_feature_usage_daily.user_key, fct_feature_usage_daily.activity_date
+
+),
+
+failed_steps as (
+
+    select
+        fct_step_activity_daily.user_key,
+        fct_step_activity_daily.activity_date,
+        fct_step_activity_daily.step,
+        greatest(sum(fct_step_activity_daily.failure_count) - 1, 0) as repeated_failure_count
+    from fct_step_activity_daily
+    where {{ only_dirty(
+        'dirty_users',
+        'dirty.user_key = fct_step_activity_daily.user_key and fct_step_activity_daily.activity_date >= dirty.rebuild_date'
+    ) }}
+    group by fct_step_activity_daily.user_key, fct_step_activity_daily.activity_date, fct_step_activity_daily.step
+
+),
+
+failed as (
+
+    select
+        failed_steps.user_key,
+        failed_steps.activity_date,
+        sum(failed_steps.repeated_failure_count) as repeated_failure_count
+    from failed_steps
+    group by failed_steps.user_key, failed_steps.activity_date
+
+),
+
+rebuilt as (
+
+    select
+        days.*,
+        coalesce(sessions.session_count, 0) as session_count,
+        coalesce(sessions.active_seconds, 0) as active_seconds,
+        coalesce(used.feature_count, 0) as feature_count,
+        coalesce(failed.repeated_failure_count, 0) as repeated_failure_count
+    from days
+    left join sessions
+        on
+            days.user_key = sessions.user_key
+            and days.activity_date = sessions.session_date
+    left join used
+        on
+            days.user_key = used.user_key
+            and days.activity_date = used.activity_date
+    left join failed
+        on
+            days.user_key = failed.user_key
+            and days.activity_date = failed.activity_date
 
 ),
 
 final as (
 
     select
-        cast(events_by_day.user_id as string) as user_id,
-        cast(events_by_day.activity_date as date) as activity_date,
-        cast(events_by_day.event_count as bigint) as event_count,
-        cast(coalesce(sessions_by_day.session_count, 0) as bigint) as session_count,
-        cast(coalesce(sessions_by_day.active_seconds, 0) as bigint) as active_seconds,
-        cast(events_by_day.feature_count as bigint) as feature_count,
-        cast(events_by_day.failure_count as bigint) as failure_count,
-        cast(events_by_day.activation_count as bigint) as activation_count,
-        cast(events_by_day.core_value_count as bigint) as core_value_count,
-        cast(events_by_day.collaboration_count as bigint) as collaboration_count,
-        cast(events_by_day.invite_count as bigint) as invite_count,
-        cast(events_by_day.pricing_count as bigint) as pricing_count,
-        cast(events_by_day.error_count as bigint) as error_count,
-        cast(events_by_day.setup_count as bigint) as setup_count,
-        cast(events_by_day.signed_up_count as bigint) as signed_up_count,
-        cast(events_by_day.trial_started_count as bigint) as trial_started_count,
-        cast(events_by_day.subscribed_count as bigint) as subscribed_count,
-        cast(events_by_day.upgraded_count as bigint) as upgraded_count,
-        cast(events_by_day.downgraded_count as bigint) as downgraded_count,
-        cast(events_by_day.cancelled_count as bigint) as cancelled_count,
-        cast(events_by_day.support_count as bigint) as support_count,
-        cast(events_by_day.navigation_count as bigint) as navigation_count,
-        cast(events_by_day.first_event_at as timestamp) as first_event_at,
-        cast(events_by_day.last_event_at as timestamp) as last_event_at,
-        cast(events_by_day.first_core_value_at as timestamp) as first_core_value_at,
-        cast(events_by_day.last_pricing_at as timestamp) as last_pricing_at,
-        cast(events_by_day.last_purchase_at as timestamp) as last_purchase_at
-    from events_by_day
-    left join sessions_by_day
-        on
-            events_by_day.user_id = sessions_by_day.user_id
-            and events_by_day.activity_date = sessions_by_day.activity_date
+        cast(rebuilt.user_key as bigint) as user_key,
+        cast(rebuilt.user_id as string) as user_id,
+        cast(rebuilt.activity_date as date) as activity_date,
+        cast(rebuilt.event_count as bigint) as event_count,
+        cast(rebuilt.session_count as bigint) as session_count,
+        cast(rebuilt.active_seconds as bigint) as active_seconds,
+        cast(rebuilt.feature_count as bigint) as feature_count,
+        cast(rebuilt.identified_event_count as bigint) as identified_event_count,
+        cast(rebuilt.failure_count as bigint) as failure_count,
+        cast(rebuilt.repeated_failure_count as bigint) as repeated_failure_count,
+        cast(rebuilt.activation_count as bigint) as activation_count,
+        cast(rebuilt.core_value_count as bigint) as core_value_count,
+        cast(rebuilt.collaboration_count as bigint) as collaboration_count,
+        cast(rebuilt.invite_count as bigint) as invite_count,
+        cast(rebuilt.pricing_count as bigint) as pricing_count,
+        cast(rebuilt.error_count as bigint) as error_count,
+        cast(rebuilt.setup_count as bigint) as setup_count,
+        cast(rebuilt.signed_up_count as bigint) as signed_up_count,
+        cast(rebuilt.trial_started_count as bigint) as trial_started_count,
+        cast(rebuilt.subscribed_count as bigint) as subscribed_count,
+        cast(rebuilt.upgraded_count as bigint) as upgraded_count,
+        cast(rebuilt.downgraded_count as bigint) as downgraded_count,
+        cast(rebuilt.cancelled_count as bigint) as cancelled_count,
+        cast(rebuilt.support_count as bigint) as support_count,
+        cast(rebuilt.navigation_count as bigint) as navigation_count,
+        cast(rebuilt.first_event_at as timestamp) as first_event_at,
+        cast(rebuilt.last_event_at as timestamp) as last_event_at,
+        cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,
+        cast(rebuilt.last_pricing_at as timestamp) as last_pricing_at,
+        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at
+    from rebuilt
+
+),
+
+written as (
+
+    {{ with_kept('final', ref('dirty_users')) }}
 
 )
 
-select * from final
+select * from written

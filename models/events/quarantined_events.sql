@@ -1,4 +1,11 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='load_id', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    partition_by='load_id',
+    meta={'replaces': {
+        'dirty': 'new_loads',
+        'condition': 'dirty.load_id = stored.load_id',
+    }},
+) }}
 
 with checked_events as (
 
@@ -8,22 +15,36 @@ with checked_events as (
 
 quarantined as (
 
-    select
-        cast(checked_events.event_id as string) as event_id,
-        cast(checked_events.event_name as string) as event_name,
-        cast(checked_events.occurred_at as timestamp) as occurred_at,
-        cast(checked_events.user_id as string) as user_id,
-        cast(checked_events.anonymous_id as string) as anonymous_id,
-        cast(checked_events.properties as string) as properties,
-        cast(checked_events.source as string) as source,
-        cast(checked_events.loaded_at as timestamp) as loaded_at,
-        cast(checked_events.load_id as bigint) as load_id,
-        cast(checked_events.quarantine_reason as string) as quarantine_reason
-    from checked_events
+    select * from checked_events
     where
         checked_events.quarantine_reason is not null
+        {%- if is_incremental() %}
         and checked_events.load_id > {{ loaded_after() }}
+        {%- endif %}
+
+),
+
+final as (
+
+    select
+        cast(quarantined.event_id as string) as event_id,
+        cast(quarantined.event_name as string) as event_name,
+        cast(quarantined.occurred_at as timestamp) as occurred_at,
+        cast(quarantined.user_id as string) as user_id,
+        cast(quarantined.anonymous_id as string) as anonymous_id,
+        cast(quarantined.properties as string) as properties,
+        cast(quarantined.source as string) as source,
+        cast(quarantined.loaded_at as timestamp) as loaded_at,
+        cast(quarantined.quarantine_reason as string) as quarantine_reason,
+        cast(quarantined.load_id as bigint) as load_id
+    from quarantined
+
+),
+
+written as (
+
+    {{ with_kept('final', ref('new_loads')) }}
 
 )
 
-select * from quarantined
+select * from written

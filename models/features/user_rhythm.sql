@@ -1,8 +1,21 @@
-{{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ delete_touched() }}', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    partition_by='last_active_date',
+    meta={'replaces': {
+        'dirty': 'dirty_users',
+        'condition': 'dirty.user_key = stored.user_key',
+    }},
+) }}
 
 with fct_user_activity_daily as (
 
     select * from {{ ref('fct_user_activity_daily') }}
+
+),
+
+dirty_users as (
+
+    select * from {{ ref('dirty_users') }}
 
 ),
 
@@ -11,14 +24,20 @@ days as (
     select
         fct_user_activity_daily.*,
         lag(fct_user_activity_daily.activity_date) over (
-            partition by fct_user_activity_daily.user_id
+            partition by fct_user_activity_daily.user_key
             order by fct_user_activity_daily.activity_date asc nulls last
         ) as previous_date,
-        max(fct_user_activity_daily.activity_date) over (partition by fct_user_activity_daily.user_id) as last_active_date
+        row_number() over (
+            partition by fct_user_activity_daily.user_key
+            order by fct_user_activity_daily.activity_date asc nulls last
+        ) as day_rank,
+        max(fct_user_activity_daily.activity_date) over (partition by fct_user_activity_daily.user_key) as last_active_date
     from fct_user_activity_daily
     where
         fct_user_activity_daily.activity_date <= {{ as_of_date() }}
-        and {{ only_touched('fct_user_activity_daily.user_id') }}
+        {%- if is_incremental() %}
+        and fct_user_activity_daily.user_key in (select dirty_users.user_key from dirty_users)
+        {%- endif %}
 
 ),
 
@@ -28,32 +47,103 @@ gaps as (
     select
         days.*,
         {{ dbt.datediff('days.previous_date', 'days.activity_date', 'day') }} as gap_days,
-        {{ dbt.datediff('days.activity_date', 'days.last_active_date', 'day') }} as days_before_last
+        {{ dbt.datediff('days.activity_date', 'days.last_active_date', 'day') }} as days_before_last,
+        {{ dbt.datediff("cast('1970-01-01' as date)", 'days.activity_date', 'day') }} - days.day_rank as streak_key
     from days
+
+),
+
+-- Days in a row keep the same distance to their rank.
+streaks as (
+
+    select
+        gaps.user_key,
+        gaps.streak_key,
+        count(*) as streak_days,
+        min(gaps.days_before_last) as days_before_last
+    from gaps
+    group by gaps.user_key, gaps.streak_key
+
+),
+
+longest_streaks as (
+
+    select
+        streaks.user_key,
+        max(streaks.streak_days) as longest_streak_days,
+        max(case when streaks.days_before_last = 0 then streaks.streak_days end) as current_streak_days
+    from streaks
+    group by streaks.user_key
+
+),
+
+rhythm as (
+
+    select
+        gaps.user_key,
+        max(gaps.user_id) as user_id,
+        min(gaps.activity_date) as first_active_date,
+        max(gaps.activity_date) as last_active_date,
+        min(gaps.first_event_at) as first_event_at,
+        min(gaps.first_core_value_at) as first_core_value_at,
+        max(gaps.last_pricing_at) as last_pricing_at,
+        max(gaps.last_purchase_at) as last_purchase_at,
+        min(case when gaps.signed_up_count > 0 then gaps.activity_date end) as signed_up_date,
+        max(case when gaps.trial_started_count > 0 then gaps.activity_date end) as trial_started_date,
+        max(case when gaps.cancelled_count > 0 then gaps.activity_date end) as cancelled_date,
+        count(case when gaps.days_before_last < 365 then gaps.gap_days end) as gap_count,
+        percentile_cont(0.5) within group (
+            order by case when gaps.days_before_last < 365 then gaps.gap_days end asc
+        ) as median_gap_days,
+        percentile_cont(0.9) within group (
+            order by case when gaps.days_before_last < 365 then gaps.gap_days end asc
+        ) as long_gap_days,
+        count(case when gaps.days_before_last < 90 then 1 end) as active_days_before_silence
+    from gaps
+    group by gaps.user_key
+
+),
+
+rebuilt as (
+
+    select
+        rhythm.*,
+        longest_streaks.current_streak_days,
+        longest_streaks.longest_streak_days,
+        {{ whole_seconds('rhythm.first_event_at', 'rhythm.first_core_value_at') }} as seconds_to_first_value
+    from rhythm
+    inner join longest_streaks on rhythm.user_key = longest_streaks.user_key
 
 ),
 
 final as (
 
     select
-        cast(gaps.user_id as string) as user_id,
-        cast(min(gaps.activity_date) as date) as first_active_date,
-        cast(max(gaps.activity_date) as date) as last_active_date,
-        cast(min(gaps.first_core_value_at) as timestamp) as first_core_value_at,
-        cast(max(gaps.last_pricing_at) as timestamp) as last_pricing_at,
-        cast(max(gaps.last_purchase_at) as timestamp) as last_purchase_at,
-        cast(count(case when gaps.days_before_last < 365 then gaps.gap_days end) as bigint) as gap_count,
-        cast(
-            round(
-                percentile_cont(0.9) within group (
-                    order by case when gaps.days_before_last < 365 then gaps.gap_days end asc
-                ), 1
-            ) as double
-        ) as long_gap_days,
-        cast(count(case when gaps.days_before_last < 90 then 1 end) as bigint) as active_days_before_silence
-    from gaps
-    group by gaps.user_id
+        cast(rebuilt.user_key as bigint) as user_key,
+        cast(rebuilt.user_id as string) as user_id,
+        cast(rebuilt.first_active_date as date) as first_active_date,
+        cast(rebuilt.last_active_date as date) as last_active_date,
+        cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,
+        cast(rebuilt.last_pricing_at as timestamp) as last_pricing_at,
+        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at,
+        cast(rebuilt.signed_up_date as date) as signed_up_date,
+        cast(rebuilt.trial_started_date as date) as trial_started_date,
+        cast(rebuilt.cancelled_date as date) as cancelled_date,
+        cast(rebuilt.seconds_to_first_value as bigint) as seconds_to_first_value,
+        cast(rebuilt.gap_count as bigint) as gap_count,
+        cast({{ rounded('rebuilt.median_gap_days', 1) }} as double) as median_gap_days,
+        cast({{ rounded('rebuilt.long_gap_days', 1) }} as double) as long_gap_days,
+        cast(rebuilt.current_streak_days as bigint) as current_streak_days,
+        cast(rebuilt.longest_streak_days as bigint) as longest_streak_days,
+        cast(rebuilt.active_days_before_silence as bigint) as active_days_before_silence
+    from rebuilt
+
+),
+
+written as (
+
+    {{ with_kept('final', ref('dirty_users')) }}
 
 )
 
-select * from final
+select * from written

@@ -1,23 +1,58 @@
-{{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ delete_touched() }}', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    partition_by='is_anonymous',
+    meta={'replaces': {
+        'dirty': 'dirty_users',
+        'condition': 'dirty.user_key = stored.user_key',
+    }},
+) }}
 
-with user_events as (
+with fct_user_activity_daily as (
 
-    select * from {{ ref('user_events') }}
+    select * from {{ ref('fct_user_activity_daily') }}
 
 ),
 
-users as (
+dirty_users as (
+
+    select * from {{ ref('dirty_users') }}
+
+),
+
+rebuilt as (
 
     select
-        cast(user_events.user_id as string) as user_id,
-        cast(min(user_events.occurred_at) as timestamp) as first_seen_at,
-        cast(max(user_events.occurred_at) as timestamp) as last_seen_at,
-        cast(count(*) as bigint) as event_count,
-        cast(min(case when user_events.is_anonymous then 1 else 0 end) = 1 as boolean) as is_anonymous
-    from user_events
-    where {{ only_touched('user_events.user_id') }}
-    group by user_events.user_id
+        fct_user_activity_daily.user_key,
+        max(fct_user_activity_daily.user_id) as user_id,
+        min(fct_user_activity_daily.first_event_at) as first_seen_at,
+        max(fct_user_activity_daily.last_event_at) as last_seen_at,
+        sum(fct_user_activity_daily.event_count) as event_count,
+        sum(fct_user_activity_daily.identified_event_count) = 0 as is_anonymous
+    from fct_user_activity_daily
+    {%- if is_incremental() %}
+    where fct_user_activity_daily.user_key in (select dirty_users.user_key from dirty_users)
+    {%- endif %}
+    group by fct_user_activity_daily.user_key
+
+),
+
+final as (
+
+    select
+        cast(rebuilt.user_key as bigint) as user_key,
+        cast(rebuilt.user_id as string) as user_id,
+        cast(rebuilt.first_seen_at as timestamp) as first_seen_at,
+        cast(rebuilt.last_seen_at as timestamp) as last_seen_at,
+        cast(rebuilt.event_count as bigint) as event_count,
+        cast(rebuilt.is_anonymous as boolean) as is_anonymous
+    from rebuilt
+
+),
+
+written as (
+
+    {{ with_kept('final', ref('dirty_users')) }}
 
 )
 
-select * from users
+select * from written

@@ -1,33 +1,114 @@
-{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key=['node_type', 'node_id'], on_schema_change='fail') }}
+{{ config(materialized='incremental', incremental_strategy='append') }}
 
-with checked_events as (
+with new_events as (
 
-    select * from {{ ref('checked_events') }}
-
-),
-
--- Every version of an event names a node, also one that another version has replaced.
-nodes as (
-
-    select distinct
-        case when coalesce(checked_events.user_id, '') = '' then 'anonymous' else 'user' end as node_type,
-        coalesce(nullif(checked_events.user_id, ''), checked_events.anonymous_id) as node_id
-    from checked_events
-    where
-        checked_events.quarantine_reason is null
-        and checked_events.load_id > {{ loaded_after() }}
+    select * from {{ ref('new_events') }}
 
 ),
 
--- The owner of a node is the node itself: stitching changes this CTE, and nothing below it.
-owned as (
+-- The former id of an alias may be a user's or a device's: both are known from then on.
+ids as (
 
     select
-        cast(nodes.node_type as string) as node_type,
-        cast(nodes.node_id as string) as node_id,
-        cast(nodes.node_id as string) as user_id
-    from nodes
+        'user' as node_type,
+        new_events.user_id as node_id,
+        new_events.load_id
+    from new_events
+    where new_events.user_id is not null
+    union all
+    select
+        'anonymous' as node_type,
+        new_events.anonymous_id as node_id,
+        new_events.load_id
+    from new_events
+    where new_events.anonymous_id is not null
+    union all
+    select
+        'user' as node_type,
+        new_events.previous_id as node_id,
+        new_events.load_id
+    from new_events
+    where new_events.event_type = 'alias' and new_events.previous_id is not null
+    union all
+    select
+        'anonymous' as node_type,
+        new_events.previous_id as node_id,
+        new_events.load_id
+    from new_events
+    where new_events.event_type = 'alias' and new_events.previous_id is not null
+
+),
+
+first_loads as (
+
+    select
+        ids.node_type,
+        ids.node_id,
+        min(ids.load_id) as first_load_id
+    from ids
+    group by ids.node_type, ids.node_id
+
+),
+
+{% if is_incremental() %}
+known as (
+
+    select
+        stored.node_type,
+        stored.node_id,
+        stored.node_key
+    from {{ this }} as stored
+
+),
+
+unknown as (
+
+    select first_loads.*
+    from first_loads
+    left join known
+        on
+            first_loads.node_type = known.node_type
+            and first_loads.node_id = known.node_id
+    where known.node_key is null
+
+),
+
+last_key as (
+
+    select coalesce(max(known.node_key), 0) as node_key
+    from known
+
+),
+{% else %}
+unknown as (
+
+    select * from first_loads
+
+),
+
+last_key as (
+
+    select 0 as node_key
+
+),
+{% endif %}
+
+-- Numbered in the order of loads, so that keys are the same however the loads were cut into refreshes.
+numbered as (
+
+    select
+        cast(
+            last_key.node_key + row_number() over (
+                order by
+                    unknown.first_load_id asc nulls last, unknown.node_type asc nulls last, unknown.node_id asc nulls last
+            ) as bigint
+        ) as node_key,
+        cast(unknown.node_type as string) as node_type,
+        cast(unknown.node_id as string) as node_id,
+        cast(unknown.first_load_id as bigint) as first_load_id
+    from unknown
+    cross join last_key
 
 )
 
-select * from owned
+select * from numbered

@@ -1,110 +1,212 @@
-{{ config(materialized='incremental', incremental_strategy='append', pre_hook='{{ delete_touched() }}', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    partition_by='session_date',
+    meta={'replaces': {
+        'dirty': 'dirty_users',
+        'condition': 'dirty.user_key = stored.user_key and stored.started_at >= dirty.rebuild_from',
+    }},
+) }}
+-- depends_on: {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
 
-with user_events as (
+with activity_buckets as (
 
-    select * from {{ ref('user_events') }}
+    select * from {{ ref('activity_buckets') }}
 
 ),
 
+node_owners as (
+
+    select * from {{ ref('node_owners') }}
+
+),
+
+identity_nodes as (
+
+    select * from {{ ref('identity_nodes') }}
+
+),
+
+owned as (
+
+    select
+        node_owners.user_key,
+        activity_buckets.bucket,
+        activity_buckets.account_id,
+        activity_buckets.native_session_id,
+        activity_buckets.first_event_at,
+        activity_buckets.last_event_at,
+        activity_buckets.event_count,
+        activity_buckets.activation_count,
+        activity_buckets.core_value_count,
+        activity_buckets.collaboration_count,
+        activity_buckets.invite_count,
+        activity_buckets.pricing_count,
+        activity_buckets.error_count,
+        activity_buckets.setup_count,
+        activity_buckets.signed_up_count,
+        activity_buckets.trial_started_count,
+        activity_buckets.subscribed_count,
+        activity_buckets.upgraded_count,
+        activity_buckets.downgraded_count,
+        activity_buckets.cancelled_count,
+        activity_buckets.support_count,
+        activity_buckets.navigation_count
+    from activity_buckets
+    inner join node_owners
+        on
+            activity_buckets.node_key = node_owners.node_key
+            and activity_buckets.first_event_at >= node_owners.valid_from
+            and activity_buckets.first_event_at < node_owners.valid_to
+            and activity_buckets.first_event_at >= node_owners.rebuild_from
+
+),
+
+-- All events of a bucket lie within one gap, so buckets can be walked instead of events. Devices of one user overlap:
+-- what counts is the last event of any bucket before.
 with_previous as (
 
     select
-        user_events.user_id,
-        user_events.event_id,
-        user_events.occurred_at,
-        user_events.behaviour,
-        user_events.feature,
-        lag(user_events.occurred_at) over (
-            partition by user_events.user_id
-            order by user_events.occurred_at asc nulls last, user_events.event_id asc nulls last
+        owned.*,
+        max(owned.last_event_at) over (
+            partition by owned.user_key, owned.native_session_id
+            order by owned.first_event_at asc nulls last, owned.last_event_at asc nulls last
+            rows between unbounded preceding and 1 preceding
         ) as previous_at
-    from user_events
-    where {{ only_touched('user_events.user_id') }}
+    from owned
 
 ),
 
--- A silence longer than the gap begins a new session; a silence of exactly the gap does not.
-numbered as (
+-- A silence longer than the gap begins a new visit; a silence of exactly the gap does not, nor does any in a native session.
+with_start as (
 
     select
         with_previous.*,
-        sum(
-            case
-                when with_previous.previous_at is null then 1
-                when
-                    with_previous.occurred_at
-                    > with_previous.previous_at + interval '{{ var("session_gap_minutes") }} minutes' then 1
-                else 0
-            end
-        ) over (
-            partition by with_previous.user_id
-            order by with_previous.occurred_at asc nulls last, with_previous.event_id asc nulls last
-            rows between unbounded preceding and current row
-        ) as session_number
+        case
+            when with_previous.previous_at is null then true
+            when with_previous.native_session_id != '' then false
+            else
+                with_previous.first_event_at
+                > with_previous.previous_at + interval '{{ var("session_gap_minutes") }} minutes'
+        end as is_start
     from with_previous
+
+),
+
+with_visit as (
+
+    select
+        with_start.*,
+        max(case when with_start.is_start then with_start.first_event_at end) over (
+            partition by with_start.user_key, with_start.native_session_id
+            order by with_start.first_event_at asc nulls last, with_start.last_event_at asc nulls last
+            rows between unbounded preceding and current row
+        ) as visit_started_at
+    from with_start
+
+),
+
+-- A visit that does not end is cut at whole numbers of buckets from its first one.
+with_part as (
+
+    select
+        with_visit.*,
+        case
+            when with_visit.native_session_id != '' then 0
+            else
+                floor(
+                    (with_visit.bucket - {{ bucket_number('with_visit.visit_started_at', var('session_gap_minutes')) }})
+                    / {{ var('session_max_minutes') / var('session_gap_minutes') }}
+                )
+        end as visit_part
+    from with_visit
 
 ),
 
 sessions as (
 
     select
-        numbered.user_id,
-        numbered.session_number,
-        min(numbered.occurred_at) as started_at,
-        max(numbered.occurred_at) as ended_at,
-        count(*) as event_count,
-        count(distinct nullif(numbered.feature, '')) as feature_count,
-        count(case when numbered.behaviour = 'activation' then 1 end) as activation_count,
-        count(case when numbered.behaviour = 'core_value' then 1 end) as core_value_count,
-        count(case when numbered.behaviour = 'collaboration' then 1 end) as collaboration_count,
-        count(case when numbered.behaviour = 'invite' then 1 end) as invite_count,
-        count(case when numbered.behaviour = 'pricing' then 1 end) as pricing_count,
-        count(case when numbered.behaviour = 'error' then 1 end) as error_count,
-        count(case when numbered.behaviour = 'setup' then 1 end) as setup_count,
-        count(case when numbered.behaviour = 'signed_up' then 1 end) as signed_up_count,
-        count(case when numbered.behaviour = 'trial_started' then 1 end) as trial_started_count,
-        count(case when numbered.behaviour = 'subscribed' then 1 end) as subscribed_count,
-        count(case when numbered.behaviour = 'upgraded' then 1 end) as upgraded_count,
-        count(case when numbered.behaviour = 'downgraded' then 1 end) as downgraded_count,
-        count(case when numbered.behaviour = 'cancelled' then 1 end) as cancelled_count,
-        count(case when numbered.behaviour = 'support' then 1 end) as support_count,
-        count(case when numbered.behaviour = 'navigation' then 1 end) as navigation_count
-    from numbered
-    group by numbered.user_id, numbered.session_number
+        with_part.user_key,
+        with_part.native_session_id,
+        with_part.visit_started_at,
+        with_part.visit_part,
+        {{ earliest("nullif(with_part.account_id, '')", 'with_part.first_event_at') }} as account_id,
+        min(with_part.first_event_at) as started_at,
+        max(with_part.last_event_at) as ended_at,
+        sum(with_part.event_count) as event_count,
+        sum(with_part.activation_count) as activation_count,
+        sum(with_part.core_value_count) as core_value_count,
+        sum(with_part.collaboration_count) as collaboration_count,
+        sum(with_part.invite_count) as invite_count,
+        sum(with_part.pricing_count) as pricing_count,
+        sum(with_part.error_count) as error_count,
+        sum(with_part.setup_count) as setup_count,
+        sum(with_part.signed_up_count) as signed_up_count,
+        sum(with_part.trial_started_count) as trial_started_count,
+        sum(with_part.subscribed_count) as subscribed_count,
+        sum(with_part.upgraded_count) as upgraded_count,
+        sum(with_part.downgraded_count) as downgraded_count,
+        sum(with_part.cancelled_count) as cancelled_count,
+        sum(with_part.support_count) as support_count,
+        sum(with_part.navigation_count) as navigation_count
+    from with_part
+    group by with_part.user_key, with_part.native_session_id, with_part.visit_started_at, with_part.visit_part
 
 ),
 
 -- Two sessions of one user never begin at one instant, so user and beginning identify a session for good.
+rebuilt as (
+
+    select
+        sessions.*,
+        identity_nodes.node_id as user_id,
+        {{ dbt.hash(dbt.concat([
+            'identity_nodes.node_id', "'|'", 'cast(' ~ epoch_micros('sessions.started_at') ~ ' as string)',
+            "case when sessions.native_session_id = '' then '' else '|' end", 'sessions.native_session_id',
+        ])) }} as session_id,
+        {{ reporting_date('sessions.started_at') }} as session_date,
+        {{ whole_seconds('sessions.started_at', 'sessions.ended_at') }} as duration_seconds
+    from sessions
+    inner join identity_nodes on sessions.user_key = identity_nodes.node_key
+
+),
+
 final as (
 
     select
-        cast({{ dbt.hash(dbt.concat([
-            'sessions.user_id', "'|'", 'cast(' ~ epoch_micros('sessions.started_at') ~ ' as string)',
-        ])) }} as string) as session_id,
-        cast(sessions.user_id as string) as user_id,
-        cast(sessions.started_at as timestamp) as started_at,
-        cast(sessions.ended_at as timestamp) as ended_at,
-        cast({{ reporting_date('sessions.started_at') }} as date) as session_date,
-        cast({{ dbt.datediff('sessions.started_at', 'sessions.ended_at', 'second') }} as bigint) as duration_seconds,
-        cast(sessions.event_count as bigint) as event_count,
-        cast(sessions.feature_count as bigint) as feature_count,
-        cast(sessions.activation_count as bigint) as activation_count,
-        cast(sessions.core_value_count as bigint) as core_value_count,
-        cast(sessions.collaboration_count as bigint) as collaboration_count,
-        cast(sessions.invite_count as bigint) as invite_count,
-        cast(sessions.pricing_count as bigint) as pricing_count,
-        cast(sessions.error_count as bigint) as error_count,
-        cast(sessions.setup_count as bigint) as setup_count,
-        cast(sessions.signed_up_count as bigint) as signed_up_count,
-        cast(sessions.trial_started_count as bigint) as trial_started_count,
-        cast(sessions.subscribed_count as bigint) as subscribed_count,
-        cast(sessions.upgraded_count as bigint) as upgraded_count,
-        cast(sessions.downgraded_count as bigint) as downgraded_count,
-        cast(sessions.cancelled_count as bigint) as cancelled_count,
-        cast(sessions.support_count as bigint) as support_count,
-        cast(sessions.navigation_count as bigint) as navigation_count
-    from sessions
+        cast(rebuilt.session_id as string) as session_id,
+        cast(rebuilt.user_key as bigint) as user_key,
+        cast(rebuilt.user_id as string) as user_id,
+        cast(rebuilt.account_id as string) as account_id,
+        cast(nullif(rebuilt.native_session_id, '') as string) as native_session_id,
+        cast(rebuilt.visit_started_at as timestamp) as visit_started_at,
+        cast(rebuilt.started_at as timestamp) as started_at,
+        cast(rebuilt.ended_at as timestamp) as ended_at,
+        cast(rebuilt.session_date as date) as session_date,
+        cast(rebuilt.duration_seconds as bigint) as duration_seconds,
+        cast(rebuilt.event_count as bigint) as event_count,
+        cast(rebuilt.activation_count as bigint) as activation_count,
+        cast(rebuilt.core_value_count as bigint) as core_value_count,
+        cast(rebuilt.collaboration_count as bigint) as collaboration_count,
+        cast(rebuilt.invite_count as bigint) as invite_count,
+        cast(rebuilt.pricing_count as bigint) as pricing_count,
+        cast(rebuilt.error_count as bigint) as error_count,
+        cast(rebuilt.setup_count as bigint) as setup_count,
+        cast(rebuilt.signed_up_count as bigint) as signed_up_count,
+        cast(rebuilt.trial_started_count as bigint) as trial_started_count,
+        cast(rebuilt.subscribed_count as bigint) as subscribed_count,
+        cast(rebuilt.upgraded_count as bigint) as upgraded_count,
+        cast(rebuilt.downgraded_count as bigint) as downgraded_count,
+        cast(rebuilt.cancelled_count as bigint) as cancelled_count,
+        cast(rebuilt.support_count as bigint) as support_count,
+        cast(rebuilt.navigation_count as bigint) as navigation_count
+    from rebuilt
+
+),
+
+written as (
+
+    {{ with_kept('final', ref('dirty_users')) }}
 
 )
 
-select * from final
+select * from written

@@ -3,8 +3,8 @@ with user_events as (
 
     select
         user_id,
-        count(*) as event_count
-    from {{ ref('user_events') }}
+        sum(event_count) as event_count
+    from {{ ref('dim_users') }}
     group by user_id
 
 ),

@@ -9,6 +9,7 @@ import yaml
 
 modules = SimpleNamespace(datetime=datetime, pytz=pytz)
 execute = False
+flags = SimpleNamespace(FULL_REFRESH=False)
 
 with open("dbt_project.yml") as _project:  # noqa: PTH123
     _VARS = yaml.safe_load(_project)["vars"]
@@ -33,10 +34,17 @@ def _text(argument: Any) -> str:
 dbt = _Calls()
 
 
+# Macros that render to more than a call.
+_QUERIES = {
+    "calendar": lambda first, last: f"select calendar_date from calendar_days({first}, {last}) as days",
+    "matches": lambda text, pattern: f"matches({text}, '{pattern}')",
+    "with_kept": lambda rows, dirty: f"select * from {rows}",
+    "connected_components": lambda edges: f"select from_key as node_key, to_key as component_key from {edges}",
+}
+
+
 def _dispatch(name: str) -> Any:
-    if name == "calendar":
-        return lambda first, last: f"select calendar_date from calendar_days({first}, {last}) as days"
-    return getattr(dbt, name)
+    return _QUERIES.get(name) or getattr(dbt, name)
 
 
 adapter = SimpleNamespace(dispatch=_dispatch)

@@ -17,6 +17,10 @@ renamed as (
         cast(source.previous_id as string) as previous_id,
         cast(source.account_id as string) as account_id,
         cast(source.session_id as string) as native_session_id,
+        cast(coalesce(
+            {{ json_text('source.context', "'userAgent'") }},
+            {{ json_text('source.context', "'user_agent'") }}
+        ) as string) as user_agent,
         cast(source.properties as string) as properties,
         cast(source.context as string) as context,
         cast(source.source as string) as source,

@@ -181,7 +181,9 @@ def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is
     sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
 ) -> None:
     broken = sample_project.manifest.deepcopy()
-    broken.nodes["model.traithouse.dim_users"].raw_code = "select no_such_column from {{ ref('user_events') }}"
+    broken.nodes[
+        "model.traithouse.dim_users"
+    ].raw_code = "select no_such_column from {{ ref('fct_user_activity_daily') }}"
     sample_project.__dict__["manifest"] = broken
     before = queried(sample_house, "from state.watermark")
     result = run(assembled(sample_house, sample_project), instance, "refresh")

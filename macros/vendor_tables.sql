@@ -1,0 +1,73 @@
+{#-
+    All rows of a table that a vendor's loader made, whichever columns it has: a vendor makes a table and a column only
+    when the first event needs it, so neither may be missed. A table that was never loaded has no rows. Gives
+
+      - each of `columns` as text, null when the table lacks it;
+      - each of `objects` (name -> prefixes): the columns that begin with a prefix, as one JSON object text; the empty
+        prefix takes what neither `columns` and `firsts` name nor an earlier object took;
+      - each of `firsts` (name -> prefix): the first column with the prefix that is not null, as text;
+      - loaded_at and load_id.
+
+    Values are text in an object too, so that a table of texts (what `traithouse load` makes) and a table of types give
+    the same events; nested values stay nested.
+-#}
+{% macro vendor_rows(relation, columns, objects={}, firsts={}) -%}
+    {%- set found = {} -%}
+    {%- if execute and load_relation(relation) -%}
+        {%- for column in adapter.get_columns_in_relation(relation) -%}
+            {%- set type = column.dtype | lower -%}
+            {%- set is_nested = type.endswith(']') or type.startswith(('struct', 'map', 'array', 'variant')) -%}
+            {%- do found.update({column.name | lower: {'sql': adapter.quote(column.name), 'is_nested': is_nested}}) -%}
+        {%- endfor -%}
+        {%- if 'loaded_at' not in found or 'load_id' not in found -%}
+            {{ exceptions.raise_compiler_error(
+                relation ~ " lacks loaded_at or load_id: fill it with `traithouse load FILE --source SOURCE --table TABLE`"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+    {%- set named = columns + ['loaded_at', 'load_id'] -%}
+    {%- for prefix in firsts.values() -%}
+        {%- for column in found if column.startswith(prefix) %}{% do named.append(column) %}{% endfor -%}
+    {%- endfor -%}
+    {%- set taken = [] -%}
+    select
+        {%- for name in columns %}
+        {{ vendor_text(found.get(name)) }} as {{ name }},
+        {%- endfor %}
+        {%- for name, prefixes in objects.items() %}
+        {%- set members = {} %}
+        {%- for column, value in found.items() %}
+        {%- for prefix in prefixes if column not in taken and (column not in named if prefix == '' else column.startswith(prefix)) %}
+        {%- do members.update({column: value.sql if value.is_nested else vendor_text(value)}) %}
+        {%- do taken.append(column) %}
+        {%- endfor %}
+        {%- endfor %}
+        {{ row_as_json(members) }} as {{ name }},
+        {%- endfor %}
+        {%- for name, prefix in firsts.items() %}
+        coalesce(
+            {%- for column, value in found.items() if column.startswith(prefix) %}
+            {{ vendor_text(value) }},
+            {%- endfor %}
+            cast(null as string)
+        ) as {{ name }},
+        {%- endfor %}
+        cast({{ 'loaded_at' if found else 'null' }} as timestamp) as loaded_at,
+        cast({{ 'load_id' if found else 'null' }} as bigint) as load_id
+    {%- if found %}
+    from {{ relation }}
+    {%- else %}
+    where 1 = 0
+    {%- endif %}
+{%- endmacro %}
+
+{#- Text of a column that vendor_rows found; null for none. -#}
+{% macro vendor_text(column) -%}
+    {%- if not column -%}
+        cast(null as string)
+    {%- elif column.is_nested -%}
+        cast(to_json({{ column.sql }}) as string)
+    {%- else -%}
+        cast({{ column.sql }} as string)
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,67 @@
+with account_day_changes as (
+
+    select * from {{ ref('account_day_changes') }}
+
+),
+
+fct_user_account_activity_daily as (
+
+    select * from {{ ref('fct_user_account_activity_daily') }}
+
+),
+
+fct_sessions as (
+
+    select * from {{ ref('fct_sessions') }}
+
+),
+
+dirty_users as (
+
+    select * from {{ ref('dirty_users') }}
+
+),
+
+
+-- Account days to which a dirty user contributed, or does now.
+touched as (
+
+    select
+        account_day_changes.account_id,
+        account_day_changes.activity_date
+    from account_day_changes
+    where account_day_changes.since_watermark = {{ since_watermark() }}
+    union all
+    select
+        fct_user_account_activity_daily.account_id,
+        fct_user_account_activity_daily.activity_date
+    from fct_user_account_activity_daily
+    inner join dirty_users
+        on
+            fct_user_account_activity_daily.user_key = dirty_users.user_key
+            and fct_user_account_activity_daily.activity_date >= dirty_users.rebuild_date
+    where fct_user_account_activity_daily.account_id != ''
+    union all
+    select
+        fct_sessions.account_id,
+        fct_sessions.session_date as activity_date
+    from fct_sessions
+    inner join dirty_users
+        on
+            fct_sessions.user_key = dirty_users.user_key
+            and fct_sessions.session_date >= dirty_users.rebuild_date
+    where fct_sessions.account_id is not null
+
+),
+
+final as (
+
+    select distinct
+        cast(touched.account_id as string) as account_id,
+        cast(touched.activity_date as date) as activity_date
+    from touched
+    where {{ in_increment() }}
+
+)
+
+select * from final

@@ -1,0 +1,141 @@
+{{ config(materialized='view') }}
+
+with new_events as (
+
+    select * from {{ ref('new_events') }}
+
+),
+
+new_event_meanings as (
+
+    select * from {{ ref('new_event_meanings') }}
+
+),
+
+catalog_rules as (
+
+    select * from {{ ref('catalog_rules') }}
+
+),
+
+identity_nodes as (
+
+    select * from {{ ref('identity_nodes') }}
+
+),
+
+repeated_ids as (
+
+    select
+        new_events.source,
+        new_events.event_id
+    from new_events
+    group by new_events.source, new_events.event_id
+    having count(*) > 1
+
+),
+
+-- Ranking is dear, and nearly every id comes once: only versions of a repeated id are ranked.
+ranked_versions as (
+
+    select
+        new_events.*,
+        row_number() over (
+            partition by new_events.source, new_events.event_id
+            order by
+                new_events.received_at asc nulls last, new_events.content_hash asc nulls last, new_events.load_id asc nulls last
+        ) as version_rank
+    from new_events
+    where
+        exists (
+            select 1 from repeated_ids
+            where repeated_ids.event_id = new_events.event_id and repeated_ids.source = new_events.source
+        )
+
+),
+
+versions as (
+
+    select
+        new_events.*,
+        1 as version_rank
+    from new_events
+    where
+        not exists (
+            select 1 from repeated_ids
+            where repeated_ids.event_id = new_events.event_id and repeated_ids.source = new_events.source
+        )
+    union all
+    select * from ranked_versions
+    where ranked_versions.version_rank = 1
+
+),
+
+-- At most one row a source and event name; the empty source stands for any.
+name_rules as (
+
+    select * from catalog_rules
+    where catalog_rules.property = ''
+
+),
+
+user_nodes as (
+
+    select * from identity_nodes
+    where identity_nodes.node_type = 'user'
+
+),
+
+anonymous_nodes as (
+
+    select * from identity_nodes
+    where identity_nodes.node_type = 'anonymous'
+
+),
+
+mapped as (
+
+    select
+        cast(versions.event_id as string) as event_id,
+        cast(versions.event_type as string) as event_type,
+        cast(versions.event_name as string) as event_name,
+        cast(versions.occurred_at as timestamp) as occurred_at,
+        cast(versions.received_at as timestamp) as received_at,
+        cast(versions.user_id as string) as user_id,
+        cast(versions.anonymous_id as string) as anonymous_id,
+        cast(versions.previous_id as string) as previous_id,
+        cast(versions.account_id as string) as account_id,
+        cast(versions.native_session_id as string) as native_session_id,
+        cast(coalesce(new_event_meanings.behaviour, own_rules.behaviour, any_rules.behaviour, '') as string) as behaviour,
+        cast(coalesce(new_event_meanings.feature, own_rules.feature, any_rules.feature, '') as string) as feature,
+        cast(coalesce(new_event_meanings.step, own_rules.step, any_rules.step, '') as string) as step,
+        cast(coalesce(new_event_meanings.outcome, own_rules.outcome, any_rules.outcome, '') as string) as outcome,
+        cast(versions.is_bot as boolean) as is_bot,
+        cast(coalesce(user_nodes.node_key, anonymous_nodes.node_key) as bigint) as node_key,
+        cast(anonymous_nodes.node_key as bigint) as anonymous_key,
+        cast({{ bucket_number('versions.occurred_at', var('session_gap_minutes')) }} as bigint) as bucket,
+        cast(versions.source as string) as source,
+        cast(versions.content_hash as string) as content_hash,
+        cast(versions.loaded_at as timestamp) as loaded_at,
+        cast(versions.load_id as bigint) as load_id,
+        cast(versions.occurred_at as date) as occurred_date
+    from versions
+    left join user_nodes on versions.user_id = user_nodes.node_id
+    left join anonymous_nodes on versions.anonymous_id = anonymous_nodes.node_id
+    left join new_event_meanings
+        on
+            versions.event_id = new_event_meanings.event_id
+            and versions.source = new_event_meanings.source
+            and versions.content_hash = new_event_meanings.content_hash
+    left join name_rules as own_rules
+        on
+            versions.event_name = own_rules.event_name
+            and versions.source = own_rules.source
+    left join name_rules as any_rules
+        on
+            versions.event_name = any_rules.event_name
+            and any_rules.source = ''
+
+)
+
+select * from mapped

@@ -1,0 +1,18 @@
+{{ config(materialized='view') }}
+
+with checked_events as (
+
+    select * from {{ ref('checked_events') }}
+
+),
+
+accepted as (
+
+    select * from checked_events
+    where
+        checked_events.quarantine_reason is null
+        and checked_events.load_id > {{ loaded_after() }}
+
+)
+
+select * from accepted

@@ -1,0 +1,165 @@
+{{ config(materialized='view') }}
+
+with dim_accounts as (
+
+    select * from {{ ref('dim_accounts') }}
+
+),
+
+account_windows as (
+
+    select * from {{ ref('account_windows') }}
+
+),
+
+memberships as (
+
+    select * from {{ ref('memberships') }}
+
+),
+
+attributes as (
+
+    select * from {{ ref('attributes') }}
+
+),
+
+members as (
+
+    select
+        memberships.account_id,
+        count(*) as member_count
+    from memberships
+    where
+        memberships.valid_from < {{ as_of() }}
+        and (memberships.valid_to is null or memberships.valid_to >= {{ as_of() }})
+    group by memberships.account_id
+
+),
+
+-- What was said of the account last, before as_of.
+plans as (
+
+    select
+        attributes.entity_id as account_id,
+        max(case when attributes.attribute = 'plan' then attributes.value end) as plan,
+        max(case when attributes.attribute = 'seat_limit' then {{ dbt.safe_cast('attributes.value', 'bigint') }} end) as seat_limit
+    from attributes
+    where
+        attributes.entity_type = 'account'
+        and attributes.valid_from < {{ as_of() }}
+        and (attributes.valid_to is null or attributes.valid_to >= {{ as_of() }})
+    group by attributes.entity_id
+
+),
+
+final as (
+
+    select
+        cast(dim_accounts.account_id as string) as account_id,
+        cast({{ as_of() }} as timestamp) as as_of,
+        cast({{ reporting_date('dim_accounts.first_seen_at') }} as date) as first_active_date,
+        cast({{ reporting_date('dim_accounts.last_seen_at') }} as date) as last_active_date,
+        cast({{ dbt.datediff(reporting_date('dim_accounts.last_seen_at'), as_of_date(), 'day') }} as bigint) as silent_days,
+        cast(coalesce(members.member_count, 0) as bigint) as member_count,
+        cast(plans.plan as string) as plan,
+        cast(plans.seat_limit as bigint) as seat_limit,
+        cast({{ rounded('coalesce(members.member_count, 0) / nullif(plans.seat_limit, 0)', 3) }} as double) as seat_share,
+        cast(coalesce(account_windows.active_users_1d, 0) as bigint) as active_users_1d,
+        cast(coalesce(account_windows.active_users_7d, 0) as bigint) as active_users_7d,
+        cast(coalesce(account_windows.active_users_28d, 0) as bigint) as active_users_28d,
+        cast(coalesce(account_windows.active_users_90d, 0) as bigint) as active_users_90d,
+        cast(coalesce(account_windows.features_28d, 0) as bigint) as features_28d,
+        cast(coalesce(account_windows.top_feature_events_28d, 0) as bigint) as top_feature_events_28d,
+        cast(coalesce(account_windows.active_days_7d, 0) as bigint) as active_days_7d,
+        cast(coalesce(account_windows.active_days_28d, 0) as bigint) as active_days_28d,
+        cast(coalesce(account_windows.active_days_90d, 0) as bigint) as active_days_90d,
+        cast(coalesce(account_windows.previous_active_days_28d, 0) as bigint) as previous_active_days_28d,
+        cast(coalesce(account_windows.events_1d, 0) as bigint) as events_1d,
+        cast(coalesce(account_windows.events_7d, 0) as bigint) as events_7d,
+        cast(coalesce(account_windows.events_28d, 0) as bigint) as events_28d,
+        cast(coalesce(account_windows.events_90d, 0) as bigint) as events_90d,
+        cast(coalesce(account_windows.previous_events_28d, 0) as bigint) as previous_events_28d,
+        cast(coalesce(account_windows.sessions_1d, 0) as bigint) as sessions_1d,
+        cast(coalesce(account_windows.sessions_7d, 0) as bigint) as sessions_7d,
+        cast(coalesce(account_windows.sessions_28d, 0) as bigint) as sessions_28d,
+        cast(coalesce(account_windows.sessions_90d, 0) as bigint) as sessions_90d,
+        cast(coalesce(account_windows.active_seconds_1d, 0) as bigint) as active_seconds_1d,
+        cast(coalesce(account_windows.active_seconds_7d, 0) as bigint) as active_seconds_7d,
+        cast(coalesce(account_windows.active_seconds_28d, 0) as bigint) as active_seconds_28d,
+        cast(coalesce(account_windows.active_seconds_90d, 0) as bigint) as active_seconds_90d,
+        cast(coalesce(account_windows.failures_1d, 0) as bigint) as failures_1d,
+        cast(coalesce(account_windows.failures_7d, 0) as bigint) as failures_7d,
+        cast(coalesce(account_windows.failures_28d, 0) as bigint) as failures_28d,
+        cast(coalesce(account_windows.failures_90d, 0) as bigint) as failures_90d,
+        cast(coalesce(account_windows.repeated_failures_7d, 0) as bigint) as repeated_failures_7d,
+        cast(coalesce(account_windows.repeated_failures_28d, 0) as bigint) as repeated_failures_28d,
+        cast(coalesce(account_windows.repeated_failures_90d, 0) as bigint) as repeated_failures_90d,
+        cast(coalesce(account_windows.activation_1d, 0) as bigint) as activation_1d,
+        cast(coalesce(account_windows.activation_7d, 0) as bigint) as activation_7d,
+        cast(coalesce(account_windows.activation_28d, 0) as bigint) as activation_28d,
+        cast(coalesce(account_windows.activation_90d, 0) as bigint) as activation_90d,
+        cast(coalesce(account_windows.core_value_1d, 0) as bigint) as core_value_1d,
+        cast(coalesce(account_windows.core_value_7d, 0) as bigint) as core_value_7d,
+        cast(coalesce(account_windows.core_value_28d, 0) as bigint) as core_value_28d,
+        cast(coalesce(account_windows.core_value_90d, 0) as bigint) as core_value_90d,
+        cast(coalesce(account_windows.collaboration_1d, 0) as bigint) as collaboration_1d,
+        cast(coalesce(account_windows.collaboration_7d, 0) as bigint) as collaboration_7d,
+        cast(coalesce(account_windows.collaboration_28d, 0) as bigint) as collaboration_28d,
+        cast(coalesce(account_windows.collaboration_90d, 0) as bigint) as collaboration_90d,
+        cast(coalesce(account_windows.invite_1d, 0) as bigint) as invite_1d,
+        cast(coalesce(account_windows.invite_7d, 0) as bigint) as invite_7d,
+        cast(coalesce(account_windows.invite_28d, 0) as bigint) as invite_28d,
+        cast(coalesce(account_windows.invite_90d, 0) as bigint) as invite_90d,
+        cast(coalesce(account_windows.pricing_1d, 0) as bigint) as pricing_1d,
+        cast(coalesce(account_windows.pricing_7d, 0) as bigint) as pricing_7d,
+        cast(coalesce(account_windows.pricing_28d, 0) as bigint) as pricing_28d,
+        cast(coalesce(account_windows.pricing_90d, 0) as bigint) as pricing_90d,
+        cast(coalesce(account_windows.error_1d, 0) as bigint) as error_1d,
+        cast(coalesce(account_windows.error_7d, 0) as bigint) as error_7d,
+        cast(coalesce(account_windows.error_28d, 0) as bigint) as error_28d,
+        cast(coalesce(account_windows.error_90d, 0) as bigint) as error_90d,
+        cast(coalesce(account_windows.setup_1d, 0) as bigint) as setup_1d,
+        cast(coalesce(account_windows.setup_7d, 0) as bigint) as setup_7d,
+        cast(coalesce(account_windows.setup_28d, 0) as bigint) as setup_28d,
+        cast(coalesce(account_windows.setup_90d, 0) as bigint) as setup_90d,
+        cast(coalesce(account_windows.signed_up_1d, 0) as bigint) as signed_up_1d,
+        cast(coalesce(account_windows.signed_up_7d, 0) as bigint) as signed_up_7d,
+        cast(coalesce(account_windows.signed_up_28d, 0) as bigint) as signed_up_28d,
+        cast(coalesce(account_windows.signed_up_90d, 0) as bigint) as signed_up_90d,
+        cast(coalesce(account_windows.trial_started_1d, 0) as bigint) as trial_started_1d,
+        cast(coalesce(account_windows.trial_started_7d, 0) as bigint) as trial_started_7d,
+        cast(coalesce(account_windows.trial_started_28d, 0) as bigint) as trial_started_28d,
+        cast(coalesce(account_windows.trial_started_90d, 0) as bigint) as trial_started_90d,
+        cast(coalesce(account_windows.subscribed_1d, 0) as bigint) as subscribed_1d,
+        cast(coalesce(account_windows.subscribed_7d, 0) as bigint) as subscribed_7d,
+        cast(coalesce(account_windows.subscribed_28d, 0) as bigint) as subscribed_28d,
+        cast(coalesce(account_windows.subscribed_90d, 0) as bigint) as subscribed_90d,
+        cast(coalesce(account_windows.upgraded_1d, 0) as bigint) as upgraded_1d,
+        cast(coalesce(account_windows.upgraded_7d, 0) as bigint) as upgraded_7d,
+        cast(coalesce(account_windows.upgraded_28d, 0) as bigint) as upgraded_28d,
+        cast(coalesce(account_windows.upgraded_90d, 0) as bigint) as upgraded_90d,
+        cast(coalesce(account_windows.downgraded_1d, 0) as bigint) as downgraded_1d,
+        cast(coalesce(account_windows.downgraded_7d, 0) as bigint) as downgraded_7d,
+        cast(coalesce(account_windows.downgraded_28d, 0) as bigint) as downgraded_28d,
+        cast(coalesce(account_windows.downgraded_90d, 0) as bigint) as downgraded_90d,
+        cast(coalesce(account_windows.cancelled_1d, 0) as bigint) as cancelled_1d,
+        cast(coalesce(account_windows.cancelled_7d, 0) as bigint) as cancelled_7d,
+        cast(coalesce(account_windows.cancelled_28d, 0) as bigint) as cancelled_28d,
+        cast(coalesce(account_windows.cancelled_90d, 0) as bigint) as cancelled_90d,
+        cast(coalesce(account_windows.support_1d, 0) as bigint) as support_1d,
+        cast(coalesce(account_windows.support_7d, 0) as bigint) as support_7d,
+        cast(coalesce(account_windows.support_28d, 0) as bigint) as support_28d,
+        cast(coalesce(account_windows.support_90d, 0) as bigint) as support_90d,
+        cast(coalesce(account_windows.navigation_1d, 0) as bigint) as navigation_1d,
+        cast(coalesce(account_windows.navigation_7d, 0) as bigint) as navigation_7d,
+        cast(coalesce(account_windows.navigation_28d, 0) as bigint) as navigation_28d,
+        cast(coalesce(account_windows.navigation_90d, 0) as bigint) as navigation_90d
+    from dim_accounts
+    left join account_windows on dim_accounts.account_id = account_windows.account_id
+    left join members on dim_accounts.account_id = members.account_id
+    left join plans on dim_accounts.account_id = plans.account_id
+
+)
+
+select * from final

@@ -1,0 +1,41 @@
+with fct_user_activity_daily as (
+
+    select * from {{ ref('fct_user_activity_daily') }}
+
+),
+
+dirty_users as (
+
+    select * from {{ ref('dirty_users') }}
+
+),
+
+-- Whose days cross an edge of a window because the last day has moved.
+crossing as (
+
+    select fct_user_activity_daily.user_key
+    from fct_user_activity_daily
+    where
+        {{ crosses_window_edge('fct_user_activity_daily.activity_date', [1, 7, 28, 56, 90]) }}
+
+),
+
+touched as (
+
+    select dirty_users.user_key
+    from dirty_users
+    union all
+    select crossing.user_key
+    from crossing
+
+),
+
+final as (
+
+    select distinct cast(touched.user_key as bigint) as user_key
+    from touched
+    where {{ in_increment() }}
+
+)
+
+select * from final

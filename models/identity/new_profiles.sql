@@ -1,0 +1,68 @@
+with fct_events as (
+
+    select * from {{ ref('fct_events') }}
+
+),
+
+replaced_events as (
+
+    select * from {{ ref('replaced_events') }}
+
+),
+
+new_events as (
+
+    select * from {{ ref('new_events') }}
+
+),
+
+
+-- The winners among what this run loaded (also in a try that was cut off); properties are read from the raw rows.
+winners as (
+
+    select
+        cast(fct_events.source as string) as source,
+        cast(fct_events.event_id as string) as event_id,
+        cast(fct_events.event_type as string) as event_type,
+        cast(fct_events.node_key as bigint) as node_key,
+        cast(fct_events.account_id as string) as account_id,
+        cast(fct_events.occurred_at as timestamp) as occurred_at,
+        cast(max(new_events.properties) as string) as properties,
+        cast(fct_events.load_id as bigint) as load_id
+    from fct_events
+    inner join new_events
+        on
+            fct_events.event_id = new_events.event_id
+            and fct_events.source = new_events.source
+            and fct_events.content_hash = new_events.content_hash
+            and fct_events.load_id = new_events.load_id
+    where
+        fct_events.load_id > {{ loaded_after() }}
+        and not fct_events.is_bot
+        and new_events.event_type in ('identify', 'group')
+    group by
+        fct_events.source, fct_events.event_id, fct_events.event_type, fct_events.node_key, fct_events.account_id,
+        fct_events.occurred_at, fct_events.load_id
+
+),
+
+-- An event that lost its place says nothing any more, whatever the event is that took it.
+profiles as (
+
+    select * from winners
+    union all
+    select distinct
+        replaced_events.source,
+        replaced_events.event_id,
+        '' as event_type,
+        cast(null as bigint) as node_key,
+        cast(null as string) as account_id,
+        cast(null as timestamp) as occurred_at,
+        cast(null as string) as properties,
+        cast(null as bigint) as load_id
+    from replaced_events
+    where replaced_events.since_watermark = {{ since_watermark() }}
+
+)
+
+select * from profiles

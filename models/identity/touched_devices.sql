@@ -1,0 +1,120 @@
+{%- set identity_links = stored('identity', 'identity_links') -%}
+
+with new_activity as (
+
+    select * from {{ ref('new_activity') }}
+
+),
+
+alias_events as (
+
+    select * from {{ ref('alias_events') }}
+
+),
+
+replaced_events as (
+
+    select * from {{ ref('replaced_events') }}
+
+),
+
+identity_nodes as (
+
+    select * from {{ ref('identity_nodes') }}
+
+),
+
+
+new_observations as (
+
+    select
+        new_activity.anonymous_key,
+        new_activity.node_key as user_key,
+        new_activity.occurred_at
+    from new_activity
+    where new_activity.user_id is not null and new_activity.anonymous_key is not null
+
+),
+
+-- A device that is seen again with the one user that it has always had changes nothing, and most are.
+changed as (
+
+    {%- if identity_links %}
+
+    select new_observations.anonymous_key
+    from new_observations
+    left join {{ identity_links }} as known
+        on
+            new_observations.anonymous_key = known.anonymous_key
+            and new_observations.user_key = known.user_key
+            and known.cause = 'identified'
+            and known.valid_from = {{ beginning_of_time() }}
+            and known.valid_to = {{ end_of_time() }}
+            and new_observations.occurred_at >= known.identified_at
+    where known.anonymous_key is null
+
+    {%- else %}
+
+    select new_observations.anonymous_key
+    from new_observations
+
+    {%- endif %}
+
+),
+
+replaced as (
+
+    select
+        replaced_events.anonymous_key,
+        replaced_events.previous_id
+    from replaced_events
+    where replaced_events.since_watermark = {{ since_watermark() }}
+
+),
+
+-- An id that a user and a device share belongs to the user; either may have come now.
+same_ids as (
+
+    select devices.node_key as anonymous_key
+    from identity_nodes as devices
+    inner join identity_nodes as users on devices.node_id = users.node_id
+    where
+        devices.node_type = 'anonymous'
+        and users.node_type = 'user'
+        and (devices.first_load_id > {{ loaded_after() }} or users.first_load_id > {{ loaded_after() }})
+
+),
+
+touched as (
+
+    select changed.anonymous_key
+    from changed
+    union all
+    -- Aliases are few: all of their devices are looked at again.
+    select alias_events.previous_anonymous_key as anonymous_key
+    from alias_events
+    where {{ is_new('alias_events') }}
+    union all
+    select replaced.anonymous_key
+    from replaced
+    where replaced.anonymous_key is not null
+    union all
+    select former_devices.node_key as anonymous_key
+    from replaced
+    inner join identity_nodes as former_devices on replaced.previous_id = former_devices.node_id
+    where former_devices.node_type = 'anonymous'
+    union all
+    select same_ids.anonymous_key
+    from same_ids
+
+),
+
+final as (
+
+    select distinct cast(touched.anonymous_key as bigint) as anonymous_key
+    from touched
+    where {{ in_increment() }}
+
+)
+
+select * from final

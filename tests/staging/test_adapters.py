@@ -1,0 +1,352 @@
+"""Each vendor's tables, landed by ``load``, become rows of the raw event contract."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.landing.load import load
+from orchestration.project import PROJECT_ROOT, House, Settings
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import NOW, queried
+
+FIXTURES = PROJECT_ROOT / "tests" / "fixtures"
+ADAPTERS = ("segment", "snowplow", "posthog")
+COLUMNS = [
+    "event_id",
+    "event_type",
+    "event_name",
+    "occurred_at",
+    "received_at",
+    "user_id",
+    "anonymous_id",
+    "previous_id",
+    "account_id",
+    "native_session_id",
+    "user_agent",
+    "properties",
+    "context",
+    "source",
+    "loaded_at",
+    "load_id",
+]
+IDENTITY = ("user_id", "anonymous_id", "previous_id", "account_id")
+CLIENT_SESSION = 'struct("userId" varchar, "sessionId" varchar, "sessionIndex" integer, "storageMechanism" varchar)[]'
+Rows = dict[str, dict[str, Any]]
+Stage = Callable[[House, str], Rows]
+
+
+@pytest.fixture(scope="module")
+def all_adapters(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    """The project up to staging with every adapter enabled, parsed once."""
+    copy = tmp_path_factory.mktemp("adapters") / "project"
+    for folder in ("models/staging", "macros"):
+        shutil.copytree(PROJECT_ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT_ROOT / "profiles.yml", copy)
+    settings = (PROJECT_ROOT / "dbt_project.yml").read_text()
+    assert "  sources: generic " in settings
+    (copy / "dbt_project.yml").write_text(
+        settings.replace("  sources: generic ", f'  sources: "generic, {", ".join(ADAPTERS)}" ')
+    )
+    parsed = DbtProject(House(Settings(home=copy.parent / "home", project=copy)))
+    _ = parsed.manifest
+    return parsed
+
+
+@pytest.fixture
+def stage(all_adapters: DbtProject) -> Stage:
+    """Runs the model of an adapter in a house and gives its rows by event_id."""
+
+    def staged(house: House, adapter: str) -> Rows:
+        moved = House(house.settings.model_copy(update={"project": all_adapters.folder}))
+        project = DbtProject(moved)
+        project.__dict__["manifest"] = all_adapters.manifest
+        with moved.lock("test"):
+            results = project.run("build", select=[f"path:models/staging/{adapter}"], variables={})
+        assert [(result.name, result.status) for result in results] == [(f"stg_{adapter}__events", "success")], results
+        table = f"staging.stg_{adapter}__events"
+        made = [name for name, *_ in queried(moved, f"describe {table}")]
+        assert made == COLUMNS
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in queried(moved, f"select * from {table}")]
+        assert len({row["event_id"] for row in rows}) == len(rows)
+        return {row["event_id"]: row for row in rows}
+
+    return staged
+
+
+def land(house: House, source: str, folder: str, only: str = "*") -> None:
+    """Loads fixtures, each file as the table of its name."""
+    files = sorted((FIXTURES / folder).glob(f"{only}.*"))
+    assert files
+    for file in files:
+        assert load(house, [file], source=source, table=file.stem, now=NOW).rejected == 0
+
+
+def picked(row: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
+
+
+def objects(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The properties and the context."""
+    return json.loads(row["properties"]), row["context"] and json.loads(row["context"])
+
+
+def at(time: str) -> datetime:
+    return datetime.fromisoformat(f"2024-06-01 {time}")
+
+
+def test_only_adapters_that_are_enabled_are_built(project: DbtProject, all_adapters: DbtProject) -> None:
+    def staging(manifest: Any) -> set[str]:
+        return {node.name for node in manifest.nodes.values() if node.fqn[1] == "staging"}
+
+    def sources(manifest: Any) -> set[str]:
+        return {source.source_name for source in manifest.sources.values()}
+
+    vendors = {f"stg_{adapter}__events" for adapter in ADAPTERS}
+    assert staging(project.manifest) == {"stg_generic__events"}
+    assert staging(all_adapters.manifest) == {"stg_generic__events", *vendors}
+    assert not sources(project.manifest) & {f"raw_{adapter}" for adapter in ADAPTERS}
+    assert sources(all_adapters.manifest) >= {f"raw_{adapter}" for adapter in ADAPTERS}
+
+
+def test_every_adapter_gives_and_describes_the_same_columns(all_adapters: DbtProject) -> None:
+    for node in (node for node in all_adapters.manifest.nodes.values() if node.resource_type == "model"):
+        assert list(node.columns) == COLUMNS, node.name
+        assert all(column.description and column.data_type for column in node.columns.values()), node.name
+        assert "Grain" in node.description, node.name
+        assert node.raw_code.endswith("\n)\n\nselect * from renamed"), node.name
+
+
+def test_generic_reads_the_user_agent(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
+    event = {"event_name": "x", "user_id": "u", "occurred_at": "2024-06-01T10:00:00Z"}
+    contexts = {"e1": {"userAgent": "a"}, "e2": {"user_agent": "b"}, "e3": {"ip": "::1"}, "e4": None}
+    load(house, [events_file({**event, "event_id": key, "context": value} for key, value in contexts.items())])
+    agents = {key: row["user_agent"] for key, row in stage(house, "generic").items()}
+    assert agents == {"e1": "a", "e2": "b", "e3": None, "e4": None}
+
+
+def test_segment(house: House, stage: Stage) -> None:
+    land(house, "segment", "segment")
+    rows = stage(house, "segment")
+    assert {key: picked(row, "event_type", "event_name") for key, row in rows.items()} == {
+        "ajs-t1": ("track", "Order Started"),
+        "ajs-t2": ("track", "Order Completed"),
+        "ajs-t3": ("track", "invite_sent"),
+        "ajs-t4": ("track", "Clock Broken"),
+        "ajs-p1": ("page", "page"),
+        "ajs-p2": ("page", "page"),
+        "ajs-i1": ("identify", "identify"),
+        "ajs-i2": ("identify", "identify"),
+        "ajs-g1": ("group", "group"),
+        "ajs-a1": ("alias", "alias"),
+    }
+    assert {row["source"] for row in rows.values()} == {"segment"}
+    assert {row["loaded_at"] for row in rows.values()} == {NOW}
+    assert rows["ajs-p1"]["load_id"] > rows["ajs-a1"]["load_id"]
+    assert {key: picked(rows[key], "occurred_at", "received_at") for key in rows if "-t" in key} == {
+        "ajs-t1": (at("10:00:00.250"), at("10:00:01")),
+        "ajs-t2": (at("10:30:00"), at("10:30:02")),
+        "ajs-t3": (at("11:00:00"), at("11:00:05")),
+        "ajs-t4": (None, at("11:00:05")),
+    }
+    assert {key: picked(rows[key], *IDENTITY) for key in ("ajs-t1", "ajs-t2", "ajs-i1", "ajs-g1", "ajs-a1")} == {
+        "ajs-t1": (None, "anon-1", None, None),
+        "ajs-t2": ("u1", "anon-1", None, "acme"),
+        "ajs-i1": ("u1", "anon-1", None, None),
+        "ajs-g1": ("u1", "anon-1", None, "acme"),
+        "ajs-a1": ("u2", None, "bob@example.com", None),
+    }
+    assert rows["ajs-p1"]["user_agent"] == "Mozilla/5.0 (Macintosh)"
+    page = {
+        "name": "Plans",
+        "category": "marketing",
+        "path": "/pricing",
+        "url": "https://www.example.com/pricing",
+        "title": 'Plans, prices and "more"',
+    }
+    assert objects(rows["ajs-p1"]) == (page, {"context_user_agent": "Mozilla/5.0 (Macintosh)"})
+    traits = {"email": "ada@example.com", "plan": "pro", "seats": "12"}
+    assert objects(rows["ajs-i1"]) == (traits, {"context_ip": "203.0.113.7"})
+    assert objects(rows["ajs-i2"]) == ({"email": "bob@example.com"}, {})
+    assert objects(rows["ajs-g1"]) == ({"name": "Acme Ltd", "employees": "40"}, {})
+
+
+def test_rudderstack_goes_through_the_segment_adapter(house: House, stage: Stage) -> None:
+    land(house, "segment", "rudderstack")
+    rows = stage(house, "segment")
+    named = ("event_name", "occurred_at", "user_id", "anonymous_id", "native_session_id", "user_agent")
+    assert {key: picked(row, *named) for key, row in rows.items()} == {
+        "rs-t1": ("Product Viewed", at("10:00:00.123"), None, "anon-9", "1717236000", "Mozilla/5.0 (X11)"),
+        "rs-i1": ("identify", at("10:01:00"), "u9", "anon-9", "1717236000", None),
+        "rs-s1": ("screen", at("10:02:00"), "u9", "anon-9", "1717236000", None),
+    }
+    assert objects(rows["rs-t1"])[0] == {"channel": "web"}
+    assert objects(rows["rs-i1"])[0] == {"email": "eve@example.com"}
+    assert objects(rows["rs-s1"])[0] == {"name": "Cart"}
+
+
+def test_tables_and_columns_may_come_later(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
+    assert stage(house, "segment") == {}
+    land(house, "segment", "segment", "tracks")
+    assert set(stage(house, "segment")) == {"ajs-t1", "ajs-t2", "ajs-t3", "ajs-t4"}
+    land(house, "segment", "segment", "aliases")
+    later = {"id": "ajs-t5", "event": "upgraded", "user_id": "u1", "timestamp": "2024-06-02T00:00:00Z", "tier": "gold"}
+    load(house, [events_file([later])], source="segment", table="tracks", now=NOW)
+    rows = stage(house, "segment")
+    assert rows["ajs-a1"]["previous_id"] == "bob@example.com"
+    assert objects(rows["ajs-t5"]) == ({"tier": "gold"}, {})
+    assert objects(rows["ajs-t1"])[0] == {}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_without_any_table_has_no_rows(house: House, stage: Stage, adapter: str) -> None:
+    assert stage(house, adapter) == {}
+
+
+def test_a_table_that_was_not_loaded_here_is_refused_in_words(house: House, all_adapters: DbtProject) -> None:
+    with house.lock("test"), house.connect() as connection:
+        connection.execute("create schema raw_posthog; create table raw_posthog.events (uuid varchar)")
+    project = DbtProject(House(house.settings.model_copy(update={"project": all_adapters.folder})))
+    project.__dict__["manifest"] = all_adapters.manifest
+    with house.lock("test"):
+        [result] = project.run("build", select=["path:models/staging/posthog"], variables={})
+    assert not result.ok
+    assert "lacks loaded_at or load_id" in result.message
+
+
+def test_snowplow(house: House, stage: Stage) -> None:
+    land(house, "snowplow", "snowplow")
+    rows = {int(key[-2:]): row for key, row in stage(house, "snowplow").items()}
+    named = ("event_type", "event_name", "occurred_at", "received_at", "user_id", "anonymous_id", "native_session_id")
+    assert {key: picked(row, *named) for key, row in rows.items()} == {
+        1: ("page", "page", at("10:00:00.500"), at("10:00:01"), None, "cookie-1", "visit-1"),
+        2: ("track", "add-to-basket", at("10:01:00"), at("10:01:01"), "u1", "cookie-1", "visit-1"),
+        3: ("track", "invite_sent", at("10:02:00"), at("10:02:01"), "u1", "cookie-1", "visit-1"),
+        4: ("track", "link_click", at("10:03:00"), at("10:03:01"), "u1", "cookie-1", "visit-1"),
+        5: ("screen", "screen", at("10:04:00"), at("10:04:01"), None, "device-1", "visit-9"),
+    }
+    assert {picked(row, "previous_id", "account_id", "source") for row in rows.values()} == {(None, None, "snowplow")}
+    assert rows[1]["user_agent"] == "Mozilla/5.0 (X11)"
+    shop = {"se_category": "shop", "se_action": "add-to-basket", "se_label": "sku-1", "se_value": "2.5"}
+    assert {key: objects(row)[0] for key, row in rows.items()} == {
+        1: {"page_url": "https://www.example.com/pricing?x=1", "page_urlpath": "/pricing", "page_title": "Plans"},
+        2: {"page_urlpath": "/cart", **shop},
+        3: {"role": "editor", "count": 2},
+        4: {"targetUrl": "https://www.example.com/help"},
+        5: {"name": "Cart", "id": "5f"},
+    }
+    context = objects(rows[1])[1]
+    assert (context["app_id"], context["network_userid"]) == ("site", "net-1")
+    assert set(context) == {
+        *("app_id", "platform", "event_vendor", "dvce_sent_tstamp", "network_userid", "domain_sessionidx"),
+    }
+    assert set(objects(rows[3])[1]) == {"app_id", "platform", "event_vendor"}
+
+
+def test_posthog(house: House, stage: Stage) -> None:
+    land(house, "posthog", "posthog")
+    rows = {int(key[-2:]): row for key, row in stage(house, "posthog").items()}
+    assert {key: picked(row, "event_type", "event_name", *IDENTITY) for key, row in rows.items()} == {
+        1: ("page", "page", None, "anon-1", None, None),
+        2: ("identify", "identify", "u1", "anon-1", None, None),
+        3: ("group", "group", "u1", None, None, "acme"),
+        4: ("track", "report created", "u1", None, None, "acme"),
+        5: ("track", "invoice paid", "u1", None, None, "acme"),
+        6: ("track", "button clicked", None, "anon-2", None, None),
+        7: ("track", "button clicked", "u2", None, None, None),
+        8: ("alias", "alias", "u2", None, "bob@example.com", None),
+        9: ("alias", "alias", "u2", None, "u2-old", None),
+        10: ("alias", "alias", "u3", "anon-3", "anon-3", None),
+        11: ("identify", "identify", "u2", None, None, None),
+        12: ("group", "group", None, "$company_umbrella", None, "umbrella"),
+        13: ("screen", "screen", None, "phone-1", None, None),
+        14: ("page", "page", None, "anon-4", None, None),
+    }
+    assert picked(rows[1], "occurred_at", "received_at") == (at("10:00:00"), at("10:00:01.500"))
+    assert picked(rows[4], "occurred_at", "received_at") == (at("10:03:00"), at("10:03:01"))
+    assert picked(rows[1], "native_session_id", "user_agent") == ("visit-1", "Mozilla/5.0 (X11)")
+    assert {row["context"] for row in rows.values()} == {None}
+    assert objects(rows[1])[0]["$pathname"] == "/pricing"
+    assert objects(rows[2])[0] == {"email": "ada@example.com", "plan": "pro"}
+    assert objects(rows[3])[0] == {"seat_limit": 20}
+    assert objects(rows[11])[0] == {"plan": "free"}
+    assert objects(rows[13])[0]["$screen_name"] == "Cart"
+
+
+def test_posthog_keeps_properties_that_cannot_be_read(
+    house: House, stage: Stage, events_file: Callable[..., Path]
+) -> None:
+    broken = {"uuid": "1", "event": "$identify", "distinct_id": "u", "timestamp": "soon", "properties": "{broken"}
+    load(house, [events_file([broken])], source="posthog", table="events", now=NOW)
+    row = stage(house, "posthog")["1"]
+    assert picked(row, "event_name", "properties", "occurred_at", "received_at") == ("identify", "{broken", None, None)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "folder", "typed"),
+    [
+        ("segment", "segment", {"identifies.seats": "integer", "groups.employees": "bigint"}),
+        (
+            "snowplow",
+            "snowplow",
+            {
+                "events.se_value": "double",
+                "events.domain_sessionidx": "bigint",
+                "events.unstruct_event_com_acme_invite_sent_1": 'struct("role" varchar, "count" integer)',
+                "events.contexts_com_snowplowanalytics_snowplow_client_session_1": CLIENT_SESSION,
+            },
+        ),
+        ("posthog", "posthog", {"events.properties": "json"}),
+    ],
+)
+def test_typed_columns_give_the_same_rows(
+    house: House, stage: Stage, adapter: str, folder: str, typed: dict[str, str]
+) -> None:
+    """Instants and numbers as their types, as a loader that writes the warehouse itself leaves them."""
+    land(house, adapter, folder)
+    texts = {key: row for key, row in stage(house, adapter).items() if row["occurred_at"]}
+    with house.lock("test"), house.connect() as connection:
+        instants = connection.execute(
+            """
+            select table_name, column_name from duckdb_columns()
+            where schema_name = $1 and column_name <> 'loaded_at'
+                and (column_name like '%timestamp' or column_name like '%_at' or column_name like '%_tstamp')
+            """,
+            [f"raw_{adapter}"],
+        ).fetchall()
+        types = {f"{table}.{column}": "timestamptz" for table, column in instants} | typed
+        for name, type_ in types.items():
+            table, column = name.split(".")
+            using = f"cast({column} as json)::{type_}" if "struct" in type_ else f"try_cast({column} as {type_})"
+            connection.execute(f'alter table raw_{adapter}.{table} alter "{column}" type {type_} using {using}')
+    rows = {key: row for key, row in stage(house, adapter).items() if key in texts}
+    compared = [name for name in COLUMNS if name not in ("properties", "context")]
+    assert {key: picked(row, *compared) for key, row in rows.items()} == {
+        key: picked(row, *compared) for key, row in texts.items()
+    }
+    assert {key: objects(row)[0] for key, row in rows.items()} == {key: objects(row)[0] for key, row in texts.items()}
+
+
+def test_instants_are_read_with_their_offset(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
+    instants = {
+        "2024-06-01T10:00:00Z": at("10:00:00"),
+        "2024-06-01 10:00:00.123456": at("10:00:00.123456"),
+        "2024-06-01T12:00:00.5+02:00": at("10:00:00.500"),
+        "2024-06-01 04:30:00 -0530": at("10:00:00"),
+        "2024-06-01 12:00+02": at("10:00:00"),
+        "2024-06-01 10:00:00 UTC": at("10:00:00"),
+        "2024-06-01T10:00Z": at("10:00:00"),
+        "2024-06-01": at("00:00:00"),
+        "2024-02-30 10:00:00": None,
+        "2024-06-01 10:00:00 Mars": None,
+        "infinity": None,
+        "now": None,
+        "1717236000": None,
+        "": None,
+    }
+    load(house, [events_file({"id": text, "timestamp": text} for text in instants)], source="segment", table="tracks")
+    assert {key: row["occurred_at"] for key, row in stage(house, "segment").items()} == instants

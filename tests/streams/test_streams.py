@@ -1,0 +1,46 @@
+"""Incremental equals full refresh equals the oracle, row for row, on random streams and on every example of a bug."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestration.project import House, Settings
+from orchestration.warehouse.dbt import DbtProject
+from tests.streams.trial import Trial, trial
+
+OTHER_VARS = {
+    "session_ids": "native",
+    "reporting_time_zone": "America/New_York",
+    "shared_device_users": "2",
+    "session_max_minutes": "120",
+}
+
+
+def told(made: Trial) -> str:
+    return "\n".join([f"{made.streams} streams, {made.builds} builds, {len(made.tables)} tables", *made.report])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_hundred_streams_each(tmp_path: Path, of_house: Callable[[House], DbtProject], seed: int) -> None:
+    house = House(Settings(home=tmp_path / "home"))
+    made = trial(house, of_house(house), seed=seed, count=200)
+    assert made.right, told(made)
+    assert made.builds == 5
+    assert len(made.tables) > 20
+
+
+def test_a_hundred_streams_with_other_vars(tmp_path: Path, project_copy: Path) -> None:
+    """Native session ids, another time zone, few users a device, short sessions."""
+    settings = project_copy / "dbt_project.yml"
+    text = settings.read_text()
+    for name, value in OTHER_VARS.items():
+        text, count = re.subn(rf"(?m)^  {name}: \S+", f"  {name}: {value}", text)
+        assert count == 1, name
+    settings.write_text(text)
+    house = House(Settings(home=tmp_path / "home", project=project_copy))
+    made = trial(house, DbtProject(house), seed=3, count=100)
+    assert made.right, told(made)

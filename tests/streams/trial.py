@@ -1,0 +1,136 @@
+"""A trial: many random streams and all examples through one house; run alone, it tries thousands.
+
+python -m tests.streams.trial --streams 5000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from orchestration.project import House, Settings
+from orchestration.warehouse.dbt import DbtProject
+from tests.streams.examples import example_streams
+from tests.streams.generator import CLOCKS, random_stream
+from tests.streams.harness import Batches, build, differing, frozen, run_increments, wrong_streams
+
+SHRINKING_BUILDS = 120
+
+
+@dataclass
+class Trial:
+    """What came of it.
+
+    Attributes:
+        streams: how many were tried.
+        builds: dbt runs.
+        tables: compared incremental against full.
+        differing: rows by table that only incremental or only full has.
+        wrong: streams that differ from the oracle.
+        report: the first of them, cut down to as few events as still fail.
+
+    """
+
+    streams: int
+    builds: int
+    tables: list[str]
+    differing: dict[str, int]
+    wrong: list[str]
+    report: list[str] = field(default_factory=list)
+
+    @property
+    def right(self) -> bool:
+        """Whether everything is equal."""
+        return not self.differing and not self.wrong
+
+
+def trial(house: House, project: DbtProject, *, seed: int, count: int, shrink: bool = True) -> Trial:
+    """Increments, oracle, full refresh; the first failing stream is run again alone, and cut down."""
+    streams: dict[str, Batches] = {**example_streams()}
+    random = Random(seed)
+    streams |= {prefix: random_stream(random, prefix) for prefix in (f"s{number:04d}-" for number in range(count))}
+    house.prepare()
+    run_increments(house, project, streams)
+    wrong = wrong_streams(house, streams, project)
+    tables = frozen(house)
+    build(house, project, as_of=CLOCKS[-1].isoformat(), full_refresh=True)
+    made = Trial(len(streams), len(CLOCKS) + 1, tables, differing(house), sorted(wrong))
+    if made.differing:
+        made.report.append(f"seed {seed}: incremental and full differ: {made.differing}")
+    if wrong:
+        prefix, found = next(iter(wrong.items()))
+        made.report.append(f"seed {seed}, stream {prefix}: {found}")
+        if shrink:
+            made.report += cut_down(project, prefix, streams[prefix])
+    return made
+
+
+def cut_down(project: DbtProject, prefix: str, batches: Batches) -> list[str]:
+    """The fewest events of a stream that still go wrong, as far as a bounded number of builds finds them."""
+    left = SHRINKING_BUILDS
+    smallest = [list(batch) for batch in batches]
+    shrinking = True
+    while shrinking and left > 0:
+        shrinking = False
+        for fewer in list(_with_one_less(smallest)):
+            left -= len(CLOCKS)
+            if left > 0 and _goes_wrong(project, {prefix: fewer}):
+                smallest, shrinking = fewer, True
+                break
+    return ["cut down to:", *(f"batch {number}: {event}" for number, b in enumerate(smallest) for event in b)]
+
+
+def _with_one_less(batches: list[list[dict[str, object]]]) -> Iterator[list[list[dict[str, object]]]]:
+    for number, batch in enumerate(batches):
+        for index in range(len(batch)):
+            fewer = [list(one) for one in batches]
+            del fewer[number][index]
+            yield fewer
+
+
+def _goes_wrong(project: DbtProject, streams: Mapping[str, Batches]) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(project.house.settings.model_copy(update={"home": Path(folder)}))
+        house.prepare()
+        alone = DbtProject(house)
+        alone.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
+        run_increments(house, alone, streams)
+        return bool(wrong_streams(house, streams, alone))
+
+
+def main() -> int:
+    """Tries as many streams as asked, some hundreds a house, and says what differs."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--streams", type=int, default=5000)
+    parser.add_argument("--at-once", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1000)
+    given = parser.parse_args()
+    tried, failed, project = 0, 0, None
+    for number in range(-(-given.streams // given.at_once)):
+        with tempfile.TemporaryDirectory() as folder:
+            house = House(Settings(home=Path(folder)))
+            here = DbtProject(house)
+            if project:
+                here.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict)
+            project = here
+            made = trial(house, here, seed=given.seed + number, count=given.at_once)
+            tried += made.streams
+            failed += not made.right
+            rows = sum(made.differing.values())
+            print(
+                f"{tried:,} streams, {len(made.tables)} tables: {rows} rows differ from full refresh, "
+                f"{len(made.wrong)} streams from the oracle",
+                *made.report,
+                sep="\n",
+                flush=True,
+            )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
