@@ -3,13 +3,22 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test dev lint lock clean
+.PHONY: run test test-streams test-crash test-spark dev lint lock bench clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
 
 test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-spark: .venv/installed-spark  ## the same rows on a real Spark cluster; brings its own Java
+	@$(BIN)/python -m pytest tests/spark
+
+test-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
+	@$(BIN)/python -m tests.streams.trial --streams $(or $(STREAMS),5000)
+
+test-crash: .venv/installed  ## a refresh killed after each of its steps
+	@$(BIN)/python -m tests.streams.crash
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data
@@ -18,10 +27,16 @@ dev: .venv/installed  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/traithouse dev
 
 lock: .venv/installed  ## pin every version, for every supported Python
-	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml -o requirements.lock
+	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml -o requirements.lock && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra spark --constraints requirements.lock --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml | grep -vxFf requirements.lock > requirements-spark.lock
+
+bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of five minutes
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.lock; $(BIN)/python -m benchmarks.bench $(ARGS)
 
 .venv/installed: requirements.lock pyproject.toml
 	@echo "Setting up .venv (once)" && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+.venv/installed-spark: .venv/installed requirements-spark.lock
+	@echo "Adding Spark to .venv (once)" && $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock -r requirements-spark.lock && touch $@
 
 clean:
 	rm -rf .venv .traithouse target logs

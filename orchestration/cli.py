@@ -18,8 +18,12 @@ import click
 from pydantic import ValidationError
 
 from orchestration import report
+from orchestration.cataloguing.suggest import append, suggest
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.landing.load import LoadReport, load
+from orchestration.landing.declared import declared_pulls
+from orchestration.landing.load import load
+from orchestration.landing.loads import LoadReport
+from orchestration.landing.pull import pull
 from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
 from orchestration.refresh import refresh
@@ -28,7 +32,7 @@ from orchestration.status import doctor, explain, house_status
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.warehouse.dbt import DbtProject
 
-WITHHELD, UNDELIVERED = 3, 4
+UNREADABLE, WITHHELD, UNDELIVERED = 2, 3, 4
 
 
 class Call:
@@ -186,6 +190,21 @@ def load_command(
 
 @main.add_command
 @command
+@click.argument("source", required=False)
+def pull_command(call: Call, source: str | None) -> int:
+    """Copy what is new from where the sources declare it to be (`pull`), all of them or SOURCE, into schema raw."""
+    declared = declared_pulls(call.project.manifest_dict)
+    chosen = [one for one in declared if source in (None, one.source)]
+    if not chosen:
+        what = "No source declares" if source is None else f"{source} does not declare"
+        raise UsageError(f"{what} where to pull from.", "Say it in models/staging/<source>/_<source>.yml: meta.pull.")
+    reports = pull(call.house, chosen, notify=call.progress)
+    call.answer({"pulls": [one.as_dict() for one in reports]}, report.show_pulls)
+    return UNREADABLE if any(one.failed for one in reports) else 0
+
+
+@main.add_command
+@command
 @click.option(
     "--as-of",
     help="Clock of the build: a date (its end) or a time; default: now, or the end of the data.",
@@ -196,6 +215,28 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
+
+
+@main.group("catalog")
+def catalog_group() -> None:
+    """What events mean, seeds/event_catalog.csv; each subcommand has --json, too."""
+
+
+@catalog_group.add_command
+@command
+@click.option("--append", "write", is_flag=True, help="Write the proposed rows to seeds/event_catalog.csv.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many events, most frequent.")
+def suggest_command(call: Call, write: bool, limit: int) -> None:
+    """List events that the catalogue does not know, with examples and a proposed row each."""
+    found = suggest(call.house, limit)
+    answer = found.as_dict()
+    if write and not call.as_json:
+        call.answer(answer, report.show_suggestions)
+    if write:
+        answer = {"appended": append(call.house, found.rows), "guesses": sum(row.guess for row in found.rows)} | (
+            answer if call.as_json else {}
+        )
+    call.answer(answer, report.show_appended if write else report.show_suggestions)
 
 
 @main.add_command

@@ -54,6 +54,61 @@ def show_load(load: dict[str, Any]) -> None:
         _OUT.print("  They are kept in raw.rejected_events.")
 
 
+def show_pulls(answer: dict[str, Any]) -> None:
+    """What each pull added."""
+    for one in answer["pulls"]:
+        if one["error"] and not one["load_id"]:
+            _OUT.print(f"[red]{one['table']}[/]: {escape(one['error'])}", soft_wrap=True)
+            continue
+        show_load(one)
+        for path, reason in one["refused"].items():
+            _OUT.print(f"  [red]not read[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
+        if one["error"]:
+            _OUT.print(f"  [red]{escape(one['error'])}[/]")
+
+
+def show_suggestions(answer: dict[str, Any]) -> None:
+    """Unmapped events, what is proposed for each and what of it is a guess; then the rows to paste."""
+    if not answer["events"]:
+        _OUT.print("The catalogue knows every event.")
+        return
+    for one in answer["events"]:
+        seen = f"{one['first_seen_at']:%Y-%m-%d} to {one['last_seen_at']:%Y-%m-%d}"
+        _OUT.print(
+            f"[bold]{escape(one['event_name'])}[/] of {one['source']}: {_count(one['event_count'], 'event')}, {seen}",
+            soft_wrap=True,
+        )
+        for example in one["examples"]:
+            _OUT.print(f"    {escape(example)}", style="dim", soft_wrap=True)
+        for row in one["rows"]:
+            _OUT.print(f"  {_proposal(row)}", soft_wrap=True)
+        if one["note"]:
+            _OUT.print(f"  no proposal: {escape(one['note'])}", soft_wrap=True)
+    if answer["left_out"]:
+        _OUT.print(f"{answer['left_out']:,} rarer events are left out (--limit).")
+    if answer["csv"]:
+        _OUT.print("\nFor seeds/event_catalog.csv; look at each guess, then refresh:", style="bold")
+        _OUT.out(answer["csv"], highlight=False, end="")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _proposal(row: dict[str, Any]) -> str:
+    where = f"{row['property']} starts with {row['pattern']}: " if row["pattern"] else ""
+    said = [row["behaviour"], *(f"{name} {row[name]}" for name in ("feature", "step", "outcome") if row[name])]
+    mark = "[yellow]guess[/]" if row["guess"] else "[green]rule[/] "
+    return f"{mark} {escape(where + ', '.join(said))} [dim]({escape(row['why'])})[/]"
+
+
+def show_appended(answer: dict[str, Any]) -> None:
+    """What was written to the seed."""
+    _OUT.print(f"{answer['appended']:,} rows written to seeds/event_catalog.csv.")
+    if answer["guesses"]:
+        _OUT.print(f"{answer['guesses']:,} proposals are guesses: look at them, then traithouse refresh.")
+
+
 def show_refresh(refresh: dict[str, Any]) -> None:
     """What a refresh published."""
     table = Table("trait", "population", "prevalence", "verdict", "changes", box=None, header_style="dim")

@@ -3,8 +3,12 @@
     {{ adapter.dispatch('json_text')(json, key) }}
 {%- endmacro %}
 
+{#- A pointer rather than a path: in a path some keys are wildcards, even in quotes. -#}
 {% macro duckdb__json_text(json, key) -%}
-    case when json_valid({{ json }}) then json_extract_string({{ json }}, '$."' || {{ key }} || '"') end
+    case
+        when json_valid({{ json }})
+            then json_extract_string({{ json }}, '/' || replace(replace({{ key }}, '~', '~0'), '/', '~1'))
+    end
 {%- endmacro %}
 
 {#- A map rather than a path: a path cannot name every key. -#}

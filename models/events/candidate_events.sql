@@ -1,6 +1,19 @@
 {{ config(materialized='view') }}
 
-with new_events as (
+-- Read once for each use: what a query reads twice by one name, an engine may write out first, as a whole.
+with new_ids as (
+
+    select * from {{ ref('new_events') }}
+
+),
+
+repeated_events as (
+
+    select * from {{ ref('new_events') }}
+
+),
+
+new_events as (
 
     select * from {{ ref('new_events') }}
 
@@ -27,30 +40,38 @@ identity_nodes as (
 repeated_ids as (
 
     select
-        new_events.source,
-        new_events.event_id
-    from new_events
-    group by new_events.source, new_events.event_id
+        new_ids.source,
+        new_ids.event_id
+    from new_ids
+    group by new_ids.source, new_ids.event_id
     having count(*) > 1
 
 ),
 
 -- Ranking is dear, and nearly every id comes once: only versions of a repeated id are ranked.
+repeated_versions as (
+
+    select repeated_events.*
+    from repeated_events
+    inner join repeated_ids
+        on
+            repeated_events.event_id = repeated_ids.event_id
+            and repeated_events.source = repeated_ids.source
+
+),
+
 ranked_versions as (
 
     select
-        new_events.*,
+        repeated_versions.*,
         row_number() over (
-            partition by new_events.source, new_events.event_id
+            partition by repeated_versions.source, repeated_versions.event_id
             order by
-                new_events.received_at asc nulls last, new_events.content_hash asc nulls last, new_events.load_id asc nulls last
+                repeated_versions.received_at asc nulls last,
+                {{ content_hash('repeated_versions') }} asc nulls last,
+                repeated_versions.load_id asc nulls last
         ) as version_rank
-    from new_events
-    where
-        exists (
-            select 1 from repeated_ids
-            where repeated_ids.event_id = new_events.event_id and repeated_ids.source = new_events.source
-        )
+    from repeated_versions
 
 ),
 
@@ -60,11 +81,11 @@ versions as (
         new_events.*,
         1 as version_rank
     from new_events
-    where
-        not exists (
-            select 1 from repeated_ids
-            where repeated_ids.event_id = new_events.event_id and repeated_ids.source = new_events.source
-        )
+    left join repeated_ids
+        on
+            new_events.event_id = repeated_ids.event_id
+            and new_events.source = repeated_ids.source
+    where repeated_ids.event_id is null
     union all
     select * from ranked_versions
     where ranked_versions.version_rank = 1
@@ -115,7 +136,8 @@ mapped as (
         cast(anonymous_nodes.node_key as bigint) as anonymous_key,
         cast({{ bucket_number('versions.occurred_at', var('session_gap_minutes')) }} as bigint) as bucket,
         cast(versions.source as string) as source,
-        cast(versions.content_hash as string) as content_hash,
+        cast(versions.properties as string) as properties,
+        cast(versions.context as string) as context,
         cast(versions.loaded_at as timestamp) as loaded_at,
         cast(versions.load_id as bigint) as load_id,
         cast(versions.occurred_at as date) as occurred_date
@@ -126,7 +148,7 @@ mapped as (
         on
             versions.event_id = new_event_meanings.event_id
             and versions.source = new_event_meanings.source
-            and versions.content_hash = new_event_meanings.content_hash
+            and versions.properties = new_event_meanings.properties
     left join name_rules as own_rules
         on
             versions.event_name = own_rules.event_name

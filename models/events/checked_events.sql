@@ -11,42 +11,26 @@ with adapters as (
 
 ),
 
--- The content hash, of the row as it was sent, breaks ties between versions of one event: load order never decides.
-hashed as (
-
-    select
-        adapters.*,
-        {{ dbt.hash(dbt.concat([
-            "coalesce(event_name, '')", "'|'", "coalesce(user_id, '')", "'|'", "coalesce(anonymous_id, '')", "'|'",
-            "coalesce(account_id, '')", "'|'", "coalesce(cast(" ~ epoch_micros('occurred_at') ~ " as string), '')", "'|'",
-            "coalesce(properties, '')", "'|'", "coalesce(context, '')", "'|'", "coalesce(native_session_id, '')", "'|'",
-            "coalesce(event_type, '')", "'|'", "coalesce(previous_id, '')", "'|'", "source",
-        ])) }} as content_hash
-    from adapters
-
-),
-
 cleaned as (
 
     select
-        hashed.event_id,
-        coalesce(hashed.event_type, 'track') as event_type,
-        hashed.event_name,
-        hashed.occurred_at,
-        coalesce(hashed.received_at, hashed.occurred_at) as received_at,
-        {{ usable_id('hashed.user_id') }} as user_id,
-        {{ usable_id('hashed.anonymous_id') }} as anonymous_id,
-        {{ usable_id('hashed.previous_id') }} as previous_id,
-        {{ usable_id('hashed.account_id') }} as account_id,
-        nullif(hashed.native_session_id, '') as native_session_id,
-        {{ matches('lower(hashed.user_agent)', var('bot_pattern')) }} as is_bot,
-        hashed.properties,
-        hashed.context,
-        hashed.source,
-        hashed.loaded_at,
-        hashed.load_id,
-        hashed.content_hash
-    from hashed
+        adapters.event_id,
+        coalesce(adapters.event_type, 'track') as event_type,
+        adapters.event_name,
+        adapters.occurred_at,
+        coalesce(adapters.received_at, adapters.occurred_at) as received_at,
+        {{ usable_id('adapters.user_id') }} as user_id,
+        {{ usable_id('adapters.anonymous_id') }} as anonymous_id,
+        {{ usable_id('adapters.previous_id') }} as previous_id,
+        {{ usable_id('adapters.account_id') }} as account_id,
+        nullif(adapters.native_session_id, '') as native_session_id,
+        {{ matches('lower(adapters.user_agent)', var('bot_pattern')) }} as is_bot,
+        adapters.properties,
+        adapters.context,
+        adapters.source,
+        adapters.loaded_at,
+        adapters.load_id
+    from adapters
 
 ),
 

@@ -36,7 +36,6 @@ final as (
         cast(arrivals.anonymous_key as bigint) as anonymous_key,
         cast(arrivals.bucket as bigint) as bucket,
         cast(arrivals.source as string) as source,
-        cast(arrivals.content_hash as string) as content_hash,
         cast(arrivals.loaded_at as timestamp) as loaded_at,
         cast(arrivals.load_id as bigint) as load_id,
         cast(arrivals.occurred_date as date) as occurred_date

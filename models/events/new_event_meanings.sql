@@ -19,13 +19,13 @@ matching as (
     select
         new_events.source,
         new_events.event_id,
-        new_events.content_hash,
+        new_events.properties,
         property_rules.behaviour,
         property_rules.feature,
         property_rules.step,
         property_rules.outcome,
         row_number() over (
-            partition by new_events.source, new_events.event_id, new_events.content_hash
+            partition by new_events.source, new_events.event_id, new_events.properties
             order by
                 property_rules.source desc nulls last,
                 case property_rules.match when 'equals' then 1 when 'prefix' then 2 else 3 end asc,
@@ -61,7 +61,7 @@ best as (
     select
         cast(matching.source as string) as source,
         cast(matching.event_id as string) as event_id,
-        cast(matching.content_hash as string) as content_hash,
+        cast(matching.properties as string) as properties,
         cast(matching.behaviour as string) as behaviour,
         cast(matching.feature as string) as feature,
         cast(matching.step as string) as step,

@@ -2,7 +2,7 @@
     materialized='incremental',
     partition_by='load_id',
     meta={'replaces': {
-        'dirty': 'new_loads',
+        'dirty': 'unfinished_loads',
         'condition': 'dirty.load_id = stored.load_id',
     }},
 ) }}
@@ -43,7 +43,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('new_loads')) }}
+    {{ with_kept('final', ref('unfinished_loads')) }}
 
 )
 

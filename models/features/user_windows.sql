@@ -31,10 +31,17 @@ touched_user_windows as (
 
 ),
 
+-- A look at pricing is used up by a purchase on its day or later.
 recent_days as (
 
-    select fct_user_activity_daily.*
+    select
+        fct_user_activity_daily.*,
+        case
+            when fct_user_activity_daily.activity_date <= {{ reporting_date('user_rhythm.last_purchase_at') }} then 0
+            else fct_user_activity_daily.pricing_count
+        end as open_pricing_count
     from fct_user_activity_daily
+    inner join user_rhythm on fct_user_activity_daily.user_key = user_rhythm.user_key
     where
         fct_user_activity_daily.activity_date > {{ days_ago(90) }}
         and fct_user_activity_daily.activity_date <= {{ as_of_date() }}
@@ -147,23 +154,11 @@ windows as (
         sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.navigation_count else 0 end) as navigation_1d,
         sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.navigation_count else 0 end) as navigation_7d,
         sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.navigation_count else 0 end) as navigation_28d,
-        sum(recent_days.navigation_count) as navigation_90d
+        sum(recent_days.navigation_count) as navigation_90d,
+        sum(
+            case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.open_pricing_count else 0 end
+        ) as pricing_since_purchase_28d
     from recent_days
-    group by recent_days.user_key
-
-),
-
--- A look at pricing is used up by a purchase on its day or later.
-open_pricing as (
-
-    select
-        recent_days.user_key,
-        sum(recent_days.pricing_count) as pricing_since_purchase_28d
-    from recent_days
-    inner join user_rhythm on recent_days.user_key = user_rhythm.user_key
-    where
-        recent_days.activity_date > {{ days_ago(28) }}
-        and coalesce(recent_days.activity_date > {{ reporting_date('user_rhythm.last_purchase_at') }}, true)
     group by recent_days.user_key
 
 ),
@@ -188,10 +183,8 @@ rebuilt as (
 
     select
         windows.*,
-        coalesce(open_pricing.pricing_since_purchase_28d, 0) as pricing_since_purchase_28d,
         coalesce(used.features_28d, 0) as features_28d
     from windows
-    left join open_pricing on windows.user_key = open_pricing.user_key
     left join used on windows.user_key = used.user_key
 
 ),

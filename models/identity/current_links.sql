@@ -1,6 +1,10 @@
-{{ config(materialized='view') }}
-
 with identity_observations as (
+
+    select * from {{ ref('identity_observations') }}
+
+),
+
+observations_again as (
 
     select * from {{ ref('identity_observations') }}
 
@@ -44,12 +48,12 @@ devices as (
 shared_observations as (
 
     select
-        identity_observations.anonymous_key,
-        identity_observations.occurred_at,
+        observations_again.anonymous_key,
+        observations_again.occurred_at,
         identity_nodes.node_id as user_id
-    from identity_observations
-    inner join devices on identity_observations.anonymous_key = devices.anonymous_key
-    inner join identity_nodes on identity_observations.user_key = identity_nodes.node_key
+    from observations_again
+    inner join devices on observations_again.anonymous_key = devices.anonymous_key
+    inner join identity_nodes on observations_again.user_key = identity_nodes.node_key
     where devices.least_user_key < devices.greatest_user_key
 
 ),

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with merge_edges as (
 
     select * from {{ ref('merge_edges') }}

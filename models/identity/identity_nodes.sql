@@ -6,36 +6,50 @@ with new_events as (
 
 ),
 
+-- Ids come in the same company again and again.
+combinations as (
+
+    select
+        new_events.user_id,
+        new_events.anonymous_id,
+        case when new_events.event_type = 'alias' then new_events.previous_id end as previous_id,
+        min(new_events.load_id) as load_id
+    from new_events
+    group by
+        new_events.user_id, new_events.anonymous_id, case when new_events.event_type = 'alias' then new_events.previous_id end
+
+),
+
 -- The former id of an alias may be a user's or a device's: both are known from then on.
 ids as (
 
     select
         'user' as node_type,
-        new_events.user_id as node_id,
-        new_events.load_id
-    from new_events
-    where new_events.user_id is not null
+        combinations.user_id as node_id,
+        combinations.load_id
+    from combinations
+    where combinations.user_id is not null
     union all
     select
         'anonymous' as node_type,
-        new_events.anonymous_id as node_id,
-        new_events.load_id
-    from new_events
-    where new_events.anonymous_id is not null
+        combinations.anonymous_id as node_id,
+        combinations.load_id
+    from combinations
+    where combinations.anonymous_id is not null
     union all
     select
         'user' as node_type,
-        new_events.previous_id as node_id,
-        new_events.load_id
-    from new_events
-    where new_events.event_type = 'alias' and new_events.previous_id is not null
+        combinations.previous_id as node_id,
+        combinations.load_id
+    from combinations
+    where combinations.previous_id is not null
     union all
     select
         'anonymous' as node_type,
-        new_events.previous_id as node_id,
-        new_events.load_id
-    from new_events
-    where new_events.event_type = 'alias' and new_events.previous_id is not null
+        combinations.previous_id as node_id,
+        combinations.load_id
+    from combinations
+    where combinations.previous_id is not null
 
 ),
 

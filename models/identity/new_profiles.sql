@@ -17,6 +17,28 @@ new_events as (
 ),
 
 
+said as (
+
+    select * from new_events
+    where
+        new_events.event_type in ('identify', 'group')
+        and new_events.properties is not null
+
+),
+
+-- Of versions that tie in everything else the least hash has won.
+ranked as (
+
+    select
+        said.*,
+        row_number() over (
+            partition by said.source, said.event_id, said.load_id, said.received_at, said.event_type
+            order by {{ content_hash('said') }} asc nulls last
+        ) as version_rank
+    from said
+
+),
+
 -- The winners among what this run loaded (also in a try that was cut off); properties are read from the raw rows.
 winners as (
 
@@ -27,22 +49,20 @@ winners as (
         cast(fct_events.node_key as bigint) as node_key,
         cast(fct_events.account_id as string) as account_id,
         cast(fct_events.occurred_at as timestamp) as occurred_at,
-        cast(max(new_events.properties) as string) as properties,
+        cast(ranked.properties as string) as properties,
         cast(fct_events.load_id as bigint) as load_id
     from fct_events
-    inner join new_events
+    inner join ranked
         on
-            fct_events.event_id = new_events.event_id
-            and fct_events.source = new_events.source
-            and fct_events.content_hash = new_events.content_hash
-            and fct_events.load_id = new_events.load_id
+            fct_events.event_id = ranked.event_id
+            and fct_events.source = ranked.source
+            and fct_events.load_id = ranked.load_id
+            and fct_events.received_at = ranked.received_at
+            and fct_events.event_type = ranked.event_type
     where
         fct_events.load_id > {{ loaded_after() }}
         and not fct_events.is_bot
-        and new_events.event_type in ('identify', 'group')
-    group by
-        fct_events.source, fct_events.event_id, fct_events.event_type, fct_events.node_key, fct_events.account_id,
-        fct_events.occurred_at, fct_events.load_id
+        and ranked.version_rank = 1
 
 ),
 

@@ -72,16 +72,29 @@ replaced as (
 
 ),
 
+new_nodes as (
+
+    select * from {{ ref('identity_nodes') }}
+    where first_load_id > {{ loaded_after() }}
+
+),
+
 -- An id that a user and a device share belongs to the user; either may have come now.
 same_ids as (
 
-    select devices.node_key as anonymous_key
-    from identity_nodes as devices
-    inner join identity_nodes as users on devices.node_id = users.node_id
-    where
-        devices.node_type = 'anonymous'
-        and users.node_type = 'user'
-        and (devices.first_load_id > {{ loaded_after() }} or users.first_load_id > {{ loaded_after() }})
+    select case when identity_nodes.node_type = 'anonymous' then identity_nodes.node_key else new_nodes.node_key end as anonymous_key
+    from new_nodes
+    inner join identity_nodes
+        on
+            new_nodes.node_id = identity_nodes.node_id
+            and new_nodes.node_type != identity_nodes.node_type
+
+),
+
+former_devices as (
+
+    select * from {{ ref('identity_nodes') }}
+    where node_type = 'anonymous'
 
 ),
 
@@ -101,8 +114,7 @@ touched as (
     union all
     select former_devices.node_key as anonymous_key
     from replaced
-    inner join identity_nodes as former_devices on replaced.previous_id = former_devices.node_id
-    where former_devices.node_type = 'anonymous'
+    inner join former_devices on replaced.previous_id = former_devices.node_id
     union all
     select same_ids.anonymous_key
     from same_ids

@@ -1,13 +1,18 @@
-"""Raw events: what lies in the home's inbox is loaded."""
+"""Raw events: what lies in the home's inbox is loaded, and what is declared elsewhere is pulled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from orchestration.errors import UsageError
+from orchestration.landing.declared import Pull, declared_pulls
 from orchestration.landing.load import is_empty, load
+from orchestration.landing.loads import LoadReport
+from orchestration.landing.pull import PullReport, pull
 from orchestration.project import House
 from orchestration.sample import SAMPLE
+from orchestration.warehouse.dbt import DbtProject
 
 KEY = dg.AssetKey(["raw", "events"])
 POOL = "warehouse"
@@ -15,7 +20,7 @@ POOL = "warehouse"
 
 @dataclass(frozen=True)
 class Landed:
-    """What one landing did: from where, rows, and files that were refused with their reasons."""
+    """What one landing did: from where, rows, and files and tables that were refused with their reasons."""
 
     source: str
     accepted: int = 0
@@ -24,13 +29,13 @@ class Landed:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def land(house: House, log: dg.DagsterLogManager) -> Landed:
-    """Loads the inbox; a house that has nothing at all, outside production, gets the bundled sample.
+def land(house: House, log: dg.DagsterLogManager, pulls: Sequence[Pull] = ()) -> Landed:
+    """Loads the inbox and pulls; a house that has nothing at all, outside production, gets the bundled sample.
 
     A file that was loaded moves to ``inbox/loaded``; one that cannot be read stays, and holds no other.
     """
     files = sorted(path for path in house.inbox.glob("*") if path.is_file() and not path.name.startswith("."))
-    if not files and not house.settings.is_production and is_empty(house):
+    if not files and not pulls and not house.settings.is_production and is_empty(house):
         report = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=log.info)
         source = "the bundled sample, because the house was empty"
         return Landed(source, report.accepted, report.duplicates, report.rejected)
@@ -43,31 +48,38 @@ def land(house: House, log: dg.DagsterLogManager) -> Landed:
             continue
         (house.inbox / "loaded").mkdir(exist_ok=True)
         path.rename(house.inbox / "loaded" / path.name)
+    pulled = pull(house, pulls, notify=log.info)
+    for one in pulled:
+        refused |= one.refused | ({one.table: one.error} if one.error else {})
+    everything: list[LoadReport | PullReport] = [*reports, *pulled]
+    source = f"{len(reports)} of {len(files)} files of {house.inbox}"
     return Landed(
-        f"{len(reports)} of {len(files)} files of {house.inbox}",
-        accepted=sum(report.accepted for report in reports),
-        duplicates=sum(report.duplicates for report in reports),
-        rejected=sum(report.rejected for report in reports),
+        f"{source}, {len(pulled)} pulled tables" if pulled else source,
+        accepted=sum(one.accepted for one in everything),
+        duplicates=sum(one.duplicates for one in everything),
+        rejected=sum(one.rejected for one in everything),
         refused=refused,
     )
 
 
-def definitions(house: House) -> dg.Definitions:
-    """The landing asset."""
+def definitions(house: House, project: DbtProject | None = None) -> dg.Definitions:
+    """The landing asset; the project's sources say what is pulled."""
+    declaring = project or DbtProject(house)
 
     @dg.asset(
         key=KEY,
         group_name="raw",
         kinds={"duckdb"},
         pool=POOL,
-        check_specs=[dg.AssetCheckSpec("inbox", asset=KEY, description="Every file of the inbox could be loaded.")],
+        check_specs=[dg.AssetCheckSpec("inbox", asset=KEY, description="All that waits could be loaded.")],
         description=(
             "Raw events, append-only, with load_id rising. Loads CSV, NDJSON and Parquet files whose columns are named "
-            "like the event's fields from the home's inbox; `traithouse load` takes others."
+            "like the event's fields from the home's inbox; `traithouse load` takes others. What "
+            "a source declares under `pull` is copied from where it is."
         ),
     )
     def raw_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        landed = land(house, context.log)
+        landed = land(house, context.log, declared_pulls(declaring.manifest_dict))
         totals = house.status().get("loads") or {}
         return dg.MaterializeResult(
             metadata={

@@ -31,4 +31,12 @@ create table if not exists raw.loads (
     load_id bigint, source varchar, table_name varchar, files varchar[], loaded_at timestamp,
     accepted bigint, duplicates bigint, rejected bigint, newest_event_at timestamp
 );
+create table if not exists raw.pulled_files (
+    source varchar, table_name varchar, path varchar, size_bytes bigint, modified_ns bigint,
+    pulled_at timestamp, load_id bigint
+);
+create table if not exists raw.pulled_cursors (
+    source varchar, table_name varchar, origin varchar, cursor_column varchar, cursor_value varchar,
+    pulled_at timestamp, load_id bigint
+);
 """

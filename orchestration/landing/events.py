@@ -38,7 +38,7 @@ def pointer(column: str) -> str:
     return f"'/{escaped}'"
 
 
-def _instant(text: str) -> str:
+def instant(text: str) -> str:
     """SQL for a naive UTC instant: ISO 8601 with or without an offset, or epoch seconds, milliseconds, microseconds."""
     digits = f"regexp_full_match({text}, '[0-9]+')"
     fraction = f"regexp_full_match({text}, '[0-9]{{10}}[.][0-9]+')"
@@ -91,7 +91,7 @@ def land_events(
                 * replace (
                     lower(coalesce(event_type, 'track')) as event_type,
                     coalesce(source, '{source}') as source,
-                    {", ".join(f"{_instant(field)} as {field}" for field in TIME_FIELDS)}
+                    {", ".join(f"{instant(field)} as {field}" for field in TIME_FIELDS)}
                 ),
                 occurred_at as occurred_text,
                 received_at as received_text

@@ -217,7 +217,19 @@ def _parquet(path: Path) -> Iterator[Record]:
             while batch := rows.fetchmany(10_000):
                 for (text,) in batch:
                     number += 1
-                    yield Record(number, text, _as_json(json.loads(text)))
+                    yield object_record(number, text)
+
+
+def object_record(number: int, text: str) -> Record:
+    """A record from the JSON object text that an engine made of a row."""
+    try:
+        row = _as_json(json.loads(text, parse_constant=_refuse_constant))
+        row.encode()
+    except UnicodeError:
+        return Record(number, text, None, "half a character (a lone surrogate) in the text")
+    except ValueError:
+        return Record(number, text, None, "a number that is not finite")
+    return Record(number, text, row)
 
 
 def _as_json(row: dict[str, object]) -> str:

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.errors import UsageError
 from orchestration.landing.events import pointer
+
+OWN_COLUMNS = ("loaded_at", "load_id")
 
 
 def land_vendor_table(
@@ -19,18 +20,19 @@ def land_vendor_table(
     load_id: int,
     loaded_at: datetime,
 ) -> str:
-    """Land a vendor's columns as text under their own names, and return the table; a new column is added to it."""
+    """Land a vendor's columns as text under their own names, and return the table; a new column is added to it.
+
+    A column that is called like one of Traithouse's own lands with ``vendor_`` before its name.
+    """
     relation = f'raw_{source}."{table}"'
-    reserved = {"loaded_at", "load_id"} & set(columns)
-    if reserved:
-        raise UsageError(f"The column {min(reserved)} is kept for Traithouse.", "Rename it in the file.")
     connection.execute(f"create schema if not exists raw_{source}")
     connection.execute(f"create table if not exists {relation} (loaded_at timestamp, load_id bigint)")
-    quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
+    landed = [f"vendor_{column}" if column.lower() in OWN_COLUMNS else column for column in columns]
+    quoted = ['"' + column.replace('"', '""') + '"' for column in landed]
     for column in quoted:
         connection.execute(f"alter table {relation} add column if not exists {column} varchar")
     known = connection.execute(f"describe {relation}").fetchall()
-    every = ['"' + name.replace('"', '""') + '"' for name, *_ in known if name not in ("loaded_at", "load_id")]
+    every = ['"' + name.replace('"', '""') + '"' for name, *_ in known if name not in OWN_COLUMNS]
     picked = ", ".join(
         f"json_extract_string(row_json, {pointer(name)}) as {column}"
         for name, column in zip(columns, quoted, strict=True)

@@ -193,10 +193,23 @@ class DbtProject:
             TRAITHOUSE_MEMORY_LIMIT=self.house.settings.memory_limit,
         ):
             runner = dbtRunner(manifest=manifest, callbacks=[listen])
-            result = runner.invoke([*arguments, *(str(flag) for flag in flags)])
+            try:
+                result = runner.invoke([*arguments, *(str(flag) for flag in flags)])
+            finally:
+                _close_warehouse()
         if result.result is None and not isinstance(result.exception, Exception):
             raise KeyboardInterrupt
         return result
+
+
+def _close_warehouse() -> None:
+    """Let go of the file, which dbt keeps open through a run: to open it anew for each model costs more than a model."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    environment = DuckDBConnectionManager._ENV
+    DuckDBConnectionManager.close_all_connections()
+    if environment is not None:
+        environment.close()
 
 
 def _first_lines(message: object) -> str:

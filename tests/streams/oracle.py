@@ -195,9 +195,12 @@ def quarantine_reason(raw: dict[str, Any], settings: OracleSettings) -> str | No
     return None
 
 
-def content_hash(raw: dict[str, Any]) -> str:
+def content_hash(raw: dict[str, Any], settings: OracleSettings) -> str:
     """What breaks ties between versions of an event that were received at one instant."""
     occurred_at = instant(raw["occurred_at"])
+    raw = raw | {
+        name: clean(raw.get(name), settings) for name in ("user_id", "anonymous_id", "account_id", "previous_id")
+    }
     texts = [raw.get(field) for field in ("event_name", "user_id", "anonymous_id", "account_id")]
     texts += [None if occurred_at is None else str(micros(occurred_at))]
     texts += [None if raw.get(field) is None else json_text(raw[field]) for field in ("properties", "context")]
@@ -227,7 +230,7 @@ def accepted_events(raws: list[dict[str, Any]], catalog: list[dict[str, Any]], s
     good = [raw for raw in raws if quarantine_reason(raw, settings) is None]
 
     def age(raw: dict[str, Any]) -> tuple[datetime | None, str]:
-        return instant(raw.get("received_at")) or instant(raw["occurred_at"]), content_hash(raw)
+        return instant(raw.get("received_at")) or instant(raw["occurred_at"]), content_hash(raw, settings)
 
     events = []
     for versions in grouped(good, lambda raw: (raw["source"], raw["event_id"])).values():

@@ -142,9 +142,9 @@ def test_the_content_breaks_ties_of_versions() -> None:
     ]
     texts = [f'home|u|a|{account}|2000000|{{"a":[1,null],"b":"é"}}||n|alias|p|shop' for account in ("x", "y", " NULL")]
     hashes = [hashlib.md5(text.encode()).hexdigest() for text in texts]
-    assert [content_hash(version) for version in versions] == hashes
+    assert [content_hash(version, OracleSettings()) for version in versions] == hashes
     bare = {"event_name": "home", "occurred_at": at("1970-01-01 00:00"), "source": "shop"}
-    assert content_hash(bare) == hashlib.md5(b"home||||0||||||shop").hexdigest()
+    assert content_hash(bare, OracleSettings()) == hashlib.md5(b"home||||0||||||shop").hexdigest()
     [event] = accepted_events(versions, [], OracleSettings(junk_ids=JUNK_IDS))
     assert event.account_id == [("x"), ("y"), None][hashes.index(min(hashes))]
 
@@ -647,7 +647,7 @@ def test_the_loader_changes_no_good_row_but_its_hash() -> None:
     landed = row | {"user_id": "Undefined", "session_id": None, "properties": {}, "event_type": "track"}
     assert as_landed(row) == landed
     assert tables([row], AS_OF) == tables([landed], AS_OF)
-    assert content_hash(row) != content_hash(landed)
+    assert content_hash(row, OracleSettings()) != content_hash(landed, OracleSettings())
 
 
 def test_streams_of_other_prefixes_do_not_touch() -> None:

@@ -35,13 +35,12 @@ rhythm as (
         user_features.active_days_before_silence,
         coalesce(prior_state.value = 'true', false) as was_member,
         population.population_count,
-        round(population.usual_active_days, 1) as usual_active_days,
-        round(population.population_gap_days, 1) as population_gap_days,
-        round(
-            (
-                user_features.gap_count * coalesce(user_features.long_gap_days, 0) + 5 * population.population_gap_days
-            ) / (user_features.gap_count + 5), 1
-        ) as usual_gap_days
+        {{ rounded('population.usual_active_days', 1) }} as usual_active_days,
+        {{ rounded('population.population_gap_days', 1) }} as population_gap_days,
+        {{ rounded(
+            '(user_features.gap_count * coalesce(user_features.long_gap_days, 0) + 5 * population.population_gap_days)'
+            ~ ' / (user_features.gap_count + 5)', 1
+        ) }} as usual_gap_days
     from user_features
     cross join population
     left join prior_state on user_features.user_id = prior_state.entity_id
@@ -53,7 +52,7 @@ scored as (
 
     select
         rhythm.*,
-        round(rhythm.adjusted_silent_days / greatest(rhythm.usual_gap_days, 1), 2) as score,
+        {{ rounded('rhythm.adjusted_silent_days / greatest(rhythm.usual_gap_days, 1)', 2) }} as score,
         rhythm.active_days_before_silence >= 3
         and (rhythm.was_member or rhythm.active_days_before_silence >= rhythm.usual_active_days) as was_engaged
     from rhythm

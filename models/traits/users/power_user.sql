@@ -20,7 +20,7 @@ scored as (
         user_features.core_value_28d,
         user_features.active_days_28d > 0 as is_eligible,
         coalesce(prior_state.value = 'true', false) as was_member,
-        round(sqrt(user_features.active_days_28d * ln(1 + user_features.core_value_28d)), 2) as score
+        {{ rounded('sqrt(user_features.active_days_28d * ln(1 + user_features.core_value_28d))', 2) }} as score
     from user_features
     left join prior_state on user_features.user_id = prior_state.entity_id
 
@@ -30,8 +30,8 @@ thresholds as (
 
     select
         count(*) as eligible_count,
-        round(percentile_cont(0.90) within group (order by scored.score asc), 2) as enter_score,
-        round(percentile_cont(0.85) within group (order by scored.score asc), 2) as exit_score
+        {{ rounded('percentile_cont(0.90) within group (order by scored.score asc)', 2) }} as enter_score,
+        {{ rounded('percentile_cont(0.85) within group (order by scored.score asc)', 2) }} as exit_score
     from scored
     where scored.is_eligible
 

@@ -26,7 +26,7 @@ scored as (
         coalesce(prior_state.value = 'true', false) as was_member,
         case
             when user_features.pricing_since_purchase_28d > 0
-                then round(user_features.pricing_since_purchase_28d * power(0.5, user_features.days_since_pricing / 7.0), 2)
+                then {{ rounded('user_features.pricing_since_purchase_28d * power(0.5, user_features.days_since_pricing / 7)', 2) }}
             else 0
         end as score
     from user_features
@@ -38,8 +38,8 @@ thresholds as (
 
     select
         count(*) as eligible_count,
-        round(percentile_cont(0.50) within group (order by scored.score asc), 2) as enter_score,
-        round(percentile_cont(0.25) within group (order by scored.score asc), 2) as exit_score
+        {{ rounded('percentile_cont(0.50) within group (order by scored.score asc)', 2) }} as enter_score,
+        {{ rounded('percentile_cont(0.25) within group (order by scored.score asc)', 2) }} as exit_score
     from scored
     where scored.is_eligible
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -11,6 +12,7 @@ from orchestration.errors import UsageError
 from orchestration.landing.load import load
 from orchestration.project import House
 from orchestration.sample import SAMPLE
+from orchestration.warehouse.build import begin_build
 from tests.conftest import NOW, queried
 
 EventsFile = Callable[..., Path]
@@ -179,3 +181,39 @@ def test_one_unreadable_file_leaves_nothing_of_the_others(
     with pytest.raises(UsageError, match=r"cut\.csv\.gz"):
         load(house, [events_file([event()]), cut])
     assert queried(house, "select count(*) from raw.events") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{"timestamp": "2025-06-01T10:00:00Z", "received_at": "2025-06-02"}], datetime(2025, 6, 1, 10)),
+        ([{"timestamp": "soon", "receivedAt": "2025-06-02"}], datetime(2025, 6, 2)),
+        ([{"created_at": "1751371200"}, {"created_at": "2999-01-01"}], datetime(2025, 7, 1, 12)),
+        (
+            [{"derived_tstamp": "2025-06-01 10:00:00.5", "collector_tstamp": "2025-06-03"}],
+            datetime(2025, 6, 1, 10, 0, 0, 500000),
+        ),
+        ([{"received_at": "2026-01-01T23:00:00Z"}], datetime(2026, 1, 1, 23)),
+        ([{"id": "1"}], None),
+    ],
+)
+def test_a_vendor_table_tells_how_new_it_is(
+    house: House, events_file: EventsFile, rows: list[dict[str, str]], expected: datetime | None
+) -> None:
+    load(house, [events_file(rows)], source="segment", table="tracks", now=NOW)
+    assert queried(house, "select newest_event_at from raw.loads") == [(expected,)]
+    assert house.status()["loads"]["accepted"] == len(rows)
+
+
+def test_a_house_with_vendor_tables_only_has_a_clock(house: House, events_file: EventsFile, of_house: Any) -> None:
+    load(house, [events_file([{"id": "1", "timestamp": "2025-06-01T10:00:00Z"}])], source="segment", table="tracks")
+    with house.lock("test"):
+        build = begin_build(house, of_house(house), as_of=None, full_refresh=False)
+    assert build.as_of == datetime(2025, 6, 2)
+
+
+def test_a_vendor_column_named_like_our_own_is_kept(house: House, events_file: EventsFile) -> None:
+    load(house, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
+    again = load(house, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
+    assert (again.accepted, again.duplicates) == (0, 1)
+    assert queried(house, "select id, vendor_loaded_at, load_id from raw_segment.tracks") == [("1", "2025-06-01", 1)]

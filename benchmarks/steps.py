@@ -1,0 +1,213 @@
+"""What benchmarks/bench.py measures, each a function that runs in a process of its own (see benchmarks/measure.py).
+
+Every step takes what JSON can hold, and returns its stopwatch and a few facts.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks.generator import Shape, adversarial_batch, append_batch, create_history
+from benchmarks.measure import ROOT, Stopwatch, tell
+from orchestration.project import House, Settings
+
+Told = tuple[Stopwatch, dict[str, Any]]
+
+# The stages that are measured; traits, plays and what follows are each a cost of their own.
+STAGES = ("staging", "events", "identity", "sessions", "activity", "features")
+# What pages of the generated web events mean; the same rules stand in benchmarks/naive.
+PAGE_RULES = (("/pricing", "pricing"), ("/invite", "invite"), ("/settings/team", "collaboration"))
+# Tables that tell what a build did, not what it made.
+PER_BUILD = ("new_", "dirty_", "touched_", "replaced_")
+KEPT = ("quarantined_events", "identity_changes", "attributes", "memberships")
+
+
+def prepare_project(project: str) -> Told:
+    """Copies the project without what follows the features, and adds catalogue rows for the generated pages."""
+    copy = Path(project)
+    with Stopwatch() as watch:
+        for stage in STAGES:
+            shutil.copytree(ROOT / "models" / stage, copy / "models" / stage)
+        shutil.copytree(ROOT / "macros", copy / "macros")
+        shutil.copytree(ROOT / "tests" / "data" / "generic", copy / "tests" / "data" / "generic")
+        shutil.copytree(ROOT / "seeds", copy / "seeds", ignore=shutil.ignore_patterns("sample"))
+        (copy / "tests" / "unit").mkdir(parents=True)
+        for file in ("dbt_project.yml", "profiles.yml"):
+            shutil.copy(ROOT / file, copy / file)
+        catalog = copy / "seeds" / "event_catalog.csv"
+        fields = csv.DictReader(catalog.read_text().splitlines()).fieldnames or []
+        with catalog.open("a", newline="") as file:
+            for pattern, behaviour in PAGE_RULES:
+                rule = {"source": "shop", "event_name": "page", "property": "path", "match": "prefix"}
+                csv.DictWriter(file, fields, lineterminator="\n").writerow(
+                    rule | {"pattern": pattern, "behaviour": behaviour}
+                )
+    return watch, {}
+
+
+def generate(home: str, shape: dict[str, Any]) -> Told:
+    """A home with a history."""
+    house = House(Settings(home=Path(home)))
+    with house.lock("benchmark"), house.connect() as connection, Stopwatch() as watch:
+        create_history(connection, Shape(**shape))
+    return watch, {"bytes": house.warehouse.stat().st_size}
+
+
+def append(home: str, shape: dict[str, Any], events: int, adversarial: bool = False) -> Told:
+    """One more load."""
+    house = House(Settings(home=Path(home)))
+    add = adversarial_batch if adversarial else append_batch
+    with house.lock("benchmark"), house.connect() as connection, Stopwatch() as watch:
+        add(connection, Shape(**shape), events)
+    return watch, {}
+
+
+def scan(home: str) -> Told:
+    """Reads every value of seven raw columns, warm: the best of three."""
+    texts = ("event_id", "event_name", "user_id", "anonymous_id", "account_id")
+    sums = [f"sum(strlen({column}))" for column in texts]
+    sums += [f"bit_xor(epoch_us({column}))" for column in ("occurred_at", "received_at")]
+    house = House(Settings(home=Path(home)))
+    with house.connect() as connection:
+        watches = []
+        for _ in range(3):
+            with Stopwatch() as watch:
+                connection.execute(f"select {', '.join(sums)} from raw.events").fetchall()
+            watches.append(watch)
+    return min(watches, key=lambda one: one.seconds), {}
+
+
+def build(home: str, project: str, full: bool) -> Told:
+    """One build up to the features, with the project parsed."""
+    from orchestration.warehouse.build import begin_build, run_build
+    from orchestration.warehouse.dbt import DbtProject
+
+    house = House(Settings(home=Path(home), project=Path(project)))
+    dbt = DbtProject(house)
+    _ = dbt.manifest, dbt.manifest_dict
+    with house.lock("benchmark"), Stopwatch() as watch:
+        made = begin_build(house, dbt, as_of=None, full_refresh=full)
+        results = run_build(house, dbt, made)
+    failed = [f"{result.name}: {result.message}" for result in results if not result.ok]
+    if failed:
+        raise SystemExit("\n".join(failed))
+    if made.full_refresh != full:
+        raise SystemExit("A batch made the whole history anew: the project or its definitions changed meanwhile.")
+    return watch, {
+        "models": {result.name: result.seconds for result in results},
+        "bytes": house.warehouse.stat().st_size,
+        **_counts(house.warehouse, "sessions.fct_sessions", "activity.fct_user_activity_daily", "identity.dim_users"),
+    }
+
+
+def naive(home: str, folder: str, full: bool) -> Told:
+    """One build of benchmarks/naive over the same raw table, into a file of its own, with the project parsed."""
+    from dbt.cli.main import dbtRunner
+
+    file = Path(folder) / "by_hand.duckdb"
+    os.environ |= {
+        "BENCH_NAIVE_FILE": str(file),
+        "BENCH_WAREHOUSE": str(House(Settings(home=Path(home))).warehouse),
+    }
+    flags = ["--project-dir", str(ROOT / "benchmarks" / "naive"), "--profiles-dir", str(ROOT / "benchmarks" / "naive")]
+    flags += ["--target-path", f"{folder}/naive_dbt", "--log-path", f"{folder}/naive_logs", "--log-level", "none"]
+    manifest = dbtRunner().invoke(["parse", *flags]).result
+    with Stopwatch() as watch:
+        done = dbtRunner(manifest=manifest).invoke(["build", *(["--full-refresh"] if full else []), *flags])
+    if not done.success:
+        words = [one.message for one in done.result or () if str(one.status) not in ("success", "pass")]
+        raise SystemExit(str(done.exception or words))
+    return watch, {
+        "models": {one.node.name: one.execution_time for one in done.result},
+        "bytes": file.stat().st_size,
+        **_counts(file, "naive.sessions", "naive.user_days", "naive.user_features"),
+    }
+
+
+def _counts(file: Path, sessions: str, days: str, users: str) -> dict[str, int]:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        row = connection.execute(
+            f"select (select count(*) from {sessions}), (select count(*) from {days}), (select count(*) from {users})"
+        ).fetchone()
+    return dict(zip(("sessions", "days", "users"), row or (), strict=True))
+
+
+def copy_raw(home: str, other: str) -> Told:
+    """Another home with the same raw rows, the newest load first: row order decides nothing."""
+    from orchestration.landing.contract import RAW_TABLES
+
+    source, target = (House(Settings(home=Path(path))) for path in (home, other))
+    with target.connect() as connection, Stopwatch() as watch:
+        connection.execute(f"attach '{source.warehouse}' as source (read_only)")
+        connection.execute(RAW_TABLES)
+        loads = connection.execute("select load_id from source.raw.loads order by load_id desc").fetchall()
+        for (load_id,) in loads:
+            connection.execute("insert into raw.events from source.raw.events where load_id = $1", [load_id])
+        connection.execute("insert into raw.loads from source.raw.loads")
+    return watch, {}
+
+
+def compare(home: str, other: str) -> Told:
+    """Rows that stand in one home only, by table: all tables up to the features, without when a row was loaded."""
+    differing = {}
+    first, second = (House(Settings(home=Path(path))) for path in (home, other))
+    with first.connect() as connection, Stopwatch() as watch:
+        connection.execute(f"attach '{second.warehouse}' as other (read_only)")
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name != 'other' order by all"
+        ).fetchall()
+        for schema, table in tables:
+            made = schema in STAGES and table.startswith(("fct_", "dim_"))
+            made = made or table in KEPT or schema == "features"
+            if not made or table.startswith(PER_BUILD):
+                continue
+            mine, theirs = (
+                f"select columns(name -> name not in ('load_id', 'loaded_at')) from {catalog}{schema}.{table}"
+                for catalog in ("", "other.")
+            )
+            (rows,) = connection.execute(
+                f"select count(*) from (({mine} except all {theirs}) union all ({theirs} except all {mine}))"
+            ).fetchone() or (-1,)
+            differing[f"{schema}.{table}"] = rows
+    return watch, {"differing": differing}
+
+
+def export(home: str, file: str) -> Told:
+    """The raw columns that a peer reads, as Parquet."""
+    columns = (
+        "event_id, event_name, occurred_at, user_id, anonymous_id,"
+        " case when event_type = 'page' then json_extract_string(properties, '$.path') end as path,"
+        " coalesce(json_extract_string(context, '$.userAgent') ilike '%bot%', false) as is_bot"
+    )
+    house = House(Settings(home=Path(home)))
+    with house.connect() as connection, Stopwatch() as watch:
+        connection.execute(f"copy (select {columns} from raw.events) to '{file}' (format parquet)")
+    return watch, {}
+
+
+def peer(name: str, file: str) -> Told:
+    """The same result by a data frame library, held in memory."""
+    from benchmarks.peers import PEERS
+
+    features = PEERS[name]()
+    with Stopwatch() as watch:
+        facts = features(file)
+    return watch, facts
+
+
+STEPS: dict[str, Callable[..., Told]] = {
+    step.__name__: step
+    for step in (prepare_project, generate, append, scan, build, naive, copy_raw, compare, export, peer)
+}
+
+if __name__ == "__main__":
+    tell(*STEPS[sys.argv[1]](**json.loads(sys.argv[2])))

@@ -1,0 +1,1 @@
+"""Proposals of what events mean, for a person to look at."""

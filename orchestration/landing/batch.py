@@ -1,0 +1,63 @@
+"""Records wait in the temporary table ``landing`` until they are judged; it lives as long as the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import duckdb
+import pandas as pd
+
+from orchestration.landing.readers import Record
+from orchestration.project import Notify
+
+BATCH_ROWS = 50_000
+
+
+def open_batch(connection: duckdb.DuckDBPyConnection) -> None:
+    """An empty batch. Grain is one row a record; ``file`` is where it comes from."""
+    connection.execute(
+        "create or replace temp table landing"
+        " (file varchar, record_number bigint, raw_text varchar, row_json json, error varchar)"
+    )
+
+
+def fill_batch(
+    connection: duckdb.DuckDBPyConnection, origin: str, records: Iterable[Record], name: str, notify: Notify
+) -> int:
+    """Adds the records of one origin and returns how many; ``name`` is what progress calls it."""
+    count = 0
+    remaining = iter(records)
+    while batch := list(islice(remaining, BATCH_ROWS)):
+        _insert(connection, origin, batch)
+        count += len(batch)
+        notify(f"reading {name}: {count:,} rows")
+    return count
+
+
+def drop_origin(connection: duckdb.DuckDBPyConnection, origin: str) -> None:
+    """Takes the records of one origin out again: it could not be read to its end."""
+    connection.execute("delete from landing where file = $1", [origin])
+
+
+def batch_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The columns that any record has, in the order of their names."""
+    columns = connection.execute(
+        "select distinct unnest(json_keys(row_json)) as name from landing where error is null order by name"
+    ).fetchall()
+    return [name for (name,) in columns]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, origin: str, batch: Sequence[Record]) -> None:
+    frame = pd.DataFrame(
+        {
+            "file": origin,
+            "record_number": [record.number for record in batch],
+            "raw_text": pd.Series([record.raw for record in batch], dtype=object),
+            "row_json": pd.Series([record.row for record in batch], dtype=object),
+            "error": pd.Series([record.error for record in batch], dtype=object),
+        }
+    )
+    connection.register("batch", frame)
+    connection.execute("insert into landing select * from batch")
+    connection.unregister("batch")

@@ -1,0 +1,204 @@
+"""What landed: a batch becomes rows of schema raw under one load_id, and one row of raw.loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from orchestration.landing.batch import batch_columns
+from orchestration.landing.events import instant, land_events, map_fields
+from orchestration.landing.vendor import land_vendor_table
+
+# When a vendor's row happened, the best column first; spelt like this or without underscores (receivedAt).
+VENDOR_TIMES = (
+    "timestamp",
+    "occurred_at",
+    "derived_tstamp",
+    "collector_tstamp",
+    "received_at",
+    "original_timestamp",
+    "created_at",
+)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        load_id: number of the load; null when it added nothing.
+        table: where the rows went.
+        accepted: rows added.
+        duplicates: rows that raw, or the same batch, already had.
+        rejected: rows that were put aside, with reasons, in raw.rejected_events.
+        reasons: rejected rows by reason.
+
+    """
+
+    load_id: int | None
+    table: str
+    accepted: int
+    duplicates: int
+    rejected: int
+    reasons: dict[str, int]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a batch goes, and how its rows are read.
+
+    Attributes:
+        source: name of the source.
+        table: with it the rows land unchanged in ``raw_<source>.<table>``, else as events in ``raw.events``.
+        mapping: field of the raw event contract -> column.
+        timezone: what a time without an offset is in.
+        keep_repeats: equal rows of one file without an event_id are separate events.
+
+    """
+
+    source: str
+    table: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    keep_repeats: bool = False
+
+
+def land_batch(
+    connection: duckdb.DuckDBPyConnection, to: Destination, origins: Sequence[str], loaded_at: datetime
+) -> LoadReport:
+    """Lands the batch under the next load_id and records it in raw.loads; call it within a transaction.
+
+    A batch that adds nothing has no load_id.
+
+    Raises:
+        UsageError: its columns do not give an event.
+
+    """
+    columns = batch_columns(connection)
+    load_id = _scalar(connection, "select coalesce(max(load_id), 0) + 1 from raw.loads")
+    if to.table:
+        relation = land_vendor_table(connection, to.source, to.table, columns, load_id, loaded_at)
+    else:
+        relation = "raw.events"
+        fields = map_fields(columns, to.mapping)
+        land_events(connection, fields, to.timezone, to.source, to.keep_repeats, load_id, loaded_at)
+    _put_aside(connection, to.source, load_id, loaded_at)
+    report = _report(connection, relation, load_id)
+    if report.load_id is not None:
+        newest = _newest_event_at(connection, relation, to, load_id, loaded_at)
+        connection.execute(
+            "insert into raw.loads values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            [
+                load_id,
+                to.source,
+                report.table,
+                list(origins),
+                loaded_at,
+                report.accepted,
+                report.duplicates,
+                report.rejected,
+                newest,
+            ],
+        )
+    return report
+
+
+def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
+    """Totals over all loads, for status and sensor; empty when there is none."""
+    row = connection.execute(
+        """
+        select max(load_id), sum(accepted), sum(duplicates), sum(rejected), max(newest_event_at), max(loaded_at)
+        from raw.loads
+        """
+    ).fetchone()
+    if row is None or row[0] is None:
+        return {}
+    load_id, accepted, duplicates, rejected, newest, loaded_at = row
+    return {
+        "load_id": load_id,
+        "accepted": int(accepted),
+        "duplicates": int(duplicates),
+        "rejected": int(rejected),
+        "newest_event_at": newest,
+        "loaded_at": loaded_at,
+    }
+
+
+def _put_aside(connection: duckdb.DuckDBPyConnection, source: str, load_id: int, loaded_at: datetime) -> None:
+    """Keeps rejected records, once each."""
+    connection.execute(
+        """
+        insert into raw.rejected_events
+        select $source, file, record_number, reason, raw_text, $loaded_at, $load_id
+        from parsed
+        where reason is not null and not exists (
+            select 1 from raw.rejected_events as known
+            where known.source = $source and known.file = parsed.file and known.raw_text = parsed.raw_text
+                and known.record_number = parsed.record_number and known.reason = parsed.reason
+        )
+        """,
+        {"source": source, "loaded_at": loaded_at, "load_id": load_id},
+    )
+
+
+def _report(connection: duckdb.DuckDBPyConnection, relation: str, load_id: int) -> LoadReport:
+    accepted = _scalar(connection, f"select count(*) from {relation} where load_id = {load_id}")
+    put_aside = _scalar(connection, f"select count(*) from raw.rejected_events where load_id = {load_id}")
+    good = _scalar(connection, "select count(*) from parsed where reason is null")
+    reasons = connection.execute(
+        "select reason, count(*) from parsed where reason is not null group by reason order by 2 desc, 1"
+    ).fetchall()
+    return LoadReport(
+        load_id=load_id if accepted or put_aside else None,
+        table=relation.replace('"', ""),
+        accepted=accepted,
+        duplicates=good - accepted,
+        rejected=sum(count for _, count in reasons),
+        reasons=dict(reasons),
+    )
+
+
+def _newest_event_at(
+    connection: duckdb.DuckDBPyConnection, relation: str, to: Destination, load_id: int, loaded_at: datetime
+) -> datetime | None:
+    """When the newest row of a load happened: naive UTC, or null when no column tells.
+
+    A vendor's row is not judged at landing, so a time more than a day after loaded_at (its adapter's events will be
+    quarantined for it) must not move the clock.
+    """
+    if not to.table:
+        newest: datetime | None = _scalar(
+            connection, f"select max(occurred_at) from raw.events where load_id = {load_id}"
+        )
+        return newest
+    described = connection.execute(f"describe {relation}").fetchall()
+    by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
+    present = [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
+    if not present:
+        return None
+    readable = ", ".join(
+        f"max({at}) filter ({at} >= timestamp '1970-01-01' and {at} <= $loaded_at + interval 1 day)"
+        for at in (f"({instant(column)})" for column in present)
+    )
+    row = connection.execute(
+        f"select coalesce({readable}) from {relation} where load_id = $load_id",
+        {"loaded_at": loaded_at, "load_id": load_id},
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
+    return row[0] if row else None

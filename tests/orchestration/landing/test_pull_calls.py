@@ -1,0 +1,80 @@
+"""The command line and the Dagster asset pull what the project's sources declare."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from orchestration import cli
+from orchestration.defs.landing import land
+from orchestration.project import House, Settings
+from tests.conftest import queried
+from tests.orchestration.landing.conftest import Server, one_pull
+
+
+@pytest.fixture
+def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house whose project pulls raw.events from a folder and the orders of a shop from Postgres."""
+    file = project_copy / "models" / "staging" / "generic" / "_generic.yml"
+    declared = yaml.safe_load(file.read_text())
+    declared["sources"][0]["tables"][0]["config"] = {"meta": {"pull": {"parquet": "env:APP_EXPORT/*.parquet"}}}
+    orders = {"dsn_env": "SHOP_DSN", "table": "sales.orders", "cursor": "received_at", "overlap": "1 hour"}
+    table = {"name": "orders", "description": "Orders.", "config": {"meta": {"pull": {"postgres": orders}}}}
+    declared["sources"].append({"name": "raw_shop", "schema": "raw_shop", "description": "A shop.", "tables": [table]})
+    file.write_text(yaml.safe_dump(declared))
+    monkeypatch.setenv("TRAITHOUSE_PROJECT", str(project_copy))
+    monkeypatch.setenv("APP_EXPORT", str(tmp_path / "export"))
+    monkeypatch.delenv("SHOP_DSN", raising=False)
+    (tmp_path / "export").mkdir()
+    duckdb.execute(
+        f"""
+        copy (select 'u1' as user_id, 'Opened' as event_name, timestamp '2025-06-01 10:00:00' as occurred_at)
+        to '{tmp_path / "export" / "a.parquet"}' (format parquet)
+        """
+    )
+    return House(Settings(home=tmp_path / "home", project=project_copy))
+
+
+def test_the_command_pulls_everything_that_is_declared(declaring: House, server: Server, monkeypatch: Any) -> None:
+    def call(*arguments: str) -> Any:
+        return CliRunner().invoke(cli.main, ["pull", *arguments, "--home", str(declaring.root)])
+
+    one = call("raw", "--json")
+    assert one.exit_code == 0
+    assert [(report["table"], report["accepted"]) for report in json.loads(one.stdout)["pulls"]] == [("raw.events", 1)]
+    unset = call()
+    assert unset.exit_code == 2
+    assert "0 loaded into raw.events" in unset.stdout
+    assert "pull.postgres.dsn_env: the environment variable SHOP_DSN is not set" in unset.stdout
+    server.execute(
+        "drop schema if exists sales cascade",
+        "create schema sales",
+        "create table sales.orders as select 1 as id, timestamptz '2025-06-02Z' as received_at",
+    )
+    monkeypatch.setenv("SHOP_DSN", server.dsn)
+    every = call("--debug")
+    assert every.exit_code == 0
+    assert "1 loaded into raw_shop.orders" in every.stdout
+    monkeypatch.setenv("SHOP_DSN", server.dsn.replace("s3cr3t", "s3cr3t-wrong"))
+    refused = call("--debug", "--json")
+    assert refused.exit_code == 2
+    assert "s3cr3t" not in refused.output
+    wrong = call("shopp")
+    assert wrong.exit_code == 2
+    assert "shopp does not declare where to pull from" in wrong.output
+
+
+def test_the_landing_asset_pulls_instead_of_loading_the_sample(declaring: House) -> None:
+    log = dg.build_asset_context().log
+    pulls = [
+        one_pull({"parquet": "env:APP_EXPORT/*.parquet"}, source="raw", table="events"),
+        one_pull({"parquet": "env:APP_EXPORT/none/*.parquet"}),
+    ]
+    landed = land(declaring, log, pulls)
+    assert (landed.accepted, list(landed.refused)) == (1, ["raw_shop.orders"])
+    assert queried(declaring, "select distinct source from raw.events") == [("generic",)]

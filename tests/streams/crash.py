@@ -1,0 +1,130 @@
+"""Kills a refresh at step after step, and looks whether the next one makes the same rows.
+
+    python -m tests.streams.crash            # after every node of the graph
+    python -m tests.streams.crash --every 9  # after every ninth
+
+Each refresh runs in a forked child, which kills itself (SIGKILL) as soon as so many nodes have ended; dbt runs two at a
+time, so another node is often half done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from orchestration.project import House, Settings
+from orchestration.publishing.state import copy_prior_state
+from orchestration.warehouse.build import begin_build, run_build
+from orchestration.warehouse.dbt import DbtProject
+from tests.streams.examples import example_streams
+from tests.streams.generator import CLOCKS, random_stream
+from tests.streams.harness import Batches, build, differing, frozen, load_batch
+
+STREAMS = 40
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Runs something in a fork of this process, and gives its wait status."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    try:
+        work()
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+def killed_after(house: House, project: DbtProject, clock: str, nodes: int) -> None:
+    """A refresh that dies as soon as so many nodes have ended."""
+    ended = 0
+
+    def count(message: str) -> None:
+        nonlocal ended
+        ended += 1
+        if ended == nodes:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    made = begin_build(house, project, as_of=clock, full_refresh=False)
+    with house.connect() as connection:
+        copy_prior_state(connection, made.as_of)
+    run_build(house, project, made, notify=count)
+
+
+def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Kills at each ``every``-th node from ``first`` on; returns how often, and what differed afterwards."""
+    random = Random(7)
+    streams: dict[str, Batches] = {**example_streams()}
+    streams |= {prefix: random_stream(random, prefix) for prefix in (f"s{number:04d}-" for number in range(STREAMS))}
+    whole, before = (House(Settings(home=folder / name)) for name in ("whole", "before"))
+    before.prepare()
+    project = DbtProject(before)
+    _ = project.manifest, project.manifest_dict, project.catalog
+
+    def at(house: House) -> DbtProject:
+        moved = DbtProject(house)
+        moved.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
+        return moved
+
+    first_clock, next_clock = CLOCKS[1].isoformat(), CLOCKS[2].isoformat()
+
+    def prepare() -> None:
+        load_batch(before, [event for batches in streams.values() for batch in batches[:2] for event in batch])
+        build(before, at(before), as_of=first_clock)
+        load_batch(before, [event for batches in streams.values() for batch in batches[2:] for event in batch])
+
+    def undisturbed() -> None:
+        build(whole, at(whole), as_of=next_clock)
+        frozen(whole)
+
+    assert in_child(prepare) == 0
+    shutil.copytree(before.root, whole.root)
+    assert in_child(undisturbed) == 0
+    nodes = len(
+        [node for node in project.manifest_dict["nodes"].values() if node["resource_type"] in ("model", "seed")]
+    )
+    kills, wrong = 0, []
+    for number in range(first, nodes + 1, every):
+        house = House(Settings(home=folder / f"killed_{number}"))
+        shutil.copytree(before.root, house.root)
+        died = in_child(lambda house=house, number=number: killed_after(house, at(house), next_clock, number))
+        if not os.WIFSIGNALED(died):
+            wrong.append(f"node {number}: the refresh was not killed ({died})")
+            continue
+        kills += 1
+
+        def again(house: House = house) -> None:
+            made = build(house, at(house), as_of=next_clock)
+            assert not made.full_refresh
+            found = differing(house, whole)
+            assert not found, found
+
+        if in_child(again) != 0:
+            wrong.append(f"node {number}: the next refresh made other rows")
+        notify(f"killed after node {number} of {nodes}: {'differs' if wrong else 'the same rows'}")
+        shutil.rmtree(house.root)
+    return kills, wrong
+
+
+def main() -> int:
+    """Kills, refreshes again, compares."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        kills, wrong = attack(Path(folder), given.every, given.first, lambda text: print(text, flush=True))
+    print(f"{kills} kills, {len(wrong)} after which rows differ", *wrong, sep="\n")
+    return 1 if wrong or not kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
