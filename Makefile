@@ -12,7 +12,7 @@ test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-spark: .venv/installed-spark  ## the same rows on a real Spark cluster; brings its own Java
-	@$(BIN)/python -m pytest tests/spark
+	@PYTHONPATH=$(CURDIR)/.venv/spark $(BIN)/python -m pytest tests/spark
 
 test-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
 	@$(BIN)/python -m tests.streams.trial --streams $(or $(STREAMS),5000)
@@ -36,7 +36,7 @@ bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of
 	@echo "Setting up .venv (once)" && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
 
 .venv/installed-spark: .venv/installed requirements-spark.lock
-	@echo "Adding Spark to .venv (once)" && $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock -r requirements-spark.lock && touch $@
+	@echo "Adding Spark beside .venv's packages (once)" && rm -rf .venv/spark && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/spark -r requirements-spark.lock && touch $@
 
 clean:
 	rm -rf .venv .traithouse target logs

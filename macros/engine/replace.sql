@@ -3,21 +3,30 @@
     model's rows take its place. A model declares it as `meta.replaces`: `dirty`, the model that holds what is dirty, and
     `condition`, which joins `dirty` and `stored`.
 
-    DuckDB deletes, then appends, in one transaction. Spark has no row deletes: the model's rows and the kept rows
-    overwrite whole partitions (dynamic insert_overwrite); a partition of which nothing is kept is dropped before.
+    DuckDB deletes and inserts in one statement, and so in one transaction (its incremental strategy is called after this
+    file). Spark has no row deletes: the model's rows and the kept rows overwrite whole partitions (dynamic
+    insert_overwrite); a partition of which nothing is kept is dropped before, by this hook.
 -#}
-{% macro replace_dirty() -%}
+{% macro drop_emptied_partitions() -%}
     {%- if execute and is_incremental() and config.get('meta', {}).get('replaces') -%}
         {%- set replaces = config.get('meta').replaces -%}
-        {{ adapter.dispatch('replace_dirty')(ref(replaces.dirty), replaces.condition) }}
+        {{ adapter.dispatch('drop_emptied_partitions')(ref(replaces.dirty), replaces.condition) }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro duckdb__replace_dirty(dirty, condition) -%}
-    delete from {{ this }} as stored using {{ dirty }} as dirty where {{ condition }}
+{% macro get_incremental_replace_sql(arguments) -%}
+    {%- set replaces = config.get('meta').replaces -%}
+    {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
+    delete from {{ arguments['target_relation'] }} as stored using {{ ref(replaces.dirty) }} as dirty
+    where {{ replaces.condition }};
+    insert into {{ arguments['target_relation'] }} ({{ columns }})
+    select {{ columns }} from {{ arguments['temp_relation'] }}
 {%- endmacro %}
 
-{% macro spark__replace_dirty(dirty, condition) -%}
+{% macro duckdb__drop_emptied_partitions(dirty, condition) -%}
+{%- endmacro %}
+
+{% macro spark__drop_emptied_partitions(dirty, condition) -%}
     {%- set partition = config.get('partition_by') -%}
     {%- set emptied -%}
         select every.partition_value

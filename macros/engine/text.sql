@@ -16,3 +16,16 @@
 {% macro seed_text(column) -%}
     coalesce({{ column }}, '')
 {%- endmacro %}
+
+{#- A fast hash of a text, as an integer: different texts may share it, so it only ever narrows a search. -#}
+{% macro fast_hash(text) -%}
+    {{ adapter.dispatch('fast_hash')(text) }}
+{%- endmacro %}
+
+{% macro duckdb__fast_hash(text) -%}
+    hash({{ text }})
+{%- endmacro %}
+
+{% macro spark__fast_hash(text) -%}
+    xxhash64({{ text }})
+{%- endmacro %}

@@ -3,7 +3,9 @@
 -- Read once for each use: what a query reads twice by one name, an engine may write out first, as a whole.
 with new_ids as (
 
-    select * from {{ ref('new_events') }}
+    select {{ fast_hash('event_id') }} as id_hash
+    from {{ ref('checked_events') }}
+    where load_id > {{ loaded_after() }}
 
 ),
 
@@ -39,24 +41,19 @@ identity_nodes as (
 
 repeated_ids as (
 
-    select
-        new_ids.source,
-        new_ids.event_id
+    select new_ids.id_hash
     from new_ids
-    group by new_ids.source, new_ids.event_id
+    group by new_ids.id_hash
     having count(*) > 1
 
 ),
 
--- Ranking is dear, and nearly every id comes once: only versions of a repeated id are ranked.
+-- Ranking is dear, and nearly every id comes once: only versions of an id that may be repeated are ranked.
 repeated_versions as (
 
     select repeated_events.*
     from repeated_events
-    inner join repeated_ids
-        on
-            repeated_events.event_id = repeated_ids.event_id
-            and repeated_events.source = repeated_ids.source
+    inner join repeated_ids on {{ fast_hash('repeated_events.event_id') }} = repeated_ids.id_hash
 
 ),
 
@@ -81,11 +78,8 @@ versions as (
         new_events.*,
         1 as version_rank
     from new_events
-    left join repeated_ids
-        on
-            new_events.event_id = repeated_ids.event_id
-            and new_events.source = repeated_ids.source
-    where repeated_ids.event_id is null
+    left join repeated_ids on {{ fast_hash('new_events.event_id') }} = repeated_ids.id_hash
+    where repeated_ids.id_hash is null
     union all
     select * from ranked_versions
     where ranked_versions.version_rank = 1

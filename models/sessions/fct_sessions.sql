@@ -92,14 +92,15 @@ with_start as (
 
 ),
 
+-- A range, not rows: of buckets that begin at one instant any may have been taken for the start.
 with_visit as (
 
     select
         with_start.*,
         max(case when with_start.is_start then with_start.first_event_at end) over (
             partition by with_start.user_key, with_start.native_session_id
-            order by with_start.first_event_at asc nulls last, with_start.last_event_at asc nulls last
-            rows between unbounded preceding and current row
+            order by with_start.first_event_at asc nulls last
+            range between unbounded preceding and current row
         ) as visit_started_at
     from with_start
 

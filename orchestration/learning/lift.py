@@ -107,11 +107,7 @@ def _definitions(project: DbtProject, build: Build) -> str:
 
 def replayed(manifest: Manifest) -> Manifest:
     """The project with features, candidates and prior state in schemas of their own."""
-    disabled, manifest.disabled = manifest.disabled, {}  # which dbt cannot copy
-    try:
-        copy = manifest.deepcopy()
-    finally:
-        manifest.disabled = disabled
+    copy = manifest.deepcopy()
     nodes: list[Any] = [*copy.nodes.values(), *copy.sources.values()]
     for node in nodes:
         if node.schema in REPLAYED_SCHEMAS:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 
@@ -180,7 +181,7 @@ def run_build(
     """
     results = project.run(
         "build",
-        select=select,
+        select=_whole_stages(project, select),
         variables=build.variables,
         full_refresh=build.full_refresh,
         notify=notify,
@@ -204,6 +205,22 @@ def run_build(
             )
         connection.execute("commit")
     return results
+
+
+def _whole_stages(project: DbtProject, select: Sequence[str]) -> list[str]:
+    """A part of the traits may be built alone; of what lies before them, all or nothing.
+
+    Up to the features each model takes from the one before it what this very run has to do.
+    """
+    nodes = project.manifest_dict["nodes"].values()
+    traits = {node["name"] for node in nodes if is_trait(project, node["unique_id"])}
+    if not select or set(select) <= traits:
+        return list(select)
+    folders = sorted(
+        {path.parts[1] for node in nodes if (path := Path(node["original_file_path"])).parts[0] == "models"}
+        - {Path(TRAIT_FOLDER).parts[-1]}
+    )
+    return [*select, *(f"path:models/{folder}" for folder in folders)]
 
 
 def failed_models(connection: duckdb.DuckDBPyConnection, project: DbtProject) -> list[str]:

@@ -74,7 +74,9 @@ class DbtProject:
                 f"The dbt project does not parse: {_first_lines(result.exception)}",
                 "Correct the file that it names.",
             )
-        return result.result
+        manifest: Manifest = result.result
+        manifest.disabled = {}  # adapters that are not enabled: of no use here, and dbt cannot copy them
+        return manifest
 
     @cached_property
     def manifest_dict(self) -> dict[str, Any]:
@@ -203,7 +205,7 @@ class DbtProject:
 
 
 def _close_warehouse() -> None:
-    """Let go of the file, which dbt keeps open through a run: to open it anew for each model costs more than a model."""
+    """Let go of the file, which dbt keeps open through a run: opening it for each model costs more than the model."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
     environment = DuckDBConnectionManager._ENV

@@ -74,6 +74,20 @@ EXAMPLES: dict[str, list[list[Event]]] = {
         [],
         [],
     ],
+    # Either bucket may be taken for the start of the visit; the other one went with the visit before.
+    "two devices of one user begin a visit at one instant": [
+        [
+            happened(1, user_id="u1", anonymous_id="a1"),
+            *(
+                happened(30, anonymous_id=device, account_id=account)
+                for device, account in (("a1", "c1"), ("a2", "c2"))
+            ),
+            happened(30, user_id="u1", anonymous_id="a2", account_id="c3"),
+        ],
+        [happened(30.5, user_id="u1", account_id="c1")],
+        [],
+        [],
+    ],
     "a better version takes the only event of a user away": [
         [happened(1, user_id="u1", received_at=START + timedelta(hours=9), event_id="e0")],
         [happened(1, user_id="u2", received_at=START, event_id="e0")],
