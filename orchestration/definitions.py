@@ -10,7 +10,7 @@ house = House()
 project = DbtProject(house)
 
 defs = dg.Definitions.merge(
-    landing.definitions(house),
+    landing.definitions(house, project),
     warehouse.definitions(house, project),
     publishing.definitions(house, project),
     syncs.definitions(house, project),

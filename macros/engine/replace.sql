@@ -55,13 +55,17 @@
     select * from {{ rows }}
 {%- endmacro %}
 
+{#- By name: in a Spark table the partition column stands last. -#}
 {% macro spark__with_kept(rows, dirty) -%}
+    {%- if not is_incremental() -%}
     select * from {{ rows }}
-    {%- if is_incremental() %}
+    {%- else -%}
     {%- set partition = config.get('partition_by') -%}
-    {%- set condition = config.get('meta').replaces.condition %}
+    {%- set condition = config.get('meta').replaces.condition -%}
+    {%- set columns = adapter.get_columns_in_relation(this) | map(attribute='name') | list %}
+    select {{ columns | join(', ') }} from {{ rows }}
     union all
-    select stored.*
+    select {% for column in columns %}stored.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
     from {{ this }} as stored
     left anti join {{ dirty }} as dirty on {{ condition }}
     where stored.{{ partition }} in (

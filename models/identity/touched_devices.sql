@@ -121,41 +121,10 @@ touched as (
 
 ),
 
--- What an earlier try, that was cut off, had found.
-before as (
-
-    {%- if stored('identity', 'touched_devices') %}
-
-    select known.anonymous_key
-    from {{ stored('identity', 'touched_devices') }} as known
-    where known.since_watermark = {{ since_watermark() }}
-
-    {%- else %}
-
-    select touched.anonymous_key
-    from touched
-    where false
-
-    {%- endif %}
-
-),
-
-every as (
-
-    select touched.anonymous_key
-    from touched
-    union
-    select before.anonymous_key
-    from before
-
-),
-
 final as (
 
-    select distinct
-        cast(every.anonymous_key as bigint) as anonymous_key,
-        cast({{ since_watermark() }} as string) as since_watermark
-    from every
+    select distinct cast(touched.anonymous_key as bigint) as anonymous_key
+    from touched
     where {{ in_increment() }}
 
 )

@@ -63,41 +63,10 @@ members as (
 
 ),
 
--- What an earlier try, that was cut off, had found.
-before as (
-
-    {%- if stored('identity', 'touched_merges') %}
-
-    select known.user_key
-    from {{ stored('identity', 'touched_merges') }} as known
-    where known.since_watermark = {{ since_watermark() }}
-
-    {%- else %}
-
-    select members.user_key
-    from members
-    where false
-
-    {%- endif %}
-
-),
-
-every as (
-
-    select members.user_key
-    from members
-    union
-    select before.user_key
-    from before
-
-),
-
 final as (
 
-    select distinct
-        cast(every.user_key as bigint) as user_key,
-        cast({{ since_watermark() }} as string) as since_watermark
-    from every
+    select distinct cast(members.user_key as bigint) as user_key
+    from members
     where {{ in_increment() }}
 
 )

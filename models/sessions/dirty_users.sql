@@ -175,56 +175,14 @@ visits as (
 
 ),
 
--- What an earlier try, that was cut off, had found: the visits it saw may be gone by now.
-before as (
-
-    {%- if stored('sessions', 'dirty_users') %}
-
-    select
-        known.user_key,
-        known.rebuild_from
-    from {{ stored('sessions', 'dirty_users') }} as known
-    where known.since_watermark = {{ since_watermark() }}
-
-    {%- else %}
-
-    select
-        dirty.user_key,
-        dirty.dirty_from as rebuild_from
-    from dirty
-    where false
-
-    {%- endif %}
-
-),
-
-every as (
-
-    select
-        dirty.user_key,
-        dirty.dirty_from as rebuild_from
-    from dirty
-    union all
-    select
-        visits.user_key,
-        visits.visit_started_at as rebuild_from
-    from visits
-    union all
-    select
-        before.user_key,
-        before.rebuild_from
-    from before
-
-),
-
 bounded as (
 
     select
-        every.user_key,
-        min(every.rebuild_from) as rebuild_from
-    from every
-    where {{ in_increment() }}
-    group by every.user_key
+        dirty.user_key,
+        dirty.dirty_from,
+        least(dirty.dirty_from, coalesce(visits.visit_started_at, dirty.dirty_from)) as rebuild_from
+    from dirty
+    left join visits on dirty.user_key = visits.user_key
 
 ),
 
@@ -238,8 +196,7 @@ final as (
                 when bounded.rebuild_from > {{ beginning_of_time() }} then {{ reporting_date('bounded.rebuild_from') }}
                 else cast({{ beginning_of_time() }} as date)
             end as date
-        ) as rebuild_date,
-        cast({{ since_watermark() }} as string) as since_watermark
+        ) as rebuild_date
     from bounded
 
 )

@@ -24,7 +24,7 @@ WORKERS = 2
 START_SECONDS = 240
 LOOPBACK = "127.0.0.1"
 # Tests are short: a Java that compiles little is up sooner and leaves the cores to the work.
-QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 
 
 @dataclass(frozen=True)
