@@ -102,7 +102,7 @@ def land_events(
                 * replace (
                     case
                         when {_is_object("properties")}
-                            then cast(json_merge_patch(cast(coalesce(properties, '{{}}') as json), rest) as varchar)
+                            then cast(json_merge_patch(try_cast(coalesce(properties, '{{}}') as json), rest) as varchar)
                     end as properties
                 ),
                 case
@@ -163,4 +163,4 @@ def land_events(
 
 
 def _is_object(field: str) -> str:
-    return f"({field} is null or (json_valid({field}) and coalesce(json_type({field}) = 'OBJECT', false)))"
+    return f"({field} is null or coalesce(json_type(try_cast({field} as json)) = 'OBJECT', false))"

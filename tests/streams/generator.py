@@ -234,6 +234,7 @@ def bad(pick: Pick) -> list[Event]:
             {"occurred_at": None, "received_at": START},
             {"properties": [1]},
             {"properties": 5},
+            {"properties": "text"},
         ]
     )
     return [event(pick, repeats=pick([0, 0, 1]), **given)]

@@ -217,3 +217,11 @@ def test_a_vendor_column_named_like_our_own_is_kept(house: House, events_file: E
     again = load(house, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
     assert (again.accepted, again.duplicates) == (0, 1)
     assert queried(house, "select id, vendor_loaded_at, load_id from raw_segment.tracks") == [("1", "2025-06-01", 1)]
+
+
+def test_properties_that_are_text_and_no_json_reject_their_row_alone(
+    house: House, events_file: Callable[..., Path]
+) -> None:
+    event = {"event_name": "a", "user_id": "u1", "occurred_at": "2025-01-01T00:00:00Z"}
+    made = load(house, [events_file([event | {"properties": text} for text in ("text", "NaN", '{"a": 1}')])])
+    assert (made.accepted, made.reasons) == (1, {"properties are not a JSON object": 2})
