@@ -56,5 +56,8 @@
             {%- set state.labels = next -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- if not state.settled -%}
+        {{ exceptions.raise_compiler_error("The merges of users did not settle in 1000 rounds: see " ~ edges) }}
+    {%- endif -%}
     select node_key, component_key from {{ state.labels }}
 {%- endmacro %}

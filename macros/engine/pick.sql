@@ -1,16 +1,11 @@
 {#- Aggregate: the value at the earliest instant; of several there, the least. Rows without value or instant do not count. -#}
 {% macro earliest(value, instant) -%}
-    {{ adapter.dispatch('picked')('min', value, instant) }}
+    {{ adapter.dispatch('earliest')(value, instant) }}
 {%- endmacro %}
 
-{#- Aggregate: the value at the latest instant; of several there, the greatest. Rows without value or instant do not count. -#}
-{% macro latest(value, instant) -%}
-    {{ adapter.dispatch('picked')('max', value, instant) }}
-{%- endmacro %}
-
-{% macro duckdb__picked(end, value, instant) -%}
+{% macro duckdb__earliest(value, instant) -%}
     (
-        {{ end }}(
+        min(
             case
                 when {{ value }} is not null and {{ instant }} is not null
                     then struct_pack(instant := {{ instant }}, picked := {{ value }})
@@ -19,8 +14,8 @@
     ).picked
 {%- endmacro %}
 
-{% macro spark__picked(end, value, instant) -%}
-    {{ end }}(
+{% macro spark__earliest(value, instant) -%}
+    min(
         case
             when {{ value }} is not null and {{ instant }} is not null
                 then struct({{ instant }} as instant, {{ value }} as picked)

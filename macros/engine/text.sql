@@ -12,11 +12,6 @@
     coalesce({{ text }} rlike '{{ pattern | replace("\\", "\\\\") }}', false)
 {%- endmacro %}
 
-{#- Text of a seed's cell; dbt reads a blank one as null. -#}
-{% macro seed_text(column) -%}
-    coalesce({{ column }}, '')
-{%- endmacro %}
-
 {#- A fast hash of a text, as an integer: different texts may share it, so it only ever narrows a search. -#}
 {% macro fast_hash(text) -%}
     {{ adapter.dispatch('fast_hash')(text) }}

@@ -13,9 +13,9 @@ with new_profiles as (
 
 ),
 
-attribute_rules as (
+attribute_catalog as (
 
-    select * from {{ ref('attribute_rules') }}
+    select * from {{ ref('attribute_catalog') }}
 
 ),
 
@@ -24,21 +24,21 @@ extracted as (
     select
         new_profiles.source,
         new_profiles.event_id,
-        attribute_rules.entity_type,
+        attribute_catalog.entity_type,
         new_profiles.node_key,
         new_profiles.account_id,
         new_profiles.occurred_at,
-        attribute_rules.attribute,
-        {{ json_text('new_profiles.properties', 'attribute_rules.property') }} as value,
+        attribute_catalog.attribute,
+        {{ json_text('new_profiles.properties', 'attribute_catalog.property') }} as value,
         new_profiles.load_id
     from new_profiles
-    inner join attribute_rules
+    inner join attribute_catalog
         on
-            (new_profiles.event_type = 'identify' and attribute_rules.entity_type = 'user')
+            (new_profiles.event_type = 'identify' and attribute_catalog.entity_type = 'user')
             or (
                 new_profiles.event_type = 'group'
                 and new_profiles.account_id is not null
-                and attribute_rules.entity_type in ('account', 'membership')
+                and attribute_catalog.entity_type in ('account', 'membership')
             )
     where new_profiles.properties is not null
 

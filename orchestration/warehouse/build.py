@@ -114,10 +114,11 @@ def begin_build(
             last_published=last_published_as_of(connection),
             time_zone=project.time_zone,
         )
-        # A clock before the last build (published nothing, so it may) or another definition: start over.
-        start_over = full_refresh or built_from != fingerprint or resolved < previous_as_of
-        number = (connection.execute("select max(build_number) from state.current_build").fetchone() or (0,))[0]
-        number = (number or 0) + 1
+        begun = connection.execute("select build_number, as_of from state.current_build").fetchone()
+        last_number, last_as_of = begun or (0, previous_as_of)
+        # Another definition, or a clock before that of the last build, also of one that was cut off: start over.
+        start_over = full_refresh or built_from != fingerprint or resolved < last_as_of
+        number = last_number + 1
         build = Build(
             build_number=number,
             build_id=f"{number:06d}-{resolved:%Y%m%dT%H%M%SZ}",

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from orchestration.landing.load import load
 from orchestration.project import PROJECT_ROOT, House, Settings
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import NOW, queried
+from tests.streams.harness import build
 
 FIXTURES = PROJECT_ROOT / "tests" / "fixtures"
 ADAPTERS = ("segment", "snowplow", "posthog")
@@ -350,3 +351,35 @@ def test_instants_are_read_with_their_offset(house: House, stage: Stage, events_
     }
     load(house, [events_file({"id": text, "timestamp": text} for text in instants)], source="segment", table="tracks")
     assert {key: row["occurred_at"] for key, row in stage(house, "segment").items()} == instants
+
+
+def built(folder: Path, adapters: Sequence[str]) -> House:
+    """A house with the fixtures of the adapters, built up to the candidates by a project that enables these alone."""
+    copy = folder / "project"
+    for name in ("models", "macros", "seeds"):
+        shutil.copytree(PROJECT_ROOT / name, copy / name)
+    shutil.copy(PROJECT_ROOT / "profiles.yml", copy)
+    settings = (PROJECT_ROOT / "dbt_project.yml").read_text()
+    (copy / "dbt_project.yml").write_text(
+        settings.replace("  sources: generic ", f'  sources: "{",".join(adapters)}" ')
+    )
+    house = House(Settings(home=folder / "home", project=copy))
+    for adapter in adapters:
+        land(house, adapter, adapter)
+    build(house, DbtProject(house))
+    return house
+
+
+def test_each_fixture_reaches_the_sessions_and_adapters_at_once_give_the_union(tmp_path: Path) -> None:
+    events = "select source, event_id, event_name, occurred_at, user_id, anonymous_id from events.fct_events"
+    alone: list[tuple[Any, ...]] = []
+    for adapter in ADAPTERS:
+        house = built(tmp_path / adapter, [adapter])
+        alone += queried(house, events)
+        [(seen, in_sessions)] = queried(
+            house,
+            "select (select count(*) from events.visible_events), (select sum(event_count) from sessions.fct_sessions)",
+        )
+        assert seen == in_sessions > 0, adapter
+    assert {source for source, *_ in alone} == set(ADAPTERS)
+    assert sorted(queried(built(tmp_path / "all", ADAPTERS), events), key=str) == sorted(alone, key=str)

@@ -12,6 +12,7 @@ import pytest
 from orchestration.errors import UsageError
 from orchestration.landing.load import load
 from orchestration.project import PROJECT_ROOT, House, Settings
+from orchestration.sample import SAMPLE
 from orchestration.warehouse.build import begin_build, run_build
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import queried
@@ -69,6 +70,52 @@ def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
     assert queried(house, "from state.watermark") == []
     back = begin_build(house, project, as_of=None, full_refresh=False)
     assert (made.full_refresh, back.full_refresh) == (True, True)
+
+
+def test_a_try_at_a_later_clock_that_was_cut_off_leaves_nothing_of_that_clock(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    days = [{"user_id": "u1", "event_name": "purchase", "occurred_at": START + timedelta(days=n)} for n in range(9)]
+    load(house, [events_file(days)], source="shop")
+    project = of_house(house)
+    build(house, project, as_of="2025-03-02")
+    later = begin_build(house, project, as_of="2025-03-08", full_refresh=False)
+    models = project.manifest.nodes
+    before = models["model.traithouse.population_activity"].raw_code
+    models["model.traithouse.population_activity"].raw_code = "select no_such_column"
+    try:
+        run_build(house, project, later)
+    finally:
+        models["model.traithouse.population_activity"].raw_code = before
+    assert queried(house, "select event_count from identity.dim_users") == [(8,)]
+    build(house, project, as_of="2025-03-04")
+    assert queried(house, "select event_count from identity.dim_users") == [(4,)]
+    assert queried(house, "select sum(event_count) from activity.fct_user_activity_daily") == [(4,)]
+
+
+def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    event = {"user_id": "u1", "event_name": "purchase", "occurred_at": START}
+    load(house, [events_file([event])], source="shop")
+    project = of_house(house)
+    build(house, project)
+    load(house, [events_file([event | {"occurred_at": START - timedelta(days=1)}])], source="shop")
+    strategy = project.manifest.macros["macro.traithouse.get_incremental_replace_sql"]
+    before = strategy.macro_sql
+    broken = "{% if model.name == 'fct_sessions' %}select error('cut off');{% endif %} insert into"
+    strategy.macro_sql = before.replace("insert into", broken)
+    try:
+        results = run_build(house, project, begin_build(house, project, as_of=None, full_refresh=False))
+    finally:
+        strategy.macro_sql = before
+    assert [result.name for result in results if result.status == "error"] == ["fct_sessions"]
+    assert queried(
+        house,
+        "select user_id from sessions.dirty_users natural join identity.node_owners natural join ("
+        "select node_key as user_key, node_id as user_id from identity.identity_nodes)",
+    ) == [("u1",)]
+    assert queried(house, "select started_at from sessions.fct_sessions") == [(START,)]
 
 
 def test_a_run_by_hand_makes_the_next_refresh_rebuild(
@@ -139,6 +186,18 @@ def test_the_shop_sample_has_its_true_sessions(sample_house: House) -> None:
         """,
     )
     assert mixed == [(3_605, 3_605, 3_605)]
+
+
+def test_the_shop_sample_has_the_same_sessions_by_its_native_ids(tmp_path: Path, project_copy: Path) -> None:
+    settings_file = project_copy / "dbt_project.yml"
+    text = settings_file.read_text()
+    assert "  session_ids: gap " in text
+    settings_file.write_text(text.replace("  session_ids: gap ", "  session_ids: native "))
+    house = House(Settings(home=tmp_path / "home", project=project_copy))
+    load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
+    build(house, DbtProject(house))
+    counts = "select count(*), count(distinct native_session_id) from sessions.fct_sessions"
+    assert queried(house, counts) == [(3_605, 3_605)]
 
 
 def test_days_begin_at_midnight_of_the_reporting_time_zone(
