@@ -1,19 +1,17 @@
 {#-
     An id, or null when it is one of the texts that trackers send instead of an id (var junk_ids). Written so that a usual,
-    long id costs one look at its length and few comparisons: a plain `in` list of this length costs as much as a join.
+    long id costs one look at its length and ends, and few comparisons: trimming it, or a plain `in` list, costs as much as
+    a join.
 -#}
 {% macro usable_id(id) -%}
     {%- set junk = var('junk_ids').split(',') | map('trim') | list -%}
-    {%- set short, long = [], [] -%}
-    {%- for text in junk -%}
-        {%- do (long if text | length > 16 else short).append(text) -%}
-    {%- endfor -%}
     case
-        when length(trim({{ id }})) > 16 then
+        when length({{ id }}) > 16 and {{ id }} not like ' %' and {{ id }} not like '% ' then
             case when
-                {%- for text in long %} lower(trim({{ id }})) = '{{ text }}' or{% endfor %} false
+                {%- for text in junk if text | length > 16 %}
+                {{ id if text == text | upper else 'lower(' ~ id ~ ')' }} = '{{ text }}' or{% endfor %} false
                 then null else {{ id }} end
-        when position(',' || lower(trim({{ id }})) || ',' in ',,{{ short | join(",") }},') = 0 then {{ id }}
+        when position(',' || lower(trim({{ id }})) || ',' in ',,{{ junk | join(",") }},') = 0 then {{ id }}
     end
 {%- endmacro %}
 

@@ -21,9 +21,53 @@
     {{ 'true' if rebuilding() else '(' ~ condition ~ ')' }}
 {%- endmacro %}
 
-{#- Restricts an incremental model to rows that some row of `dirty` matches; a rebuilt model takes every row. -#}
-{% macro only_dirty(dirty, condition) -%}
-    {{ 'exists (select 1 from ' ~ dirty ~ ' as dirty where ' ~ condition ~ ')' if is_incremental() else 'true' }}
+{#-
+    Rows of a relation that a dirty row matches (`condition` joins `known` and `dirty`), with columns of the dirty row when
+    asked for. Nearly all that is dirty is so from a recent day on: rows of the last days are matched with all of it, older
+    rows only with what has long been dirty, so that an engine can skip old rows by their days. `since` is the dirty row's
+    first day; two days of slack allow for any time zone.
+-#}
+{% macro dirty_rows(relation, day, dirty, since, condition, columns=[]) -%}
+    {%- set matched -%}
+    select
+        known.*{% for column in columns %},
+        dirty.{{ column }}{% endfor %}
+    from {{ relation }} as known
+    inner join {{ dirty }} as dirty on {{ condition }}
+    {%- endset -%}
+    {{ matched }}
+    {%- if not flags.FULL_REFRESH %}
+    where known.{{ day }} >= {{ days_ago(7) }}
+    union all
+    {{ matched }}
+    where
+        known.{{ day }} < {{ days_ago(7) }}
+        and dirty.{{ since }} < {{ days_ago(5) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Rows of dirty users from their first dirty day on; in a rebuild all rows. -#}
+{% macro rows_of_dirty_users(relation, day) -%}
+    {%- if flags.FULL_REFRESH -%}
+    select * from {{ relation }}
+    {%- else -%}
+    {{ dirty_rows(
+        relation, day, ref('dirty_users'), 'rebuild_date',
+        'known.user_key = dirty.user_key and known.' ~ day ~ ' >= dirty.rebuild_date'
+    ) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Rows of touched account days; in a rebuild all rows. -#}
+{% macro rows_of_touched_accounts(relation, day) -%}
+    {%- if flags.FULL_REFRESH -%}
+    select * from {{ relation }}
+    {%- else -%}
+    {{ dirty_rows(
+        relation, day, ref('touched_account_days'), 'activity_date',
+        'known.account_id = dirty.account_id and known.' ~ day ~ ' = dirty.activity_date'
+    ) }}
+    {%- endif -%}
 {%- endmacro %}
 
 {#- Whether an event is new to this run: loaded since the watermark, or passed by as_of since then. -#}

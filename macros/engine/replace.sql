@@ -51,8 +51,12 @@
     {{ adapter.dispatch('with_kept')(rows, dirty) }}
 {%- endmacro %}
 
+{#- Sorted by day in a rebuild (later rows come day by day), so that a refresh can skip old days. -#}
 {% macro duckdb__with_kept(rows, dirty) -%}
     select * from {{ rows }}
+    {%- if config.get('partition_by') in ('activity_date', 'session_date') and not is_incremental() %}
+    order by {{ config.get('partition_by') }}
+    {%- endif %}
 {%- endmacro %}
 
 {#- By name: in a Spark table the partition column stands last. -#}

@@ -6,34 +6,29 @@
         'condition': 'dirty.account_id = stored.account_id and stored.activity_date = dirty.activity_date',
     }},
 ) }}
+-- depends_on: {{ ref('touched_account_days') }}
 
 with fct_user_account_activity_daily as (
 
-    select * from {{ ref('fct_user_account_activity_daily') }}
+    {{ rows_of_touched_accounts(ref('fct_user_account_activity_daily'), 'activity_date') }}
 
 ),
 
 fct_feature_usage_daily as (
 
-    select * from {{ ref('fct_feature_usage_daily') }}
+    {{ rows_of_touched_accounts(ref('fct_feature_usage_daily'), 'activity_date') }}
 
 ),
 
 fct_step_activity_daily as (
 
-    select * from {{ ref('fct_step_activity_daily') }}
+    {{ rows_of_touched_accounts(ref('fct_step_activity_daily'), 'activity_date') }}
 
 ),
 
 fct_sessions as (
 
-    select * from {{ ref('fct_sessions') }}
-
-),
-
-touched_account_days as (
-
-    select * from {{ ref('touched_account_days') }}
+    {{ rows_of_touched_accounts(ref('fct_sessions'), 'session_date') }}
 
 ),
 
@@ -67,12 +62,7 @@ days as (
         max(fct_user_account_activity_daily.last_pricing_at) as last_pricing_at,
         max(fct_user_account_activity_daily.last_purchase_at) as last_purchase_at
     from fct_user_account_activity_daily
-    where
-        fct_user_account_activity_daily.account_id != ''
-        and {{ only_dirty(
-            'touched_account_days',
-            'dirty.account_id = fct_user_account_activity_daily.account_id and dirty.activity_date = fct_user_account_activity_daily.activity_date'
-        ) }}
+    where fct_user_account_activity_daily.account_id != ''
     group by fct_user_account_activity_daily.account_id, fct_user_account_activity_daily.activity_date
 
 ),
@@ -86,12 +76,7 @@ sessions as (
         count(*) as session_count,
         sum(fct_sessions.duration_seconds) as active_seconds
     from fct_sessions
-    where
-        fct_sessions.account_id is not null
-        and {{ only_dirty(
-            'touched_account_days',
-            'dirty.account_id = fct_sessions.account_id and dirty.activity_date = fct_sessions.session_date'
-        ) }}
+    where fct_sessions.account_id is not null
     group by fct_sessions.account_id, fct_sessions.session_date
 
 ),
@@ -103,12 +88,7 @@ used as (
         fct_feature_usage_daily.activity_date,
         count(distinct fct_feature_usage_daily.feature) as feature_count
     from fct_feature_usage_daily
-    where
-        fct_feature_usage_daily.account_id != ''
-        and {{ only_dirty(
-            'touched_account_days',
-            'dirty.account_id = fct_feature_usage_daily.account_id and dirty.activity_date = fct_feature_usage_daily.activity_date'
-        ) }}
+    where fct_feature_usage_daily.account_id != ''
     group by fct_feature_usage_daily.account_id, fct_feature_usage_daily.activity_date
 
 ),
@@ -121,12 +101,7 @@ failed_steps as (
         fct_step_activity_daily.step,
         greatest(sum(fct_step_activity_daily.failure_count) - 1, 0) as repeated_failure_count
     from fct_step_activity_daily
-    where
-        fct_step_activity_daily.account_id != ''
-        and {{ only_dirty(
-            'touched_account_days',
-            'dirty.account_id = fct_step_activity_daily.account_id and dirty.activity_date = fct_step_activity_daily.activity_date'
-        ) }}
+    where fct_step_activity_daily.account_id != ''
     group by fct_step_activity_daily.account_id, fct_step_activity_daily.activity_date, fct_step_activity_daily.step
 
 ),

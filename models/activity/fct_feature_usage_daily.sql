@@ -8,15 +8,9 @@
 ) }}
 -- depends_on: {{ ref('dirty_users') }}
 
-with usage_buckets as (
+with owned_events as (
 
-    select * from {{ ref('usage_buckets') }}
-
-),
-
-node_owners as (
-
-    select * from {{ ref('node_owners') }}
+    select * from {{ ref('owned_events') }}
 
 ),
 
@@ -29,20 +23,14 @@ identity_nodes as (
 grouped as (
 
     select
-        node_owners.user_key,
-        usage_buckets.account_id,
-        usage_buckets.activity_date,
-        usage_buckets.feature,
-        sum(usage_buckets.event_count) as event_count
-    from usage_buckets
-    inner join node_owners
-        on
-            usage_buckets.node_key = node_owners.node_key
-            and usage_buckets.first_event_at >= node_owners.valid_from
-            and usage_buckets.first_event_at < node_owners.valid_to
-            and usage_buckets.activity_date >= node_owners.rebuild_date
-    where usage_buckets.feature != ''
-    group by node_owners.user_key, usage_buckets.account_id, usage_buckets.activity_date, usage_buckets.feature
+        owned_events.user_key,
+        owned_events.account_id,
+        owned_events.activity_date,
+        owned_events.feature,
+        count(*) as event_count
+    from owned_events
+    where owned_events.feature != ''
+    group by owned_events.user_key, owned_events.account_id, owned_events.activity_date, owned_events.feature
 
 ),
 

@@ -8,15 +8,9 @@
 ) }}
 -- depends_on: {{ ref('dirty_users') }}
 
-with usage_buckets as (
+with owned_events as (
 
-    select * from {{ ref('usage_buckets') }}
-
-),
-
-node_owners as (
-
-    select * from {{ ref('node_owners') }}
+    select * from {{ ref('owned_events') }}
 
 ),
 
@@ -29,24 +23,18 @@ identity_nodes as (
 grouped as (
 
     select
-        node_owners.user_key,
-        usage_buckets.account_id,
-        usage_buckets.activity_date,
-        usage_buckets.step,
-        sum(usage_buckets.start_count) as start_count,
-        sum(usage_buckets.success_count) as success_count,
-        sum(usage_buckets.failure_count) as failure_count,
-        max(usage_buckets.last_failure_at) as last_failure_at,
-        max(usage_buckets.last_success_at) as last_success_at
-    from usage_buckets
-    inner join node_owners
-        on
-            usage_buckets.node_key = node_owners.node_key
-            and usage_buckets.first_event_at >= node_owners.valid_from
-            and usage_buckets.first_event_at < node_owners.valid_to
-            and usage_buckets.activity_date >= node_owners.rebuild_date
-    where usage_buckets.step != ''
-    group by node_owners.user_key, usage_buckets.account_id, usage_buckets.activity_date, usage_buckets.step
+        owned_events.user_key,
+        owned_events.account_id,
+        owned_events.activity_date,
+        owned_events.step,
+        sum(case when owned_events.outcome = 'start' then 1 else 0 end) as start_count,
+        sum(case when owned_events.outcome = 'success' then 1 else 0 end) as success_count,
+        sum(case when owned_events.outcome = 'failure' then 1 else 0 end) as failure_count,
+        max(case when owned_events.outcome = 'failure' then owned_events.occurred_at end) as last_failure_at,
+        max(case when owned_events.outcome = 'success' then owned_events.occurred_at end) as last_success_at
+    from owned_events
+    where owned_events.step != ''
+    group by owned_events.user_key, owned_events.account_id, owned_events.activity_date, owned_events.step
 
 ),
 

@@ -6,17 +6,16 @@
         'condition': 'dirty.user_key = stored.user_key and stored.activity_date >= dirty.rebuild_date',
     }},
 ) }}
--- depends_on: {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
+-- depends_on: {{ ref('node_owners') }}, {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
 
 with activity_buckets as (
 
-    select * from {{ ref('activity_buckets') }}
-
-),
-
-node_owners as (
-
-    select * from {{ ref('node_owners') }}
+    {{ dirty_rows(
+        ref('activity_buckets'), 'activity_date', ref('node_owners'), 'rebuild_date',
+        'known.node_key = dirty.node_key and known.first_event_at >= dirty.valid_from and known.first_event_at < dirty.valid_to'
+        ~ ' and known.activity_date >= dirty.rebuild_date',
+        columns=['user_key']
+    ) }}
 
 ),
 
@@ -29,7 +28,7 @@ identity_nodes as (
 grouped as (
 
     select
-        node_owners.user_key,
+        activity_buckets.user_key,
         activity_buckets.account_id,
         activity_buckets.activity_date,
         sum(activity_buckets.event_count) as event_count,
@@ -56,13 +55,7 @@ grouped as (
         max(activity_buckets.last_pricing_at) as last_pricing_at,
         max(activity_buckets.last_purchase_at) as last_purchase_at
     from activity_buckets
-    inner join node_owners
-        on
-            activity_buckets.node_key = node_owners.node_key
-            and activity_buckets.first_event_at >= node_owners.valid_from
-            and activity_buckets.first_event_at < node_owners.valid_to
-            and activity_buckets.activity_date >= node_owners.rebuild_date
-    group by node_owners.user_key, activity_buckets.account_id, activity_buckets.activity_date
+    group by activity_buckets.user_key, activity_buckets.account_id, activity_buckets.activity_date
 
 ),
 

@@ -6,34 +6,29 @@
         'condition': 'dirty.user_key = stored.user_key and stored.activity_date >= dirty.rebuild_date',
     }},
 ) }}
+-- depends_on: {{ ref('dirty_users') }}
 
 with fct_user_account_activity_daily as (
 
-    select * from {{ ref('fct_user_account_activity_daily') }}
+    {{ rows_of_dirty_users(ref('fct_user_account_activity_daily'), 'activity_date') }}
 
 ),
 
 fct_feature_usage_daily as (
 
-    select * from {{ ref('fct_feature_usage_daily') }}
+    {{ rows_of_dirty_users(ref('fct_feature_usage_daily'), 'activity_date') }}
 
 ),
 
 fct_step_activity_daily as (
 
-    select * from {{ ref('fct_step_activity_daily') }}
+    {{ rows_of_dirty_users(ref('fct_step_activity_daily'), 'activity_date') }}
 
 ),
 
 fct_sessions as (
 
-    select * from {{ ref('fct_sessions') }}
-
-),
-
-dirty_users as (
-
-    select * from {{ ref('dirty_users') }}
+    {{ rows_of_dirty_users(ref('fct_sessions'), 'session_date') }}
 
 ),
 
@@ -67,10 +62,6 @@ days as (
         max(fct_user_account_activity_daily.last_pricing_at) as last_pricing_at,
         max(fct_user_account_activity_daily.last_purchase_at) as last_purchase_at
     from fct_user_account_activity_daily
-    where {{ only_dirty(
-        'dirty_users',
-        'dirty.user_key = fct_user_account_activity_daily.user_key and fct_user_account_activity_daily.activity_date >= dirty.rebuild_date'
-    ) }}
     group by fct_user_account_activity_daily.user_key, fct_user_account_activity_daily.activity_date
 
 ),
@@ -84,7 +75,6 @@ sessions as (
         count(*) as session_count,
         sum(fct_sessions.duration_seconds) as active_seconds
     from fct_sessions
-    where {{ only_dirty('dirty_users', 'dirty.user_key = fct_sessions.user_key and fct_sessions.session_date >= dirty.rebuild_date') }}
     group by fct_sessions.user_key, fct_sessions.session_date
 
 ),
@@ -96,10 +86,6 @@ used as (
         fct_feature_usage_daily.activity_date,
         count(distinct fct_feature_usage_daily.feature) as feature_count
     from fct_feature_usage_daily
-    where {{ only_dirty(
-        'dirty_users',
-        'dirty.user_key = fct_feature_usage_daily.user_key and fct_feature_usage_daily.activity_date >= dirty.rebuild_date'
-    ) }}
     group by fct_feature_usage_daily.user_key, fct_feature_usage_daily.activity_date
 
 ),
@@ -112,10 +98,6 @@ failed_steps as (
         fct_step_activity_daily.step,
         greatest(sum(fct_step_activity_daily.failure_count) - 1, 0) as repeated_failure_count
     from fct_step_activity_daily
-    where {{ only_dirty(
-        'dirty_users',
-        'dirty.user_key = fct_step_activity_daily.user_key and fct_step_activity_daily.activity_date >= dirty.rebuild_date'
-    ) }}
     group by fct_step_activity_daily.user_key, fct_step_activity_daily.activity_date, fct_step_activity_daily.step
 
 ),

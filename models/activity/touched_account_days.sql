@@ -1,3 +1,5 @@
+-- depends_on: {{ ref('dirty_users') }}
+
 with account_day_changes as (
 
     select * from {{ ref('account_day_changes') }}
@@ -6,22 +8,15 @@ with account_day_changes as (
 
 fct_user_account_activity_daily as (
 
-    select * from {{ ref('fct_user_account_activity_daily') }}
+    {{ rows_of_dirty_users(ref('fct_user_account_activity_daily'), 'activity_date') }}
 
 ),
 
 fct_sessions as (
 
-    select * from {{ ref('fct_sessions') }}
+    {{ rows_of_dirty_users(ref('fct_sessions'), 'session_date') }}
 
 ),
-
-dirty_users as (
-
-    select * from {{ ref('dirty_users') }}
-
-),
-
 
 -- Account days to which a dirty user contributed, or does now.
 touched as (
@@ -36,20 +31,12 @@ touched as (
         fct_user_account_activity_daily.account_id,
         fct_user_account_activity_daily.activity_date
     from fct_user_account_activity_daily
-    inner join dirty_users
-        on
-            fct_user_account_activity_daily.user_key = dirty_users.user_key
-            and fct_user_account_activity_daily.activity_date >= dirty_users.rebuild_date
     where fct_user_account_activity_daily.account_id != ''
     union all
     select
         fct_sessions.account_id,
         fct_sessions.session_date as activity_date
     from fct_sessions
-    inner join dirty_users
-        on
-            fct_sessions.user_key = dirty_users.user_key
-            and fct_sessions.session_date >= dirty_users.rebuild_date
     where fct_sessions.account_id is not null
 
 ),

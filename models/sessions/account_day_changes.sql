@@ -2,49 +2,48 @@
 {%- set fct_sessions = stored('sessions', 'fct_sessions') -%}
 {%- set account_days = stored('activity', 'fct_user_account_activity_daily') -%}
 
-with dirty_users as (
+-- depends_on: {{ ref('dirty_users') }}
 
-    select * from {{ ref('dirty_users') }}
+{% if fct_sessions and account_days -%}
+with sessions as (
+
+    {{ rows_of_dirty_users(fct_sessions, 'session_date') }}
 
 ),
 
+days as (
+
+    {{ rows_of_dirty_users(account_days, 'activity_date') }}
+
+),
 
 -- Account days to which a dirty user contributed until now; the user's rows are about to be replaced.
 contributed as (
 
-    {%- if fct_sessions and account_days %}
-
     select
-        known.account_id,
-        known.session_date as activity_date
-    from {{ fct_sessions }} as known
-    inner join dirty_users
-        on
-            known.user_key = dirty_users.user_key
-            and known.session_date >= dirty_users.rebuild_date
-    where known.account_id is not null
+        sessions.account_id,
+        sessions.session_date as activity_date
+    from sessions
+    where sessions.account_id is not null
     union all
     select
-        known.account_id,
-        known.activity_date
-    from {{ account_days }} as known
-    inner join dirty_users
-        on
-            known.user_key = dirty_users.user_key
-            and known.activity_date >= dirty_users.rebuild_date
-    where known.account_id != ''
+        days.account_id,
+        days.activity_date
+    from days
+    where days.account_id != ''
 
-    {%- else %}
+),
+{%- else -%}
+with contributed as (
 
     select
         '' as account_id,
         dirty_users.rebuild_date as activity_date
-    from dirty_users
+    from {{ ref('dirty_users') }} as dirty_users
     where false
 
-    {%- endif %}
-
 ),
+{%- endif %}
 
 final as (
 

@@ -1,39 +1,27 @@
 {{ config(materialized='view') }}
 
-with visible_events as (
+-- depends_on: {{ ref('dirty_buckets') }}
+
+with dirty_events as (
+
+    {%- if rebuilding() %}
 
     select * from {{ ref('visible_events') }}
+
+    {%- else %}
+
+    {{ dirty_rows(
+        ref('visible_events'), 'occurred_date', ref('dirty_buckets'), 'bucket_date',
+        'known.node_key = dirty.node_key and known.bucket = dirty.bucket'
+    ) }}
+
+    {%- endif %}
 
 ),
 
 identity_links as (
 
     select * from {{ ref('identity_links') }}
-
-),
-
-dirty_buckets as (
-
-    select * from {{ ref('dirty_buckets') }}
-
-),
-
-dirty_events as (
-
-    {%- if rebuilding() %}
-
-    select * from visible_events
-
-    {%- else %}
-
-    select visible_events.*
-    from visible_events
-    inner join dirty_buckets
-        on
-            visible_events.node_key = dirty_buckets.node_key
-            and visible_events.bucket = dirty_buckets.bucket
-
-    {%- endif %}
 
 ),
 

@@ -46,7 +46,8 @@ final as (
 
     select distinct
         cast(dirty.node_key as bigint) as node_key,
-        cast(dirty.bucket as bigint) as bucket
+        cast(dirty.bucket as bigint) as bucket,
+        cast({{ bucket_start('dirty.bucket', var('session_gap_minutes')) }} as date) as bucket_date
     from dirty
     where {{ in_increment() }}
 

@@ -6,17 +6,16 @@
         'condition': 'dirty.user_key = stored.user_key and stored.started_at >= dirty.rebuild_from',
     }},
 ) }}
--- depends_on: {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
+-- depends_on: {{ ref('node_owners') }}, {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
 
 with activity_buckets as (
 
-    select * from {{ ref('activity_buckets') }}
-
-),
-
-node_owners as (
-
-    select * from {{ ref('node_owners') }}
+    {{ dirty_rows(
+        ref('activity_buckets'), 'activity_date', ref('node_owners'), 'rebuild_date',
+        'known.node_key = dirty.node_key and known.first_event_at >= dirty.valid_from and known.first_event_at < dirty.valid_to'
+        ~ ' and known.first_event_at >= dirty.rebuild_from',
+        columns=['user_key']
+    ) }}
 
 ),
 
@@ -26,53 +25,18 @@ identity_nodes as (
 
 ),
 
-owned as (
-
-    select
-        node_owners.user_key,
-        activity_buckets.bucket,
-        activity_buckets.account_id,
-        activity_buckets.native_session_id,
-        activity_buckets.first_event_at,
-        activity_buckets.last_event_at,
-        activity_buckets.event_count,
-        activity_buckets.activation_count,
-        activity_buckets.core_value_count,
-        activity_buckets.collaboration_count,
-        activity_buckets.invite_count,
-        activity_buckets.pricing_count,
-        activity_buckets.error_count,
-        activity_buckets.setup_count,
-        activity_buckets.signed_up_count,
-        activity_buckets.trial_started_count,
-        activity_buckets.subscribed_count,
-        activity_buckets.upgraded_count,
-        activity_buckets.downgraded_count,
-        activity_buckets.cancelled_count,
-        activity_buckets.support_count,
-        activity_buckets.navigation_count
-    from activity_buckets
-    inner join node_owners
-        on
-            activity_buckets.node_key = node_owners.node_key
-            and activity_buckets.first_event_at >= node_owners.valid_from
-            and activity_buckets.first_event_at < node_owners.valid_to
-            and activity_buckets.first_event_at >= node_owners.rebuild_from
-
-),
-
 -- All events of a bucket lie within one gap, so buckets can be walked instead of events. Devices of one user overlap:
 -- what counts is the last event of any bucket before.
 with_previous as (
 
     select
-        owned.*,
-        max(owned.last_event_at) over (
-            partition by owned.user_key, owned.native_session_id
-            order by owned.first_event_at asc nulls last, owned.last_event_at asc nulls last
+        activity_buckets.*,
+        max(activity_buckets.last_event_at) over (
+            partition by activity_buckets.user_key, activity_buckets.native_session_id
+            order by activity_buckets.first_event_at asc nulls last, activity_buckets.last_event_at asc nulls last
             rows between unbounded preceding and 1 preceding
         ) as previous_at
-    from owned
+    from activity_buckets
 
 ),
 

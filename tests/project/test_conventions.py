@@ -110,15 +110,7 @@ def test_grain_is_tested_where_it_is_unique(project: DbtProject) -> None:
     """Raw rows, journals, and what only passes rows on, have no unique key to test; each says so in its description."""
     without = {"stg_generic__events", "checked_events", "new_events", "quarantined_events", "identity_observations"}
     without |= {"replaced_events", "owner_moves", "account_day_changes", "current_links", "current_merges"}
-    without |= {
-        "visible_events",
-        "new_activity",
-        "candidate_events",
-        "bucketed_events",
-        "current_links",
-        "current_merges",
-        "merge_edges",
-    }
+    without |= {"visible_events", "new_activity", "candidate_events", "bucketed_events", "owned_events", "merge_edges"}
     tested = {test["attached_node"] for test in own(project, "test") if test["name"].startswith("unique_grain")}
     for node in own(project, "model"):
         assert (node["unique_id"] in tested) != (node["name"] in without), node["name"]
