@@ -33,7 +33,8 @@
         known.*{% for column in columns %},
         dirty.{{ column }}{% endfor %}
     from {{ relation }} as known
-    inner join {{ dirty }} as dirty on {{ condition }}
+    inner join {{ dirty }} as dirty
+        on {{ condition }}
     {%- endset -%}
     {{ matched }}
     {%- if not flags.FULL_REFRESH %}

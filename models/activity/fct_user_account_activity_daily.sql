@@ -6,7 +6,7 @@
         'condition': 'dirty.user_key = stored.user_key and stored.activity_date >= dirty.rebuild_date',
     }},
 ) }}
--- depends_on: {{ ref('node_owners') }}, {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
+-- depends_on: {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
 
 with activity_buckets as (
 

@@ -1,5 +1,4 @@
 {{ config(materialized='view') }}
--- depends_on: {{ ref('node_owners') }}
 
 with visible_events as (
 

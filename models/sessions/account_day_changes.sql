@@ -2,8 +2,6 @@
 {%- set fct_sessions = stored('sessions', 'fct_sessions') -%}
 {%- set account_days = stored('activity', 'fct_user_account_activity_daily') -%}
 
--- depends_on: {{ ref('dirty_users') }}
-
 {% if fct_sessions and account_days -%}
 with sessions as (
 

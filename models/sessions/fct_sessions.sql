@@ -6,7 +6,7 @@
         'condition': 'dirty.user_key = stored.user_key and stored.started_at >= dirty.rebuild_from',
     }},
 ) }}
--- depends_on: {{ ref('node_owners') }}, {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
+-- depends_on: {{ ref('dirty_users') }}, {{ ref('account_day_changes') }}
 
 with activity_buckets as (
 
