@@ -22,6 +22,13 @@ replaced_events as (
 
 ),
 
+-- Rows go by id, and an id that a user and a device share is the user's: of it only the user's key tells.
+users as (
+
+    select * from {{ ref('identity_nodes') }}
+    where node_type = 'user'
+
+),
 
 dirty as (
 
@@ -30,6 +37,8 @@ dirty as (
         identity_nodes.node_id as entity_id
     from dirty_users
     inner join identity_nodes on dirty_users.user_key = identity_nodes.node_key
+    left join users on identity_nodes.node_id = users.node_id
+    where users.node_key is null or users.node_key = dirty_users.user_key
     union all
     select
         'account' as entity_type,

@@ -88,6 +88,13 @@ EXAMPLES: dict[str, list[list[Event]]] = {
         [],
         [],
     ],
+    # The device's rows went by its id, and with them the user's.
+    "a device that bears a user's id changes hands; what the user said of itself stays": [
+        [happened(1, "identify", event_type="identify", user_id="u2", properties={"plan": "pro"})],
+        [happened(30, user_id="u3", anonymous_id="u2")],
+        [happened(60, user_id="u1", anonymous_id="u2")],
+        [],
+    ],
     "a better version takes the only event of a user away": [
         [happened(1, user_id="u1", received_at=START + timedelta(hours=9), event_id="e0")],
         [happened(1, user_id="u2", received_at=START, event_id="e0")],
