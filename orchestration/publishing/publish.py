@@ -127,11 +127,11 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
         newest = connection.execute(
-            "select build_id, published_at::varchar from traits.builds order by build_id desc limit 1"
+            "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
         served = served_manifest(house)
         # Also after a crash between the commit and the snapshot, whatever was published then.
-        if newest and newest != (served.get("build_id"), served.get("published_at")):
+        if newest and (newest[0], str(newest[1])) != (served.get("build_id"), served.get("published_at")):
             notify("writing the serving snapshot")
             write_snapshot(house, connection, newest[0])
         failed = tuple(failed_models(connection, project))

@@ -34,6 +34,17 @@ def test_publishing_again_changes_nothing(sample_house: House, sample_project: D
     assert served(sample_house, "select count(*) from traits.builds") == [(1,)]
 
 
+def test_a_snapshot_is_known_again_whatever_the_digits_of_its_instant(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    with sample_house.connect() as connection:
+        connection.execute("update traits.builds set published_at = '2024-07-01 08:00:00.34'")
+    publish(sample_house, sample_project)
+    written = (sample_house.serving / "current").readlink()
+    publish(sample_house, sample_project)
+    assert (sample_house.serving / "current").readlink() == written
+
+
 def test_every_published_value_can_be_traced(sample_house: House) -> None:
     assert served(
         sample_house,
