@@ -28,7 +28,7 @@ STAGES = ("staging", "events", "identity", "sessions", "activity", "features")
 PAGE_RULES = (("/pricing", "pricing"), ("/invite", "invite"), ("/settings/team", "collaboration"))
 # Tables that tell what a build did, not what it made.
 PER_BUILD = ("new_", "dirty_", "touched_", "replaced_")
-KEPT = ("quarantined_events", "identity_changes", "attributes", "memberships")
+KEPT = ("event_log", "quarantined_events", "identity_changes", "attributes", "memberships")
 
 
 def prepare_project(project: str) -> Told:

@@ -1,15 +1,18 @@
 {#-
-    An id, or null when it is one of the texts that trackers send instead of an id (var junk_ids). Written so that a usual,
-    long id costs one look at its length and ends, and few comparisons: trimming it, or a plain `in` list, costs as much as
-    a join.
+    An id, or null when it is one of the texts that trackers send instead of an id (var junk_ids). Written so that an id of
+    usual length costs one look at its length and ends, and few comparisons: trimming it, or a plain `in` list, costs as
+    much as a join.
 -#}
 {% macro usable_id(id) -%}
+    {%- set short = 9 -%}
     {%- set junk = var('junk_ids').split(',') | map('trim') | list -%}
     case
-        when length({{ id }}) > 16 and {{ id }} not like ' %' and {{ id }} not like '% ' then
+        when length({{ id }}) > {{ short }} and {{ id }} not like ' %' and {{ id }} not like '% ' then
             case when
-                {%- for text in junk if text | length > 16 %}
-                {{ id if text == text | upper else 'lower(' ~ id ~ ')' }} = '{{ text }}' or{% endfor %} false
+                {%- for text in junk if text | length > short %}
+                {{ id ~ " = '" ~ text ~ "'" if text == text | upper
+                    else "(length(" ~ id ~ ") = " ~ text | length ~ " and lower(" ~ id ~ ") = '" ~ text ~ "')" }} or
+                {%- endfor %} false
                 then null else {{ id }} end
         when position(',' || lower(trim({{ id }})) || ',' in ',,{{ junk | join(",") }},') = 0 then {{ id }}
     end

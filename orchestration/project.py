@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     target: Literal["duckdb"] = "duckdb"
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
-    memory_limit: str = "4GB"
+    memory_limit: str = "3.8GB"
+    increment_memory_limit: str = "700MB"
     lock_wait_seconds: float = 1
 
     @property

@@ -3,8 +3,7 @@
     model's rows take its place. A model declares it as `meta.replaces`: `dirty`, the model that holds what is dirty, and
     `condition`, which joins `dirty` and `stored`.
 
-    DuckDB deletes and inserts in one statement, and so in one transaction (its incremental strategy is called after this
-    file). Spark has no row deletes: the model's rows and the kept rows overwrite whole partitions (dynamic
+    DuckDB deletes and inserts in one transaction (materializations.sql). Spark has no row deletes: the model's rows and the kept rows overwrite whole partitions (dynamic
     insert_overwrite); a partition of which nothing is kept is dropped before, by this hook.
 -#}
 {% macro drop_emptied_partitions() -%}
@@ -12,15 +11,6 @@
         {%- set replaces = config.get('meta').replaces -%}
         {{ adapter.dispatch('drop_emptied_partitions')(ref(replaces.dirty), replaces.condition) }}
     {%- endif -%}
-{%- endmacro %}
-
-{% macro get_incremental_replace_sql(arguments) -%}
-    {%- set replaces = config.get('meta').replaces -%}
-    {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arguments['target_relation'] }} as stored using {{ ref(replaces.dirty) }} as dirty
-    where {{ replaces.condition }};
-    insert into {{ arguments['target_relation'] }} ({{ columns }})
-    select {{ columns }} from {{ arguments['temp_relation'] }}
 {%- endmacro %}
 
 {% macro duckdb__drop_emptied_partitions(dirty, condition) -%}

@@ -24,13 +24,13 @@ grouped as (
 
     select
         owned_events.user_key,
-        owned_events.account_id,
+        owned_events.account_key,
         owned_events.activity_date,
         owned_events.feature,
         count(*) as event_count
     from owned_events
     where owned_events.feature != ''
-    group by owned_events.user_key, owned_events.account_id, owned_events.activity_date, owned_events.feature
+    group by owned_events.user_key, owned_events.account_key, owned_events.activity_date, owned_events.feature
 
 ),
 
@@ -38,9 +38,11 @@ rebuilt as (
 
     select
         grouped.*,
-        identity_nodes.node_id as user_id
+        user_nodes.node_id as user_id,
+        coalesce(account_nodes.node_id, '') as account_id
     from grouped
-    inner join identity_nodes on grouped.user_key = identity_nodes.node_key
+    inner join identity_nodes as user_nodes on grouped.user_key = user_nodes.node_key
+    left join identity_nodes as account_nodes on grouped.account_key = account_nodes.node_key
 
 ),
 

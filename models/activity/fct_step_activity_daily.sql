@@ -24,17 +24,17 @@ grouped as (
 
     select
         owned_events.user_key,
-        owned_events.account_id,
+        owned_events.account_key,
         owned_events.activity_date,
         owned_events.step,
-        sum(case when owned_events.outcome = 'start' then 1 else 0 end) as start_count,
-        sum(case when owned_events.outcome = 'success' then 1 else 0 end) as success_count,
-        sum(case when owned_events.outcome = 'failure' then 1 else 0 end) as failure_count,
+        count(case when owned_events.outcome = 'start' then 1 end) as start_count,
+        count(case when owned_events.outcome = 'success' then 1 end) as success_count,
+        count(case when owned_events.outcome = 'failure' then 1 end) as failure_count,
         max(case when owned_events.outcome = 'failure' then owned_events.occurred_at end) as last_failure_at,
         max(case when owned_events.outcome = 'success' then owned_events.occurred_at end) as last_success_at
     from owned_events
     where owned_events.step != ''
-    group by owned_events.user_key, owned_events.account_id, owned_events.activity_date, owned_events.step
+    group by owned_events.user_key, owned_events.account_key, owned_events.activity_date, owned_events.step
 
 ),
 
@@ -42,9 +42,11 @@ rebuilt as (
 
     select
         grouped.*,
-        identity_nodes.node_id as user_id
+        user_nodes.node_id as user_id,
+        coalesce(account_nodes.node_id, '') as account_id
     from grouped
-    inner join identity_nodes on grouped.user_key = identity_nodes.node_key
+    inner join identity_nodes as user_nodes on grouped.user_key = user_nodes.node_key
+    left join identity_nodes as account_nodes on grouped.account_key = account_nodes.node_key
 
 ),
 

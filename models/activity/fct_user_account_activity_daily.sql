@@ -29,7 +29,7 @@ grouped as (
 
     select
         activity_buckets.user_key,
-        activity_buckets.account_id,
+        activity_buckets.account_key,
         activity_buckets.activity_date,
         sum(activity_buckets.event_count) as event_count,
         sum(activity_buckets.identified_event_count) as identified_event_count,
@@ -55,7 +55,7 @@ grouped as (
         max(activity_buckets.last_pricing_at) as last_pricing_at,
         max(activity_buckets.last_purchase_at) as last_purchase_at
     from activity_buckets
-    group by activity_buckets.user_key, activity_buckets.account_id, activity_buckets.activity_date
+    group by activity_buckets.user_key, activity_buckets.account_key, activity_buckets.activity_date
 
 ),
 
@@ -63,9 +63,11 @@ rebuilt as (
 
     select
         grouped.*,
-        identity_nodes.node_id as user_id
+        user_nodes.node_id as user_id,
+        coalesce(account_nodes.node_id, '') as account_id
     from grouped
-    inner join identity_nodes on grouped.user_key = identity_nodes.node_key
+    inner join identity_nodes as user_nodes on grouped.user_key = user_nodes.node_key
+    left join identity_nodes as account_nodes on grouped.account_key = account_nodes.node_key
 
 ),
 

@@ -11,17 +11,24 @@ with visible_events as (
 
 ),
 
+catalog_rules as (
+
+    select * from {{ ref('catalog_rules') }}
+
+),
+
 owned as (
 
     select
         cast(visible_events.user_key as bigint) as user_key,
-        cast(coalesce(visible_events.account_id, '') as string) as account_id,
+        cast(visible_events.account_key as bigint) as account_key,
         cast({{ reporting_date('visible_events.occurred_at') }} as date) as activity_date,
-        cast(visible_events.feature as string) as feature,
-        cast(visible_events.step as string) as step,
-        cast(visible_events.outcome as string) as outcome,
+        cast(catalog_rules.feature as string) as feature,
+        cast(catalog_rules.step as string) as step,
+        cast(catalog_rules.outcome as string) as outcome,
         cast(visible_events.occurred_at as timestamp) as occurred_at
     from visible_events
+    inner join catalog_rules on visible_events.rule_key = catalog_rules.rule_key
 
 )
 

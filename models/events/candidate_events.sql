@@ -33,6 +33,12 @@ catalog_rules as (
 
 ),
 
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
+
+),
+
 identity_nodes as (
 
     select * from {{ ref('identity_nodes') }}
@@ -86,11 +92,28 @@ versions as (
 
 ),
 
--- At most one row a source and event name; the empty source stands for any.
 name_rules as (
 
     select * from catalog_rules
     where catalog_rules.property = ''
+
+),
+
+-- Rules are numbered by precedence.
+ruled_kinds as (
+
+    select
+        event_kinds.source,
+        event_kinds.event_type,
+        event_kinds.event_name,
+        event_kinds.kind_key,
+        min(name_rules.rule_key) as rule_key
+    from event_kinds
+    left join name_rules
+        on
+            event_kinds.event_name = name_rules.event_name
+            and name_rules.source in ('', event_kinds.source)
+    group by event_kinds.source, event_kinds.event_type, event_kinds.event_name, event_kinds.kind_key
 
 ),
 
@@ -108,6 +131,13 @@ anonymous_nodes as (
 
 ),
 
+account_nodes as (
+
+    select * from identity_nodes
+    where identity_nodes.node_type = 'account'
+
+),
+
 mapped as (
 
     select
@@ -121,14 +151,15 @@ mapped as (
         cast(versions.previous_id as string) as previous_id,
         cast(versions.account_id as string) as account_id,
         cast(versions.native_session_id as string) as native_session_id,
-        cast(coalesce(new_event_meanings.behaviour, own_rules.behaviour, any_rules.behaviour, '') as string) as behaviour,
-        cast(coalesce(new_event_meanings.feature, own_rules.feature, any_rules.feature, '') as string) as feature,
-        cast(coalesce(new_event_meanings.step, own_rules.step, any_rules.step, '') as string) as step,
-        cast(coalesce(new_event_meanings.outcome, own_rules.outcome, any_rules.outcome, '') as string) as outcome,
+        cast(ruled_kinds.kind_key as bigint) as kind_key,
+        cast(coalesce(new_event_meanings.rule_key, ruled_kinds.rule_key) as bigint) as rule_key,
         cast(versions.is_bot as boolean) as is_bot,
+        cast(versions.user_id is not null as boolean) as is_identified,
         cast(coalesce(user_nodes.node_key, anonymous_nodes.node_key) as bigint) as node_key,
         cast(anonymous_nodes.node_key as bigint) as anonymous_key,
+        cast(account_nodes.node_key as bigint) as account_key,
         cast({{ bucket_number('versions.occurred_at', var('session_gap_minutes')) }} as bigint) as bucket,
+        cast({{ fast_hash('versions.event_id') }} as bigint) as id_hash,
         cast(versions.source as string) as source,
         cast(versions.properties as string) as properties,
         cast(versions.context as string) as context,
@@ -138,19 +169,17 @@ mapped as (
     from versions
     left join user_nodes on versions.user_id = user_nodes.node_id
     left join anonymous_nodes on versions.anonymous_id = anonymous_nodes.node_id
+    left join account_nodes on versions.account_id = account_nodes.node_id
+    left join ruled_kinds
+        on
+            versions.event_name = ruled_kinds.event_name
+            and versions.event_type = ruled_kinds.event_type
+            and versions.source = ruled_kinds.source
     left join new_event_meanings
         on
             versions.event_id = new_event_meanings.event_id
             and versions.source = new_event_meanings.source
             and versions.properties = new_event_meanings.properties
-    left join name_rules as own_rules
-        on
-            versions.event_name = own_rules.event_name
-            and versions.source = own_rules.source
-    left join name_rules as any_rules
-        on
-            versions.event_name = any_rules.event_name
-            and any_rules.source = ''
 
 )
 

@@ -21,6 +21,30 @@ rules as (
         cast(coalesce(event_catalog.outcome, '') as string) as outcome
     from event_catalog
 
+),
+
+-- Stored events keep this number instead of what the rule says; another catalogue rebuilds everything. Of several rules
+-- that hold, the one with the least number decides: one on a property before one on the name alone, one of the source
+-- itself before one of any source, then the more specific one.
+numbered as (
+
+    select
+        rules.*,
+        cast(
+            row_number() over (
+                order by
+                    case when rules.property = '' then 2 else 1 end asc,
+                    rules.source desc nulls last,
+                    case rules.match when 'equals' then 1 when 'prefix' then 2 else 3 end asc,
+                    length(rules.pattern) desc nulls last,
+                    rules.property asc nulls last,
+                    rules.pattern asc nulls last,
+                    rules.event_name asc nulls last,
+                    rules.match asc nulls last
+            ) as bigint
+        ) as rule_key
+    from rules
+
 )
 
-select * from rules
+select * from numbered

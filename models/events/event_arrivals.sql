@@ -1,4 +1,4 @@
-{%- set fct_events = stored('events', 'fct_events') -%}
+{%- set event_log = stored('events', 'event_log') -%}
 
 with candidate_events as (
 
@@ -7,26 +7,34 @@ with candidate_events as (
 
 ),
 
--- The one look at all history: is an id known? It reads one column of ids.
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
+
+),
+
+-- The one look at all history: is an id known? It reads one column of hashes.
 known as (
 
-    {%- if fct_events %}
+    {%- if event_log %}
 
     select
-        fct_events.source,
-        fct_events.event_id,
-        fct_events.received_at,
-        fct_events.load_id
-    from {{ fct_events }} as fct_events
-    where fct_events.event_id in (select candidate_events.event_id from candidate_events)
+        found.event_id,
+        found.received_at,
+        found.load_id,
+        found.kind_key,
+        event_kinds.source
+    from ({{ rows_among(event_log, 'id_hash', 'select candidate_events.id_hash from candidate_events') }}) as found
+    inner join event_kinds on found.kind_key = event_kinds.kind_key
 
     {%- else %}
 
     select
-        candidate_events.source,
         candidate_events.event_id,
         candidate_events.received_at,
-        candidate_events.load_id
+        candidate_events.load_id,
+        candidate_events.kind_key,
+        candidate_events.source
     from candidate_events
     where false
 
@@ -39,7 +47,7 @@ compared as (
     select
         candidate_events.*,
         known.load_id as known_load_id,
-        known.event_id is not null as is_replacement,
+        known.kind_key as replaced_kind_key,
         coalesce(candidate_events.received_at = known.received_at, false) as is_tie
     from candidate_events
     left join known
@@ -94,28 +102,24 @@ arrivals as (
 
     select
         cast(compared.event_id as string) as event_id,
-        cast(compared.event_type as string) as event_type,
-        cast(compared.event_name as string) as event_name,
         cast(compared.occurred_at as timestamp) as occurred_at,
         cast(compared.received_at as timestamp) as received_at,
-        cast(compared.user_id as string) as user_id,
-        cast(compared.anonymous_id as string) as anonymous_id,
         cast(compared.previous_id as string) as previous_id,
-        cast(compared.account_id as string) as account_id,
         cast(compared.native_session_id as string) as native_session_id,
-        cast(compared.behaviour as string) as behaviour,
-        cast(compared.feature as string) as feature,
-        cast(compared.step as string) as step,
-        cast(compared.outcome as string) as outcome,
+        cast(compared.kind_key as bigint) as kind_key,
+        cast(compared.rule_key as bigint) as rule_key,
         cast(compared.is_bot as boolean) as is_bot,
+        cast(compared.is_identified as boolean) as is_identified,
         cast(compared.node_key as bigint) as node_key,
         cast(compared.anonymous_key as bigint) as anonymous_key,
+        cast(compared.account_key as bigint) as account_key,
         cast(compared.bucket as bigint) as bucket,
-        cast(compared.source as string) as source,
+        cast(compared.id_hash as bigint) as id_hash,
         cast(compared.loaded_at as timestamp) as loaded_at,
         cast(compared.load_id as bigint) as load_id,
         cast(compared.occurred_date as date) as occurred_date,
-        cast(compared.is_replacement as boolean) as is_replacement
+        cast(compared.source as string) as source,
+        cast(compared.replaced_kind_key as bigint) as replaced_kind_key
     from compared
     left join stored_hashes
         on

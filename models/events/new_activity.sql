@@ -27,14 +27,13 @@ fresh as (
 final as (
 
     select
-        cast(fresh.source as string) as source,
         cast(fresh.event_id as string) as event_id,
-        cast(fresh.event_type as string) as event_type,
         cast(fresh.occurred_at as timestamp) as occurred_at,
-        cast(fresh.user_id as string) as user_id,
-        cast(fresh.account_id as string) as account_id,
+        cast(fresh.kind_key as bigint) as kind_key,
+        cast(fresh.is_identified as boolean) as is_identified,
         cast(fresh.node_key as bigint) as node_key,
         cast(fresh.anonymous_key as bigint) as anonymous_key,
+        cast(fresh.account_key as bigint) as account_key,
         cast(fresh.bucket as bigint) as bucket
     from fresh
     where {{ in_increment() }}

@@ -13,26 +13,14 @@ property_rules as (
 
 ),
 
--- Only events whose name has a rule on a property pay for reading their properties.
-matching as (
+-- Only events whose name has a rule on a property pay for reading their properties. Rules are numbered by precedence.
+meanings as (
 
     select
-        new_events.source,
-        new_events.event_id,
-        new_events.properties,
-        property_rules.behaviour,
-        property_rules.feature,
-        property_rules.step,
-        property_rules.outcome,
-        row_number() over (
-            partition by new_events.source, new_events.event_id, new_events.properties
-            order by
-                property_rules.source desc nulls last,
-                case property_rules.match when 'equals' then 1 when 'prefix' then 2 else 3 end asc,
-                length(property_rules.pattern) desc nulls last,
-                property_rules.property asc nulls last,
-                property_rules.pattern asc nulls last
-        ) as match_rank
+        cast(new_events.source as string) as source,
+        cast(new_events.event_id as string) as event_id,
+        cast(new_events.properties as string) as properties,
+        cast(min(property_rules.rule_key) as bigint) as rule_key
     from new_events
     inner join property_rules
         on
@@ -53,22 +41,8 @@ matching as (
             property_rules.match = ''
             and {{ json_text('new_events.properties', 'property_rules.property') }} is not null
         )
-
-),
-
-best as (
-
-    select
-        cast(matching.source as string) as source,
-        cast(matching.event_id as string) as event_id,
-        cast(matching.properties as string) as properties,
-        cast(matching.behaviour as string) as behaviour,
-        cast(matching.feature as string) as feature,
-        cast(matching.step as string) as step,
-        cast(matching.outcome as string) as outcome
-    from matching
-    where matching.match_rank = 1
+    group by new_events.source, new_events.event_id, new_events.properties
 
 )
 
-select * from best
+select * from meanings

@@ -1,5 +1,5 @@
 {{ config(materialized='incremental', incremental_strategy='append') }}
-{%- set fct_events = stored('events', 'fct_events') -%}
+{%- set event_log = stored('events', 'event_log') -%}
 
 with event_arrivals as (
 
@@ -10,23 +10,21 @@ with event_arrivals as (
 replaced as (
 
     select
-        cast(known.source as string) as source,
+        cast(event_arrivals.source as string) as source,
         cast(known.event_id as string) as event_id,
-        cast(known.user_id as string) as user_id,
         cast(known.previous_id as string) as previous_id,
-        cast(known.account_id as string) as account_id,
         cast(known.node_key as bigint) as node_key,
         cast(known.anonymous_key as bigint) as anonymous_key,
+        cast(known.account_key as bigint) as account_key,
         cast(known.bucket as bigint) as bucket,
         cast({{ since_watermark() }} as string) as since_watermark
-    from {{ fct_events or 'event_arrivals' }} as known
+    from {{ event_log or 'event_arrivals' }} as known
     inner join event_arrivals
         on
-            known.event_id = event_arrivals.event_id
-            and known.source = event_arrivals.source
-    where
-        event_arrivals.is_replacement
-        and {{ 'true' if fct_events else 'false' }}
+            known.id_hash = event_arrivals.id_hash
+            and known.event_id = event_arrivals.event_id
+            and known.kind_key = event_arrivals.replaced_kind_key
+    where {{ 'true' if event_log else 'false' }}
 
 )
 

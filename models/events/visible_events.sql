@@ -1,17 +1,17 @@
 {{ config(materialized='view') }}
 
-with fct_events as (
+with event_log as (
 
-    select * from {{ ref('fct_events') }}
+    select * from {{ ref('event_log') }}
 
 ),
 
 visible as (
 
-    select * from fct_events
+    select * from event_log
     where
-        fct_events.occurred_at < {{ as_of() }}
-        and not fct_events.is_bot
+        event_log.occurred_at < {{ as_of() }}
+        and not event_log.is_bot
 
 )
 

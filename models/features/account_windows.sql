@@ -33,7 +33,15 @@ touched_account_windows as (
 
 recent_days as (
 
-    select fct_account_activity_daily.*
+    select
+        fct_account_activity_daily.*,
+        case
+            when fct_account_activity_daily.activity_date > {{ days_ago(1) }} then 1
+            when fct_account_activity_daily.activity_date > {{ days_ago(7) }} then 7
+            when fct_account_activity_daily.activity_date > {{ days_ago(28) }} then 28
+            when fct_account_activity_daily.activity_date > {{ days_ago(56) }} then 56
+            else 90
+        end as period_days
     from fct_account_activity_daily
     where
         fct_account_activity_daily.activity_date > {{ days_ago(90) }}
@@ -44,111 +52,128 @@ recent_days as (
 
 ),
 
-windows as (
+-- Every window is a sum of these periods, which are far fewer than days; each is called after its greatest age.
+periods as (
 
     select
         recent_days.account_id,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then 1 else 0 end) as active_days_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then 1 else 0 end) as active_days_28d,
-        count(*) as active_days_90d,
-        sum(
-            case
-                when recent_days.activity_date > {{ days_ago(56) }} and recent_days.activity_date <= {{ days_ago(28) }} then 1
-                else 0
-            end
-        ) as previous_active_days_28d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.event_count else 0 end) as events_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.event_count else 0 end) as events_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.event_count else 0 end) as events_28d,
-        sum(recent_days.event_count) as events_90d,
-        sum(
-            case
-                when recent_days.activity_date > {{ days_ago(56) }} and recent_days.activity_date <= {{ days_ago(28) }}
-                    then recent_days.event_count
-                else 0
-            end
-        ) as previous_events_28d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.session_count else 0 end) as sessions_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.session_count else 0 end) as sessions_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.session_count else 0 end) as sessions_28d,
-        sum(recent_days.session_count) as sessions_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.active_seconds else 0 end) as active_seconds_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.active_seconds else 0 end) as active_seconds_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.active_seconds else 0 end) as active_seconds_28d,
-        sum(recent_days.active_seconds) as active_seconds_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.failure_count else 0 end) as failures_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.failure_count else 0 end) as failures_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.failure_count else 0 end) as failures_28d,
-        sum(recent_days.failure_count) as failures_90d,
-        sum(
-            case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.repeated_failure_count else 0 end
-        ) as repeated_failures_7d,
-        sum(
-            case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.repeated_failure_count else 0 end
-        ) as repeated_failures_28d,
-        sum(recent_days.repeated_failure_count) as repeated_failures_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.activation_count else 0 end) as activation_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.activation_count else 0 end) as activation_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.activation_count else 0 end) as activation_28d,
-        sum(recent_days.activation_count) as activation_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.core_value_count else 0 end) as core_value_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.core_value_count else 0 end) as core_value_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.core_value_count else 0 end) as core_value_28d,
-        sum(recent_days.core_value_count) as core_value_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.collaboration_count else 0 end) as collaboration_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.collaboration_count else 0 end) as collaboration_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.collaboration_count else 0 end) as collaboration_28d,
-        sum(recent_days.collaboration_count) as collaboration_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.invite_count else 0 end) as invite_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.invite_count else 0 end) as invite_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.invite_count else 0 end) as invite_28d,
-        sum(recent_days.invite_count) as invite_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.pricing_count else 0 end) as pricing_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.pricing_count else 0 end) as pricing_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.pricing_count else 0 end) as pricing_28d,
-        sum(recent_days.pricing_count) as pricing_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.error_count else 0 end) as error_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.error_count else 0 end) as error_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.error_count else 0 end) as error_28d,
-        sum(recent_days.error_count) as error_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.setup_count else 0 end) as setup_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.setup_count else 0 end) as setup_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.setup_count else 0 end) as setup_28d,
-        sum(recent_days.setup_count) as setup_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.signed_up_count else 0 end) as signed_up_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.signed_up_count else 0 end) as signed_up_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.signed_up_count else 0 end) as signed_up_28d,
-        sum(recent_days.signed_up_count) as signed_up_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.trial_started_count else 0 end) as trial_started_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.trial_started_count else 0 end) as trial_started_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.trial_started_count else 0 end) as trial_started_28d,
-        sum(recent_days.trial_started_count) as trial_started_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.subscribed_count else 0 end) as subscribed_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.subscribed_count else 0 end) as subscribed_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.subscribed_count else 0 end) as subscribed_28d,
-        sum(recent_days.subscribed_count) as subscribed_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.upgraded_count else 0 end) as upgraded_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.upgraded_count else 0 end) as upgraded_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.upgraded_count else 0 end) as upgraded_28d,
-        sum(recent_days.upgraded_count) as upgraded_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.downgraded_count else 0 end) as downgraded_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.downgraded_count else 0 end) as downgraded_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.downgraded_count else 0 end) as downgraded_28d,
-        sum(recent_days.downgraded_count) as downgraded_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.cancelled_count else 0 end) as cancelled_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.cancelled_count else 0 end) as cancelled_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.cancelled_count else 0 end) as cancelled_28d,
-        sum(recent_days.cancelled_count) as cancelled_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.support_count else 0 end) as support_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.support_count else 0 end) as support_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.support_count else 0 end) as support_28d,
-        sum(recent_days.support_count) as support_90d,
-        sum(case when recent_days.activity_date > {{ days_ago(1) }} then recent_days.navigation_count else 0 end) as navigation_1d,
-        sum(case when recent_days.activity_date > {{ days_ago(7) }} then recent_days.navigation_count else 0 end) as navigation_7d,
-        sum(case when recent_days.activity_date > {{ days_ago(28) }} then recent_days.navigation_count else 0 end) as navigation_28d,
-        sum(recent_days.navigation_count) as navigation_90d
+        recent_days.period_days,
+        count(*) as active_days,
+        sum(recent_days.event_count) as event_count,
+        sum(recent_days.session_count) as session_count,
+        sum(recent_days.active_seconds) as active_seconds,
+        sum(recent_days.failure_count) as failure_count,
+        sum(recent_days.repeated_failure_count) as repeated_failure_count,
+        sum(recent_days.activation_count) as activation_count,
+        sum(recent_days.core_value_count) as core_value_count,
+        sum(recent_days.collaboration_count) as collaboration_count,
+        sum(recent_days.invite_count) as invite_count,
+        sum(recent_days.pricing_count) as pricing_count,
+        sum(recent_days.error_count) as error_count,
+        sum(recent_days.setup_count) as setup_count,
+        sum(recent_days.signed_up_count) as signed_up_count,
+        sum(recent_days.trial_started_count) as trial_started_count,
+        sum(recent_days.subscribed_count) as subscribed_count,
+        sum(recent_days.upgraded_count) as upgraded_count,
+        sum(recent_days.downgraded_count) as downgraded_count,
+        sum(recent_days.cancelled_count) as cancelled_count,
+        sum(recent_days.support_count) as support_count,
+        sum(recent_days.navigation_count) as navigation_count
     from recent_days
-    group by recent_days.account_id
+    group by recent_days.account_id, recent_days.period_days
+
+),
+
+windows as (
+
+    select
+        periods.account_id,
+        sum(case when periods.period_days <= 7 then periods.active_days else 0 end) as active_days_7d,
+        sum(case when periods.period_days <= 28 then periods.active_days else 0 end) as active_days_28d,
+        sum(periods.active_days) as active_days_90d,
+        sum(case when periods.period_days = 56 then periods.active_days else 0 end) as previous_active_days_28d,
+        sum(case when periods.period_days <= 1 then periods.event_count else 0 end) as events_1d,
+        sum(case when periods.period_days <= 7 then periods.event_count else 0 end) as events_7d,
+        sum(case when periods.period_days <= 28 then periods.event_count else 0 end) as events_28d,
+        sum(periods.event_count) as events_90d,
+        sum(case when periods.period_days = 56 then periods.event_count else 0 end) as previous_events_28d,
+        sum(case when periods.period_days <= 1 then periods.session_count else 0 end) as sessions_1d,
+        sum(case when periods.period_days <= 7 then periods.session_count else 0 end) as sessions_7d,
+        sum(case when periods.period_days <= 28 then periods.session_count else 0 end) as sessions_28d,
+        sum(periods.session_count) as sessions_90d,
+        sum(case when periods.period_days <= 1 then periods.active_seconds else 0 end) as active_seconds_1d,
+        sum(case when periods.period_days <= 7 then periods.active_seconds else 0 end) as active_seconds_7d,
+        sum(case when periods.period_days <= 28 then periods.active_seconds else 0 end) as active_seconds_28d,
+        sum(periods.active_seconds) as active_seconds_90d,
+        sum(case when periods.period_days <= 1 then periods.failure_count else 0 end) as failures_1d,
+        sum(case when periods.period_days <= 7 then periods.failure_count else 0 end) as failures_7d,
+        sum(case when periods.period_days <= 28 then periods.failure_count else 0 end) as failures_28d,
+        sum(periods.failure_count) as failures_90d,
+        sum(case when periods.period_days <= 7 then periods.repeated_failure_count else 0 end) as repeated_failures_7d,
+        sum(case when periods.period_days <= 28 then periods.repeated_failure_count else 0 end) as repeated_failures_28d,
+        sum(periods.repeated_failure_count) as repeated_failures_90d,
+        sum(case when periods.period_days <= 1 then periods.activation_count else 0 end) as activation_1d,
+        sum(case when periods.period_days <= 7 then periods.activation_count else 0 end) as activation_7d,
+        sum(case when periods.period_days <= 28 then periods.activation_count else 0 end) as activation_28d,
+        sum(periods.activation_count) as activation_90d,
+        sum(case when periods.period_days <= 1 then periods.core_value_count else 0 end) as core_value_1d,
+        sum(case when periods.period_days <= 7 then periods.core_value_count else 0 end) as core_value_7d,
+        sum(case when periods.period_days <= 28 then periods.core_value_count else 0 end) as core_value_28d,
+        sum(periods.core_value_count) as core_value_90d,
+        sum(case when periods.period_days <= 1 then periods.collaboration_count else 0 end) as collaboration_1d,
+        sum(case when periods.period_days <= 7 then periods.collaboration_count else 0 end) as collaboration_7d,
+        sum(case when periods.period_days <= 28 then periods.collaboration_count else 0 end) as collaboration_28d,
+        sum(periods.collaboration_count) as collaboration_90d,
+        sum(case when periods.period_days <= 1 then periods.invite_count else 0 end) as invite_1d,
+        sum(case when periods.period_days <= 7 then periods.invite_count else 0 end) as invite_7d,
+        sum(case when periods.period_days <= 28 then periods.invite_count else 0 end) as invite_28d,
+        sum(periods.invite_count) as invite_90d,
+        sum(case when periods.period_days <= 1 then periods.pricing_count else 0 end) as pricing_1d,
+        sum(case when periods.period_days <= 7 then periods.pricing_count else 0 end) as pricing_7d,
+        sum(case when periods.period_days <= 28 then periods.pricing_count else 0 end) as pricing_28d,
+        sum(periods.pricing_count) as pricing_90d,
+        sum(case when periods.period_days <= 1 then periods.error_count else 0 end) as error_1d,
+        sum(case when periods.period_days <= 7 then periods.error_count else 0 end) as error_7d,
+        sum(case when periods.period_days <= 28 then periods.error_count else 0 end) as error_28d,
+        sum(periods.error_count) as error_90d,
+        sum(case when periods.period_days <= 1 then periods.setup_count else 0 end) as setup_1d,
+        sum(case when periods.period_days <= 7 then periods.setup_count else 0 end) as setup_7d,
+        sum(case when periods.period_days <= 28 then periods.setup_count else 0 end) as setup_28d,
+        sum(periods.setup_count) as setup_90d,
+        sum(case when periods.period_days <= 1 then periods.signed_up_count else 0 end) as signed_up_1d,
+        sum(case when periods.period_days <= 7 then periods.signed_up_count else 0 end) as signed_up_7d,
+        sum(case when periods.period_days <= 28 then periods.signed_up_count else 0 end) as signed_up_28d,
+        sum(periods.signed_up_count) as signed_up_90d,
+        sum(case when periods.period_days <= 1 then periods.trial_started_count else 0 end) as trial_started_1d,
+        sum(case when periods.period_days <= 7 then periods.trial_started_count else 0 end) as trial_started_7d,
+        sum(case when periods.period_days <= 28 then periods.trial_started_count else 0 end) as trial_started_28d,
+        sum(periods.trial_started_count) as trial_started_90d,
+        sum(case when periods.period_days <= 1 then periods.subscribed_count else 0 end) as subscribed_1d,
+        sum(case when periods.period_days <= 7 then periods.subscribed_count else 0 end) as subscribed_7d,
+        sum(case when periods.period_days <= 28 then periods.subscribed_count else 0 end) as subscribed_28d,
+        sum(periods.subscribed_count) as subscribed_90d,
+        sum(case when periods.period_days <= 1 then periods.upgraded_count else 0 end) as upgraded_1d,
+        sum(case when periods.period_days <= 7 then periods.upgraded_count else 0 end) as upgraded_7d,
+        sum(case when periods.period_days <= 28 then periods.upgraded_count else 0 end) as upgraded_28d,
+        sum(periods.upgraded_count) as upgraded_90d,
+        sum(case when periods.period_days <= 1 then periods.downgraded_count else 0 end) as downgraded_1d,
+        sum(case when periods.period_days <= 7 then periods.downgraded_count else 0 end) as downgraded_7d,
+        sum(case when periods.period_days <= 28 then periods.downgraded_count else 0 end) as downgraded_28d,
+        sum(periods.downgraded_count) as downgraded_90d,
+        sum(case when periods.period_days <= 1 then periods.cancelled_count else 0 end) as cancelled_1d,
+        sum(case when periods.period_days <= 7 then periods.cancelled_count else 0 end) as cancelled_7d,
+        sum(case when periods.period_days <= 28 then periods.cancelled_count else 0 end) as cancelled_28d,
+        sum(periods.cancelled_count) as cancelled_90d,
+        sum(case when periods.period_days <= 1 then periods.support_count else 0 end) as support_1d,
+        sum(case when periods.period_days <= 7 then periods.support_count else 0 end) as support_7d,
+        sum(case when periods.period_days <= 28 then periods.support_count else 0 end) as support_28d,
+        sum(periods.support_count) as support_90d,
+        sum(case when periods.period_days <= 1 then periods.navigation_count else 0 end) as navigation_1d,
+        sum(case when periods.period_days <= 7 then periods.navigation_count else 0 end) as navigation_7d,
+        sum(case when periods.period_days <= 28 then periods.navigation_count else 0 end) as navigation_28d,
+        sum(periods.navigation_count) as navigation_90d
+    from periods
+    group by periods.account_id
 
 ),
 

@@ -6,6 +6,12 @@ with visible_events as (
 
 ),
 
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
+
+),
+
 identity_nodes as (
 
     select * from {{ ref('identity_nodes') }}
@@ -15,7 +21,7 @@ identity_nodes as (
 aliases as (
 
     select
-        cast(visible_events.source as string) as source,
+        cast(event_kinds.source as string) as source,
         cast(visible_events.event_id as string) as event_id,
         cast(visible_events.occurred_at as timestamp) as occurred_at,
         cast(visible_events.load_id as bigint) as load_id,
@@ -23,6 +29,7 @@ aliases as (
         cast(former_users.node_key as bigint) as previous_user_key,
         cast(former_devices.node_key as bigint) as previous_anonymous_key
     from visible_events
+    inner join event_kinds on visible_events.kind_key = event_kinds.kind_key
     inner join identity_nodes as former_users
         on
             visible_events.previous_id = former_users.node_id
@@ -32,9 +39,9 @@ aliases as (
             visible_events.previous_id = former_devices.node_id
             and former_devices.node_type = 'anonymous'
     where
-        visible_events.event_type = 'alias'
+        event_kinds.event_type = 'alias'
         and visible_events.previous_id is not null
-        and visible_events.user_id is not null
+        and visible_events.is_identified
 
 )
 

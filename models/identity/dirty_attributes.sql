@@ -16,6 +16,12 @@ new_activity as (
 
 ),
 
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
+
+),
+
 replaced_events as (
 
     select * from {{ ref('replaced_events') }}
@@ -42,15 +48,18 @@ dirty as (
     union all
     select
         'account' as entity_type,
-        new_activity.account_id as entity_id
+        accounts.node_id as entity_id
     from new_activity
-    where new_activity.event_type = 'group' and new_activity.account_id is not null
+    inner join event_kinds on new_activity.kind_key = event_kinds.kind_key
+    inner join identity_nodes as accounts on new_activity.account_key = accounts.node_key
+    where event_kinds.event_type = 'group'
     union all
     select
         'account' as entity_type,
-        replaced_events.account_id as entity_id
+        accounts.node_id as entity_id
     from replaced_events
-    where replaced_events.account_id is not null and replaced_events.since_watermark = {{ since_watermark() }}
+    inner join identity_nodes as accounts on replaced_events.account_key = accounts.node_key
+    where replaced_events.since_watermark = {{ since_watermark() }}
 
 ),
 

@@ -12,11 +12,15 @@ combinations as (
     select
         new_events.user_id,
         new_events.anonymous_id,
+        new_events.account_id,
         case when new_events.event_type = 'alias' then new_events.previous_id end as previous_id,
         min(new_events.load_id) as load_id
     from new_events
     group by
-        new_events.user_id, new_events.anonymous_id, case when new_events.event_type = 'alias' then new_events.previous_id end
+        new_events.user_id,
+        new_events.anonymous_id,
+        new_events.account_id,
+        case when new_events.event_type = 'alias' then new_events.previous_id end
 
 ),
 
@@ -36,6 +40,13 @@ ids as (
         combinations.load_id
     from combinations
     where combinations.anonymous_id is not null
+    union all
+    select
+        'account' as node_type,
+        combinations.account_id as node_id,
+        combinations.load_id
+    from combinations
+    where combinations.account_id is not null
     union all
     select
         'user' as node_type,

@@ -19,7 +19,7 @@ observed as (
         cast(visible_events.node_key as bigint) as user_key,
         cast(visible_events.occurred_at as timestamp) as occurred_at
     from visible_events
-    where visible_events.user_id is not null and visible_events.anonymous_key is not null
+    where visible_events.is_identified and visible_events.anonymous_key is not null
     union all
     select
         cast(alias_events.previous_anonymous_key as bigint) as anonymous_key,

@@ -1,6 +1,12 @@
-with fct_events as (
+with event_log as (
 
-    select * from {{ ref('fct_events') }}
+    select * from {{ ref('event_log') }}
+
+),
+
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
 
 ),
 
@@ -15,7 +21,6 @@ new_events as (
     select * from {{ ref('new_events') }}
 
 ),
-
 
 said as (
 
@@ -43,25 +48,27 @@ ranked as (
 winners as (
 
     select
-        cast(fct_events.source as string) as source,
-        cast(fct_events.event_id as string) as event_id,
-        cast(fct_events.event_type as string) as event_type,
-        cast(fct_events.node_key as bigint) as node_key,
-        cast(fct_events.account_id as string) as account_id,
-        cast(fct_events.occurred_at as timestamp) as occurred_at,
+        cast(ranked.source as string) as source,
+        cast(event_log.event_id as string) as event_id,
+        cast(ranked.event_type as string) as event_type,
+        cast(event_log.node_key as bigint) as node_key,
+        cast(ranked.account_id as string) as account_id,
+        cast(event_log.occurred_at as timestamp) as occurred_at,
         cast(ranked.properties as string) as properties,
-        cast(fct_events.load_id as bigint) as load_id
-    from fct_events
+        cast(event_log.load_id as bigint) as load_id
+    from event_log
+    inner join event_kinds on event_log.kind_key = event_kinds.kind_key
     inner join ranked
         on
-            fct_events.event_id = ranked.event_id
-            and fct_events.source = ranked.source
-            and fct_events.load_id = ranked.load_id
-            and fct_events.received_at = ranked.received_at
-            and fct_events.event_type = ranked.event_type
+            event_log.event_id = ranked.event_id
+            and event_log.load_id = ranked.load_id
+            and event_log.received_at = ranked.received_at
+            and event_kinds.source = ranked.source
+            and event_kinds.event_type = ranked.event_type
     where
-        fct_events.load_id > {{ loaded_after() }}
-        and not fct_events.is_bot
+        event_log.load_id > {{ loaded_after() }}
+        and not event_log.is_bot
+        and event_kinds.event_type in ('identify', 'group')
         and ranked.version_rank = 1
 
 ),

@@ -35,6 +35,7 @@ members as (
         cast({{ beginning_of_time() }} as date) as rebuild_date
     from identity_nodes
     left join identity_merges on identity_nodes.node_key = identity_merges.user_key
+    where identity_nodes.node_type in ('user', 'anonymous')
 
     {%- else %}
 

@@ -32,7 +32,7 @@ new_observations as (
         new_activity.node_key as user_key,
         new_activity.occurred_at
     from new_activity
-    where new_activity.user_id is not null and new_activity.anonymous_key is not null
+    where new_activity.is_identified and new_activity.anonymous_key is not null
 
 ),
 
@@ -75,7 +75,9 @@ replaced as (
 new_nodes as (
 
     select * from {{ ref('identity_nodes') }}
-    where first_load_id > {{ loaded_after() }}
+    where
+        node_type in ('user', 'anonymous')
+        and first_load_id > {{ loaded_after() }}
 
 ),
 
@@ -88,6 +90,7 @@ same_ids as (
         on
             new_nodes.node_id = identity_nodes.node_id
             and new_nodes.node_type != identity_nodes.node_type
+            and identity_nodes.node_type in ('user', 'anonymous')
 
 ),
 

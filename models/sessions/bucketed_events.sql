@@ -25,6 +25,12 @@ identity_links as (
 
 ),
 
+catalog_rules as (
+
+    select * from {{ ref('catalog_rules') }}
+
+),
+
 cuts as (
 
     select
@@ -50,16 +56,15 @@ final as (
         cast(dirty_events.bucket as bigint) as bucket,
         cast(coalesce(cuts.part, 0) as bigint) as part,
         cast({{ reporting_date('dirty_events.occurred_at') }} as date) as activity_date,
-        cast(coalesce(dirty_events.account_id, '') as string) as account_id,
+        cast(coalesce(dirty_events.account_key, 0) as bigint) as account_key,
         cast({{ "coalesce(dirty_events.native_session_id, '')" if var('session_ids') == 'native' else "''" }} as string)
             as native_session_id,
         cast(dirty_events.occurred_at as timestamp) as occurred_at,
-        cast(dirty_events.user_id is not null as boolean) as is_identified,
-        cast(dirty_events.behaviour as string) as behaviour,
-        cast(dirty_events.feature as string) as feature,
-        cast(dirty_events.step as string) as step,
-        cast(dirty_events.outcome as string) as outcome
+        cast(dirty_events.is_identified as boolean) as is_identified,
+        cast(coalesce(catalog_rules.behaviour, '') as string) as behaviour,
+        cast(coalesce(catalog_rules.outcome, '') as string) as outcome
     from dirty_events
+    left join catalog_rules on dirty_events.rule_key = catalog_rules.rule_key
     left join cuts
         on
             dirty_events.node_key = cuts.node_key

@@ -78,12 +78,19 @@ with_part as (
         case
             when with_visit.native_session_id != '' then 0
             else
-                floor(
-                    (with_visit.bucket - {{ bucket_number('with_visit.visit_started_at', var('session_gap_minutes')) }})
-                    / {{ var('session_max_minutes') / var('session_gap_minutes') }}
-                )
+                {{ floor_divide(
+                    'with_visit.bucket - ' ~ bucket_number('with_visit.visit_started_at', var('session_gap_minutes')),
+                    (var('session_max_minutes') / var('session_gap_minutes')) | int
+                ) }}
         end as visit_part
     from with_visit
+
+),
+
+account_nodes as (
+
+    select * from {{ ref('identity_nodes') }}
+    where node_type = 'account'
 
 ),
 
@@ -94,7 +101,7 @@ sessions as (
         with_part.native_session_id,
         with_part.visit_started_at,
         with_part.visit_part,
-        {{ earliest("nullif(with_part.account_id, '')", 'with_part.first_event_at') }} as account_id,
+        {{ earliest('account_nodes.node_id', 'with_part.first_event_at') }} as account_id,
         min(with_part.first_event_at) as started_at,
         max(with_part.last_event_at) as ended_at,
         sum(with_part.event_count) as event_count,
@@ -114,6 +121,7 @@ sessions as (
         sum(with_part.support_count) as support_count,
         sum(with_part.navigation_count) as navigation_count
     from with_part
+    left join account_nodes on with_part.account_key = account_nodes.node_key
     group by with_part.user_key, with_part.native_session_id, with_part.visit_started_at, with_part.visit_part
 
 ),

@@ -180,13 +180,7 @@ def run_build(
         notify: progress.
 
     """
-    results = project.run(
-        "build",
-        select=_whole_stages(project, select),
-        variables=build.variables,
-        full_refresh=build.full_refresh,
-        notify=notify,
-    )
+    results = _run_within_memory(project, build, _whole_stages(project, select), notify)
     with house.connect() as connection:
         connection.execute("begin")
         connection.execute("delete from state.node_results where build_id != $1", [build.build_id])
@@ -205,6 +199,28 @@ def run_build(
                 [build.loaded_until, build.as_of, build.fingerprint],
             )
         connection.execute("commit")
+    return results
+
+
+def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str], notify: Notify) -> list[NodeResult]:
+    """An increment gets little memory, which would only hold what was read; more when that is too little."""
+    settings = project.house.settings
+    limits = [settings.memory_limit]
+    if not build.full_refresh:
+        limits.insert(0, settings.increment_memory_limit)
+    results: list[NodeResult] = []
+    for limit in limits:
+        results = project.run(
+            "build",
+            select=select,
+            variables=build.variables,
+            full_refresh=build.full_refresh,
+            memory_limit=limit,
+            notify=notify,
+        )
+        if not any("Out of Memory Error" in result.message for result in results):
+            break
+        notify(f"{limit} of memory was too little")
     return results
 
 
@@ -258,5 +274,7 @@ def project_fingerprint(project: DbtProject) -> str:
         for unique_id, macro in manifest["macros"].items()
         if macro["package_name"] == manifest["metadata"]["project_name"]
     ]
-    text = json.dumps([sorted(parts), project.variables], sort_keys=True, default=str)
+    # Fast hashes and contracts are one engine's own.
+    engine = [project.house.settings.target, duckdb.__version__]
+    text = json.dumps([sorted(parts), project.variables, engine], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

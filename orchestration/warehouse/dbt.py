@@ -133,9 +133,12 @@ class DbtProject:
         variables: Mapping[str, object],
         full_refresh: bool = False,
         manifest: Manifest | None = None,
+        memory_limit: str | None = None,
         notify: Notify = silent,
     ) -> list[NodeResult]:
         """Runs ``build`` (seeds and models) or ``test`` and returns how each node went; call it under the lock.
+
+        ``memory_limit`` is the engine's, in its words; without it that of the settings.
 
         Raises:
             TraithouseError: dbt could not run at all.
@@ -144,6 +147,8 @@ class DbtProject:
         given = {name: value for name, value in variables.items() if value is not None}
         arguments = [
             command,
+            # Nobody reads dbt's artifacts of a run, and writing them takes longer than most models of a refresh.
+            "--no-write-json",
             "--vars",
             yaml.safe_dump(given, default_flow_style=True, width=10_000).strip(),
         ]
@@ -152,8 +157,9 @@ class DbtProject:
         if select:
             arguments += ["--select", *select]
         if full_refresh and command != "test":
-            arguments.append("--full-refresh")
-        result = self._invoke(arguments, manifest or self.manifest, notify)
+            # One large model uses every processor; two at once only take each other's memory.
+            arguments += ["--full-refresh", "--threads", "1"]
+        result = self._invoke(arguments, manifest or self.manifest, notify, memory_limit)
         if result.result is None:
             raise TraithouseError(
                 f"dbt stopped: {_first_lines(result.exception)}",
@@ -171,7 +177,9 @@ class DbtProject:
             if one.node.resource_type != "operation"
         ]
 
-    def _invoke(self, arguments: list[str], manifest: Manifest | None, notify: Notify) -> Any:
+    def _invoke(
+        self, arguments: list[str], manifest: Manifest | None, notify: Notify, memory_limit: str | None = None
+    ) -> Any:
         from dbt.cli.main import dbtRunner
 
         def listen(event: Any) -> None:
@@ -192,7 +200,7 @@ class DbtProject:
         with _environment(
             TRAITHOUSE_HOME=str(self.house.root),
             TRAITHOUSE_TARGET=self.house.settings.target,
-            TRAITHOUSE_MEMORY_LIMIT=self.house.settings.memory_limit,
+            TRAITHOUSE_MEMORY_LIMIT=memory_limit or self.house.settings.memory_limit,
         ):
             runner = dbtRunner(manifest=manifest, callbacks=[listen])
             try:
