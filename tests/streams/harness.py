@@ -46,7 +46,7 @@ OF_THE_RUN = {
     "features.touched_account_windows",
 }
 STAGES = ("events", "identity", "sessions", "activity", "features")
-VIEWS = {"identity.identity_changes", "features.user_features", "features.account_features"}
+VIEWS = {"events.fct_events", "identity.identity_changes", "features.user_features", "features.account_features"}
 
 Batches = Sequence[Sequence[Event]]
 PREFIX = 6  # characters of an id that name its stream
