@@ -40,9 +40,16 @@
     {%- endif -%}
     {{ run_hooks(pre_hooks) }}
     {%- call statement('main') -%}
+        {%- if model.columns.values() | selectattr('constraints') | list %}
+        create or replace {{ type }} {{ relation }} {{ get_table_columns_and_constraints() }};
+        insert into {{ relation }} by name (
+            {{ compiled_code }}
+        )
+        {%- else %}
         create or replace {{ type }} {{ relation }} as (
             {{ get_select_subquery(compiled_code) if config.get('contract').enforced else compiled_code }}
         )
+        {%- endif %}
     {%- endcall -%}
     {{ run_hooks(post_hooks) }}
     {%- do adapter.commit() -%}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from orchestration.errors import UsageError
@@ -101,14 +102,14 @@ def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
     project = of_house(house)
     build(house, project)
     load(house, [events_file([event | {"occurred_at": START - timedelta(days=1)}])], source="shop")
-    strategy = project.manifest.macros["macro.traithouse.get_incremental_replace_sql"]
-    before = strategy.macro_sql
+    replacing = project.manifest.macros["macro.traithouse._replaced_rows"]
+    before = replacing.macro_sql
     broken = "{% if model.name == 'fct_sessions' %}select error('cut off');{% endif %} insert into"
-    strategy.macro_sql = before.replace("insert into", broken)
+    replacing.macro_sql = before.replace("insert into", broken)
     try:
         results = run_build(house, project, begin_build(house, project, as_of=None, full_refresh=False))
     finally:
-        strategy.macro_sql = before
+        replacing.macro_sql = before
     assert [result.name for result in results if result.status == "error"] == ["fct_sessions"]
     assert queried(
         house,
@@ -214,3 +215,23 @@ def test_days_begin_at_midnight_of_the_reporting_time_zone(
     assert queried(house, days) == [("2024-06-01", 1), ("2024-06-02", 2)]
     features = "select as_of::varchar, events_7d, active_days_7d, silent_days from features.user_features"
     assert queried(house, features) == [("2024-06-02 22:00:00", 3, 2, 0)]
+
+
+def test_an_increment_that_needs_more_memory_gets_it(
+    sample_house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    event = {"event_id": "new", "user_id": "user_0001", "event_name": "purchase", "occurred_at": datetime(2024, 6, 30)}
+    load(sample_house, [events_file([event])], source="shop")
+    house = House(Settings(home=sample_house.root, increment_memory_limit="4MB"))
+    told: list[str] = []
+    made = begin_build(house, of_house(house), as_of=None, full_refresh=False)
+    results = run_build(house, of_house(house), made, notify=told.append)
+    assert not made.full_refresh
+    assert "4MB of memory was too little" in told
+    assert all(result.ok for result in results)
+    assert queried(house, "select event_name from events.fct_events where event_id = 'new'") == [("purchase",)]
+
+
+def test_the_constraints_of_a_contract_hold(sample_house: House) -> None:
+    with pytest.raises(duckdb.ConstraintException):
+        queried(sample_house, "update candidates.power_user set user_id = null")
