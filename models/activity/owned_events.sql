@@ -3,9 +3,9 @@
 with visible_events as (
 
     {{ dirty_rows(
-        ref('visible_events'), 'occurred_date', ref('node_owners'), 'rebuild_date',
+        ref('event_log'), 'occurred_date', ref('node_owners'), 'rebuild_date', 'node_key',
         'known.node_key = dirty.node_key and known.occurred_at >= dirty.valid_from and known.occurred_at < dirty.valid_to and '
-        ~ reporting_date('known.occurred_at') ~ ' >= dirty.rebuild_date',
+        ~ reporting_date('known.occurred_at') ~ ' >= dirty.rebuild_date and ' ~ is_visible('known'),
         columns=['user_key']
     ) }}
 

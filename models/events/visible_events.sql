@@ -9,9 +9,7 @@ with event_log as (
 visible as (
 
     select * from event_log
-    where
-        event_log.occurred_at < {{ as_of() }}
-        and not event_log.is_bot
+    where {{ is_visible('event_log') }}
 
 )
 
