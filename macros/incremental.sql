@@ -11,9 +11,9 @@
     '{{ var("loaded_after", -1) }} {{ var("previous_as_of", none) or "" }}'
 {%- endmacro %}
 
-{#- Whether this run rebuilds everything (a text, or none): then nothing is dirty, and what tells of changes stays empty. -#}
+{#- Whether this run rebuilds everything: then nothing is dirty, and what tells of changes stays empty. -#}
 {% macro rebuilding() -%}
-    {{- 'true' if flags.FULL_REFRESH -}}
+    {{ return(flags.FULL_REFRESH) }}
 {%- endmacro %}
 
 {#- A condition that holds of everything in a rebuild. -#}
@@ -22,34 +22,24 @@
 {%- endmacro %}
 
 {#-
-    Rows of a stored table that a dirty row matches (`condition` joins `known` and `dirty`; `key` is a column that it holds
-    equal), with columns of the dirty row when asked for. Nearly all that is dirty is so from a recent day on: rows of the
-    last days are matched with all of it, so that an engine can skip old rows by their days; old rows only with what has
-    long been dirty, which are few. `since` is the dirty row's first day; two days of slack allow for any time zone.
+    Rows of a relation that a dirty row matches (`condition` joins `known` and `dirty`), with columns of the dirty row when
+    asked for. Nearly all that is dirty is so from a recent day on: rows of the last days are matched with all of it, older
+    rows only with what has long been dirty, so that an engine can skip old rows by their days. `since` is the dirty row's
+    first day; two days of slack allow for any time zone.
 -#}
-{% macro dirty_rows(relation, day, dirty, since, key, condition, columns=[]) -%}
-    {%- set selected -%}
+{% macro dirty_rows(relation, day, dirty, since, condition, columns=[]) -%}
+    {%- set matched -%}
     select
         known.*{% for column in columns %},
         dirty.{{ column }}{% endfor %}
-    {%- endset -%}
-    {%- set matched -%}
+    from {{ relation }} as known
     inner join {{ dirty }} as dirty
         on {{ condition }}
     {%- endset -%}
-    {{ selected }}
-    from {{ relation }} as known
     {{ matched }}
-    {%- if not rebuilding() %}
+    {%- if not flags.FULL_REFRESH %}
     where known.{{ day }} >= {{ days_ago(7) }}
     union all
-    {{ selected }}
-    from (
-        {{ rows_among(
-            relation, key, 'select long_dirty.' ~ key ~ ' from ' ~ dirty ~ ' as long_dirty where long_dirty.' ~ since ~ ' < '
-            ~ days_ago(5)
-        ) }}
-    ) as known
     {{ matched }}
     where
         known.{{ day }} < {{ days_ago(7) }}
@@ -59,11 +49,11 @@
 
 {#- Rows of dirty users from their first dirty day on; in a rebuild all rows. -#}
 {% macro rows_of_dirty_users(relation, day) -%}
-    {%- if rebuilding() -%}
+    {%- if flags.FULL_REFRESH -%}
     select * from {{ relation }}
     {%- else -%}
     {{ dirty_rows(
-        relation, day, ref('dirty_users'), 'rebuild_date', 'user_key',
+        relation, day, ref('dirty_users'), 'rebuild_date',
         'known.user_key = dirty.user_key and known.' ~ day ~ ' >= dirty.rebuild_date'
     ) }}
     {%- endif -%}
@@ -71,19 +61,14 @@
 
 {#- Rows of touched account days; in a rebuild all rows. -#}
 {% macro rows_of_touched_accounts(relation, day) -%}
-    {%- if rebuilding() -%}
+    {%- if flags.FULL_REFRESH -%}
     select * from {{ relation }}
     {%- else -%}
     {{ dirty_rows(
-        relation, day, ref('touched_account_days'), 'activity_date', 'account_id',
+        relation, day, ref('touched_account_days'), 'activity_date',
         'known.account_id = dirty.account_id and known.' ~ day ~ ' = dirty.activity_date'
     ) }}
     {%- endif -%}
-{%- endmacro %}
-
-{#- Whether identity, sessions and activity see an event: it occurred before as_of, and no machine made it. -#}
-{% macro is_visible(events) -%}
-    ({{ events }}.occurred_at < {{ as_of() }} and not {{ events }}.is_bot)
 {%- endmacro %}
 
 {#- Whether an event is new to this run: loaded since the watermark, or passed by as_of since then. -#}

@@ -11,7 +11,7 @@
 with activity_buckets as (
 
     {{ dirty_rows(
-        ref('activity_buckets'), 'activity_date', ref('node_owners'), 'rebuild_date', 'node_key',
+        ref('activity_buckets'), 'activity_date', ref('node_owners'), 'rebuild_date',
         'known.node_key = dirty.node_key and known.first_event_at >= dirty.valid_from and known.first_event_at < dirty.valid_to'
         ~ ' and known.activity_date >= dirty.rebuild_date',
         columns=['user_key']

@@ -3,9 +3,9 @@
 with visible_events as (
 
     {{ dirty_rows(
-        ref('event_log'), 'occurred_date', ref('node_owners'), 'rebuild_date', 'node_key',
+        ref('visible_events'), 'occurred_date', ref('node_owners'), 'rebuild_date',
         'known.node_key = dirty.node_key and known.occurred_at >= dirty.valid_from and known.occurred_at < dirty.valid_to and '
-        ~ reporting_date('known.occurred_at') ~ ' >= dirty.rebuild_date and ' ~ is_visible('known'),
+        ~ reporting_date('known.occurred_at') ~ ' >= dirty.rebuild_date',
         columns=['user_key']
     ) }}
 

@@ -9,7 +9,9 @@ with event_log as (
 visible as (
 
     select * from event_log
-    where {{ is_visible('event_log') }}
+    where
+        event_log.occurred_at < {{ as_of() }}
+        and not event_log.is_bot
 
 )
 

@@ -23,15 +23,24 @@ touched_devices as (
 ),
 
 -- What the links of a touched device (in a rebuild: of every device) are now.
+observations as (
+
+    select * from identity_observations
+    {%- if not rebuilding() %}
+    where identity_observations.anonymous_key in (select touched_devices.anonymous_key from touched_devices)
+    {%- endif %}
+
+),
+
 devices as (
 
     select
-        identity_observations.anonymous_key,
-        min(identity_observations.user_key) as least_user_key,
-        max(identity_observations.user_key) as greatest_user_key,
-        min(identity_observations.occurred_at) as identified_at
-    from identity_observations
-    group by identity_observations.anonymous_key
+        observations.anonymous_key,
+        min(observations.user_key) as least_user_key,
+        max(observations.user_key) as greatest_user_key,
+        min(observations.occurred_at) as identified_at
+    from observations
+    group by observations.anonymous_key
 
 ),
 

@@ -1,22 +1,8 @@
 {{ config(materialized='view') }}
 
-with touched_devices as (
+with visible_events as (
 
-    select * from {{ ref('touched_devices') }}
-
-),
-
-seen as (
-
-    {%- if rebuilding() %}
-
-    select * from {{ ref('event_log') }}
-
-    {%- else %}
-
-    {{ rows_among(ref('event_log'), 'anonymous_key', 'select touched_devices.anonymous_key from touched_devices') }}
-
-    {%- endif %}
+    select * from {{ ref('visible_events') }}
 
 ),
 
@@ -29,23 +15,17 @@ alias_events as (
 observed as (
 
     select
-        cast(seen.anonymous_key as bigint) as anonymous_key,
-        cast(seen.node_key as bigint) as user_key,
-        cast(seen.occurred_at as timestamp) as occurred_at
-    from seen
-    where
-        seen.is_identified
-        and seen.anonymous_key is not null
-        and {{ is_visible('seen') }}
+        cast(visible_events.anonymous_key as bigint) as anonymous_key,
+        cast(visible_events.node_key as bigint) as user_key,
+        cast(visible_events.occurred_at as timestamp) as occurred_at
+    from visible_events
+    where visible_events.is_identified and visible_events.anonymous_key is not null
     union all
     select
         cast(alias_events.previous_anonymous_key as bigint) as anonymous_key,
         cast(alias_events.user_key as bigint) as user_key,
         cast(alias_events.occurred_at as timestamp) as occurred_at
     from alias_events
-    where {{ unless_rebuilding(
-        'alias_events.previous_anonymous_key in (select touched_devices.anonymous_key from touched_devices)'
-    ) }}
 
 )
 

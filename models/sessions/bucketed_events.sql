@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
--- depends_on: {{ ref('dirty_buckets') }}, {{ ref('event_log') }}, {{ ref('visible_events') }}
+-- depends_on: {{ ref('dirty_buckets') }}
 
 with dirty_events as (
 
@@ -11,8 +11,8 @@ with dirty_events as (
     {%- else %}
 
     {{ dirty_rows(
-        ref('event_log'), 'occurred_date', ref('dirty_buckets'), 'bucket_date', 'node_key',
-        'known.node_key = dirty.node_key and known.bucket = dirty.bucket and ' ~ is_visible('known')
+        ref('visible_events'), 'occurred_date', ref('dirty_buckets'), 'bucket_date',
+        'known.node_key = dirty.node_key and known.bucket = dirty.bucket'
     ) }}
 
     {%- endif %}
