@@ -6,6 +6,12 @@ with dim_accounts as (
 
 ),
 
+account_rhythm as (
+
+    select * from {{ ref('account_rhythm') }}
+
+),
+
 account_windows as (
 
     select * from {{ ref('account_windows') }}
@@ -58,9 +64,26 @@ final as (
     select
         cast(dim_accounts.account_id as string) as account_id,
         cast({{ as_of() }} as timestamp) as as_of,
-        cast({{ reporting_date('dim_accounts.first_seen_at') }} as date) as first_active_date,
-        cast({{ reporting_date('dim_accounts.last_seen_at') }} as date) as last_active_date,
-        cast({{ dbt.datediff(reporting_date('dim_accounts.last_seen_at'), as_of_date(), 'day') }} as bigint) as silent_days,
+        cast(account_rhythm.first_active_date as date) as first_active_date,
+        cast(account_rhythm.last_active_date as date) as last_active_date,
+        cast(account_rhythm.first_core_value_at as timestamp) as first_core_value_at,
+        cast(account_rhythm.last_pricing_at as timestamp) as last_pricing_at,
+        cast(account_rhythm.last_purchase_at as timestamp) as last_purchase_at,
+        cast(account_rhythm.signed_up_date as date) as signed_up_date,
+        cast(account_rhythm.trial_started_date as date) as trial_started_date,
+        cast(account_rhythm.cancelled_date as date) as cancelled_date,
+        cast(account_rhythm.seconds_to_first_value as bigint) as seconds_to_first_value,
+        cast(account_rhythm.gap_count as bigint) as gap_count,
+        cast(account_rhythm.median_gap_days as double) as median_gap_days,
+        cast(account_rhythm.long_gap_days as double) as long_gap_days,
+        cast(account_rhythm.current_streak_days as bigint) as current_streak_days,
+        cast(account_rhythm.longest_streak_days as bigint) as longest_streak_days,
+        cast(account_rhythm.active_days_before_silence as bigint) as active_days_before_silence,
+        cast({{ dbt.datediff('account_rhythm.last_active_date', as_of_date(), 'day') }} as bigint) as silent_days,
+        cast({{ dbt.datediff('account_rhythm.first_active_date', as_of_date(), 'day') }} as bigint) as days_since_first_active,
+        cast({{ dbt.datediff('account_rhythm.trial_started_date', as_of_date(), 'day') }} as bigint) as days_since_trial_start,
+        cast({{ dbt.datediff(reporting_date('account_rhythm.last_pricing_at'), as_of_date(), 'day') }} as bigint)
+            as days_since_pricing,
         cast(coalesce(members.member_count, 0) as bigint) as member_count,
         cast(plans.plan as string) as plan,
         cast(plans.seat_limit as bigint) as seat_limit,
@@ -154,8 +177,42 @@ final as (
         cast(coalesce(account_windows.navigation_1d, 0) as bigint) as navigation_1d,
         cast(coalesce(account_windows.navigation_7d, 0) as bigint) as navigation_7d,
         cast(coalesce(account_windows.navigation_28d, 0) as bigint) as navigation_28d,
-        cast(coalesce(account_windows.navigation_90d, 0) as bigint) as navigation_90d
+        cast(coalesce(account_windows.navigation_90d, 0) as bigint) as navigation_90d,
+        cast(
+            coalesce(account_windows.active_days_28d, 0) - coalesce(account_windows.previous_active_days_28d, 0) as bigint
+        ) as active_days_trend_28d,
+        cast({{ rounded('coalesce(account_windows.activation_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as activation_share_28d,
+        cast({{ rounded('coalesce(account_windows.core_value_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as core_value_share_28d,
+        cast({{ rounded('coalesce(account_windows.collaboration_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as collaboration_share_28d,
+        cast({{ rounded('coalesce(account_windows.invite_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as invite_share_28d,
+        cast({{ rounded('coalesce(account_windows.pricing_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as pricing_share_28d,
+        cast({{ rounded('coalesce(account_windows.error_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as error_share_28d,
+        cast({{ rounded('coalesce(account_windows.setup_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as setup_share_28d,
+        cast({{ rounded('coalesce(account_windows.signed_up_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as signed_up_share_28d,
+        cast({{ rounded('coalesce(account_windows.trial_started_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as trial_started_share_28d,
+        cast({{ rounded('coalesce(account_windows.subscribed_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as subscribed_share_28d,
+        cast({{ rounded('coalesce(account_windows.upgraded_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as upgraded_share_28d,
+        cast({{ rounded('coalesce(account_windows.downgraded_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as downgraded_share_28d,
+        cast({{ rounded('coalesce(account_windows.cancelled_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as cancelled_share_28d,
+        cast({{ rounded('coalesce(account_windows.support_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as support_share_28d,
+        cast({{ rounded('coalesce(account_windows.navigation_28d / nullif(account_windows.events_28d, 0), 0)', 3) }} as double)
+            as navigation_share_28d
     from dim_accounts
+    inner join account_rhythm on dim_accounts.account_id = account_rhythm.account_id
     left join account_windows on dim_accounts.account_id = account_windows.account_id
     left join members on dim_accounts.account_id = members.account_id
     left join plans on dim_accounts.account_id = plans.account_id

@@ -51,6 +51,11 @@ _MEASURES = (
     "last_purchase_at"
 )
 _DAY_MEASURES = f"{_MEASURES} session_count active_seconds feature_count repeated_failure_count"
+_FEATURES = (
+    "active_days_7d active_days_28d active_days_90d events_1d events_7d events_28d events_90d "
+    "sessions_28d core_value_28d failures_28d features_28d first_active_date last_active_date "
+    "current_streak_days longest_streak_days gap_count previous_active_days_28d"
+)
 COLUMNS = {
     "events.fct_events": _names("source event_id occurred_at user_id anonymous_id behaviour is_bot"),
     "identity.dim_users": _names("user_id first_seen_at last_seen_at event_count is_anonymous"),
@@ -68,11 +73,8 @@ COLUMNS = {
     ),
     "activity.fct_user_activity_daily": _names(f"user_id activity_date {_DAY_MEASURES}"),
     "activity.fct_account_activity_daily": _names(f"account_id activity_date {_DAY_MEASURES} active_users"),
-    "features.user_features": _names(
-        "user_id active_days_7d active_days_28d active_days_90d events_1d events_7d events_28d events_90d "
-        "sessions_28d core_value_28d failures_28d features_28d first_active_date last_active_date "
-        "current_streak_days longest_streak_days gap_count previous_active_days_28d"
-    ),
+    "features.user_features": _names(f"user_id {_FEATURES}"),
+    "features.account_features": _names(f"account_id {_FEATURES} active_users_7d active_users_90d"),
 }
 
 Row = tuple[Any, ...]
@@ -441,8 +443,8 @@ def step_measures(events: list[Event]) -> Row:
 # Features
 
 
-def user_features(days: dict[date, list[Event]], sessions: dict[date, list[Session]], last_date: date) -> Row:
-    """One user's features; ``days`` holds the events of every active day, ``sessions`` those that began on a day."""
+def features(days: dict[date, list[Event]], sessions: dict[date, list[Session]], last_date: date) -> Row:
+    """Of one user or account; ``days`` holds the events of every active day, ``sessions`` those that began on a day."""
 
     def window(length: int, back: int = 0) -> list[date]:
         return [day for day in days if last_date - (back + length) * DAY < day <= last_date - back * DAY]
@@ -528,8 +530,17 @@ def expected(
         users = {item[0] for item in found}
         tables["activity.fct_account_activity_daily"].append((*account_day, *measured, len(users)))
 
+    last_date = day_of(clock - MICROSECOND)
     for owner, its in by_owner.items():
         days = grouped(its, lambda event: day_of(event.occurred_at))
         began = {day: user_sessions.get((owner, day), []) for day in days}
-        tables["features.user_features"].append((owner, *user_features(days, began, day_of(clock - MICROSECOND))))
+        tables["features.user_features"].append((owner, *features(days, began, last_date)))
+    for account, found in grouped((d for d in dated if d[1]), lambda item: item[1]).items():
+        days = grouped((item[3] for item in found), lambda event: day_of(event.occurred_at))
+        began = {day: account_sessions.get((account, day), []) for day in days}
+        breadth = [
+            len({owner for owner, _, day, _ in found if last_date - length * DAY < day <= last_date})
+            for length in (7, 90)
+        ]
+        tables["features.account_features"].append((account, *features(days, began, last_date), *breadth))
     return {table: sort_rows(rows) for table, rows in tables.items()}
