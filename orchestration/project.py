@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
     memory_limit: str = "3.8GB"
-    increment_memory_limit: str = "700MB"
+    # DuckDB holds buffers for each of its threads.
+    increment_memory_limit: str = f"{350 * (os.cpu_count() or 1)}MB"
     lock_wait_seconds: float = 1
 
     @property
