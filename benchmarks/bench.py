@@ -29,7 +29,8 @@ from benchmarks.measure import ROOT, Measured, StepError, run_step
 
 QUICK, USUAL = (200_000, 800_000, 3_200_000), (5_000_000, 20_000_000, 80_000_000)
 # Of the middle history: 100 days, a batch is a day of it, people do 100 events each.
-DAYS, BATCH_SHARE, HOUR_SHARE, EVENTS_PER_USER = 100, 100, 2_000, 100
+DAYS, BATCH_SHARE, EVENTS_PER_USER = 100, 100, 100
+HOUR_EVENTS = 10_000
 BATCHES, QUICK_BATCHES = 3, 1
 # Raw, models and room for what spills; a history that is compared is held twice, and once by plain dbt.
 DISK_BYTES_PER_EVENT, DISK_BYTES_COMPARED = 400, 1_000
@@ -192,7 +193,7 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
         if number == 1 and events == middle:
             history.naive_batch = step("plain dbt, batch", "naive", home=home, folder=place, full=False)
     if events == large:
-        step("an hour loaded", "append", home=home, shape=shape, events=middle // HOUR_SHARE)
+        step("an hour loaded", "append", home=home, shape=shape, events=HOUR_EVENTS)
         history.hour = step("an hour", "build", home=home, project=project, full=False)
     else:
         (place / "by_hand.duckdb").unlink(missing_ok=True)
@@ -234,7 +235,8 @@ def judge(histories: list[History]) -> list[Goal]:
         ),
         Goal(f"full build / writing its tables once, {sizes[1]}", middle.full.seconds / middle.rewrite.seconds),
         Goal(f"adversarial batch / full build, {sizes[1]}", adversarial.seconds / middle.full.seconds, form=".1%"),
-        Goal(f"CPU-s of an hour of {middle.events // HOUR_SHARE:,} events, {sizes[2]}", large.hour.cpu_seconds),
+        Goal(f"seconds of an hour of {HOUR_EVENTS:,} events, {sizes[2]}", large.hour.seconds),
+        Goal(f"CPU-s of an hour of {HOUR_EVENTS:,} events, {sizes[2]}", large.hour.cpu_seconds),
     ]
     if small.naive_full:
         others = {"plain dbt": small.naive_full, **small.peers}

@@ -121,7 +121,7 @@ def _built(house: House) -> dict[str, int]:
 def _counts(house: House) -> dict[str, int]:
     """Rows of the tables that tell how large the house is; empty tables that were never built count nothing."""
     tables = {
-        "events": "events.fct_events",
+        "events": "events.event_log",
         "users": "identity.dim_users",
         "sessions": "sessions.fct_sessions",
     }

@@ -218,13 +218,13 @@ def doctor(house: House, project: DbtProject) -> dict[str, Any]:
 def _coverage(house: House) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Share of events with a behaviour by source, and event names without one."""
     with house.lock("traithouse doctor"), house.connect() as connection:
-        if not connection.execute("select 1 from duckdb_tables() where table_name = 'fct_events'").fetchone():
+        if not connection.execute("select 1 from duckdb_tables() where table_name = 'event_log'").fetchone():
             return [], []
         coverage = rows(
             connection,
             """
-            select source, count(*) as events, round(avg(case when behaviour != '' then 1 else 0 end), 4) as mapped
-            from events.fct_events group by source order by source
+            select source, count(*) as events, round(count(rule_key) / count(*), 4) as mapped
+            from events.event_log join events.event_kinds using (kind_key) group by source order by source
             """,
         )
         unmapped = rows(

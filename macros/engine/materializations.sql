@@ -32,22 +32,24 @@
 {% macro _made_anew(type) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set relation = this.incorporate(type=type) -%}
-    {%- if existing is not none and existing.type != type -%}
-        {%- do adapter.drop_relation(existing) -%}
-    {%- endif -%}
-    {%- if config.get('contract').enforced -%}
+    {%- set has_contract = config.get('contract').enforced -%}
+    {%- set constraints = model.constraints + model.columns.values() | selectattr('constraints') | list -%}
+    {%- if has_contract -%}
         {{ get_assert_columns_equivalent(compiled_code) }}
     {%- endif -%}
     {{ run_hooks(pre_hooks) }}
     {%- call statement('main') -%}
-        {%- if model.columns.values() | selectattr('constraints') | list %}
-        create or replace {{ type }} {{ relation }} {{ get_table_columns_and_constraints() }};
+        {%- if existing is not none and existing.type != type %}
+        drop {{ existing.type }} {{ existing }} cascade;
+        {%- endif %}
+        {%- if has_contract and constraints and type == 'table' %}
+        create or replace table {{ relation }} {{ get_table_columns_and_constraints() }};
         insert into {{ relation }} by name (
             {{ compiled_code }}
         )
         {%- else %}
         create or replace {{ type }} {{ relation }} as (
-            {{ get_select_subquery(compiled_code) if config.get('contract').enforced else compiled_code }}
+            {{ get_select_subquery(compiled_code) if has_contract else compiled_code }}
         )
         {%- endif %}
     {%- endcall -%}

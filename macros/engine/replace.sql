@@ -3,8 +3,9 @@
     model's rows take its place. A model declares it as `meta.replaces`: `dirty`, the model that holds what is dirty, and
     `condition`, which joins `dirty` and `stored`.
 
-    DuckDB deletes and inserts in one transaction (materializations.sql). Spark has no row deletes: the model's rows and the kept rows overwrite whole partitions (dynamic
-    insert_overwrite); a partition of which nothing is kept is dropped before, by this hook.
+    DuckDB deletes and inserts in one transaction (materializations.sql). Spark has no row deletes: the model's rows and
+    the kept rows overwrite whole partitions (dynamic insert_overwrite); a partition of which nothing is kept is dropped
+    before, by this hook.
 -#}
 {% macro drop_emptied_partitions() -%}
     {%- if execute and is_incremental() and config.get('meta', {}).get('replaces') -%}

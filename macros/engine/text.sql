@@ -24,20 +24,3 @@
 {% macro spark__fast_hash(text) -%}
     xxhash64({{ text }})
 {%- endmacro %}
-
-{#-
-    Rows of a stored table of which a column is among some keys, given as a query. Few rows of a long table: one engine looks
-    at that column alone first.
--#}
-{% macro rows_among(relation, column, keys) -%}
-    {{ adapter.dispatch('rows_among')(relation, column, keys) }}
-{%- endmacro %}
-
-{% macro duckdb__rows_among(relation, column, keys) -%}
-    select * from {{ relation }}
-    where rowid in (select rowid from {{ relation }} where {{ column }} in ({{ keys }}))
-{%- endmacro %}
-
-{% macro spark__rows_among(relation, column, keys) -%}
-    select * from {{ relation }} where {{ column }} in ({{ keys }})
-{%- endmacro %}

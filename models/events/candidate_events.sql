@@ -179,6 +179,7 @@ mapped as (
         on
             versions.event_id = new_event_meanings.event_id
             and versions.source = new_event_meanings.source
+            and versions.event_name = new_event_meanings.event_name
             and versions.properties = new_event_meanings.properties
 
 )

@@ -40,7 +40,11 @@ numbered as (
                     rules.property asc nulls last,
                     rules.pattern asc nulls last,
                     rules.event_name asc nulls last,
-                    rules.match asc nulls last
+                    rules.match asc nulls last,
+                    rules.behaviour asc nulls last,
+                    rules.feature asc nulls last,
+                    rules.step asc nulls last,
+                    rules.outcome asc nulls last
             ) as bigint
         ) as rule_key
     from rules

@@ -76,8 +76,7 @@ numbered as (
         ) as kind_key,
         cast(unknown.source as string) as source,
         cast(unknown.event_type as string) as event_type,
-        cast(unknown.event_name as string) as event_name,
-        cast(unknown.first_load_id as bigint) as first_load_id
+        cast(unknown.event_name as string) as event_name
     from unknown
     cross join last_key
 

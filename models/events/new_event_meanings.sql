@@ -19,6 +19,7 @@ meanings as (
     select
         cast(new_events.source as string) as source,
         cast(new_events.event_id as string) as event_id,
+        cast(new_events.event_name as string) as event_name,
         cast(new_events.properties as string) as properties,
         cast(min(property_rules.rule_key) as bigint) as rule_key
     from new_events
@@ -41,7 +42,7 @@ meanings as (
             property_rules.match = ''
             and {{ json_text('new_events.properties', 'property_rules.property') }} is not null
         )
-    group by new_events.source, new_events.event_id, new_events.properties
+    group by new_events.source, new_events.event_id, new_events.event_name, new_events.properties
 
 )
 

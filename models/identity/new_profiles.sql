@@ -25,9 +25,7 @@ new_events as (
 said as (
 
     select * from new_events
-    where
-        new_events.event_type in ('identify', 'group')
-        and new_events.properties is not null
+    where new_events.event_type in ('identify', 'group')
 
 ),
 
@@ -70,6 +68,7 @@ winners as (
         and not event_log.is_bot
         and event_kinds.event_type in ('identify', 'group')
         and ranked.version_rank = 1
+        and ranked.properties is not null
 
 ),
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -38,6 +39,9 @@ create table if not exists state.node_results (
     content_hash varchar
 );
 """
+
+# What DuckDB says, also where it wraps one error in another.
+WANT_OF_MEMORY = re.compile("out of memory|failed to pin|(could not|failed to) allocate", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -205,11 +209,13 @@ def run_build(
 def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str], notify: Notify) -> list[NodeResult]:
     """An increment gets little memory, which would only hold what was read; more when that is too little."""
     settings = project.house.settings
-    limits = [settings.memory_limit]
-    if not build.full_refresh:
-        limits.insert(0, settings.increment_memory_limit)
+    small, large = settings.increment_memory_limit, settings.memory_limit
+    with duckdb.connect() as connection:
+        (is_less,) = connection.execute(
+            "select parse_formatted_bytes($1) < parse_formatted_bytes($2)", [small, large]
+        ).fetchone() or (False,)
     results: list[NodeResult] = []
-    for limit in limits:
+    for limit in [small, large] if is_less and not build.full_refresh else [large]:
         results = project.run(
             "build",
             select=select,
@@ -218,7 +224,7 @@ def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str],
             memory_limit=limit,
             notify=notify,
         )
-        if not any("Out of Memory Error" in result.message for result in results):
+        if not any(result.status == "error" and WANT_OF_MEMORY.search(result.message) for result in results):
             break
         notify(f"{limit} of memory was too little")
     return results

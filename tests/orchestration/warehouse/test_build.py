@@ -119,6 +119,30 @@ def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
     assert queried(house, "select started_at from sessions.fct_sessions") == [(START,)]
 
 
+def test_a_rule_on_a_property_asks_for_the_name_of_the_version_that_won(
+    house: House, project_copy: Path, events_file: Callable[..., Path]
+) -> None:
+    with (project_copy / "seeds" / "event_catalog.csv").open("a") as catalog:
+        catalog.write("shop,checkout,path,prefix,/x,pricing,,,\n")
+    project = DbtProject(House(house.settings.model_copy(update={"project": project_copy})))
+    event = {"event_id": "e1", "user_id": "u1", "occurred_at": START, "properties": {"path": "/x"}}
+    for hour, name in enumerate(("page", "checkout")):
+        received = START + timedelta(hours=hour)
+        load(house, [events_file([event | {"event_name": name, "received_at": received}])], source="shop")
+        build(house, project)
+    assert queried(house, "select event_name, behaviour from events.fct_events") == [("page", "")]
+    frozen(house)
+    build(house, project, full_refresh=True)
+    assert differing(house) == {}
+
+
+def by_hand(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("dbt"), "build", *arguments, "--project-dir", PROJECT_ROOT]
+    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", house.root / "by_hand", "--log-path", house.root]
+    environment = {**os.environ, "TRAITHOUSE_HOME": str(house.root)}
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+
 def test_a_run_by_hand_makes_the_next_refresh_rebuild(
     house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
 ) -> None:
@@ -126,18 +150,19 @@ def test_a_run_by_hand_makes_the_next_refresh_rebuild(
     project = of_house(house)
     build(house, project)
     assert not begin_build(house, project, as_of=None, full_refresh=False).full_refresh
-    command = [
-        Path(sys.executable).with_name("dbt"),
-        "build",
-        "--select",
-        "catalog_rules",
-        "--project-dir",
-        PROJECT_ROOT,
-    ]
-    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", house.root / "by_hand", "--log-path", house.root]
-    environment = {**os.environ, "TRAITHOUSE_HOME": str(house.root)}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert by_hand(house, "--select", "catalog_rules").returncode == 0
     assert begin_build(house, project, as_of=None, full_refresh=False).full_refresh
+
+
+def test_what_is_kept_from_run_to_run_is_only_made_anew_by_hand(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    build(house, of_house(house))
+    refused = by_hand(house, "--select", "event_log", "--vars", "{as_of: '2025-03-02 00:00:00'}")
+    assert refused.returncode != 0
+    assert "add --full-refresh" in refused.stdout
+    assert queried(house, "select count(*) from state.watermark") == [(1,)]
 
 
 def test_a_part_cannot_be_built_at_another_clock(house: House, project: DbtProject) -> None:
