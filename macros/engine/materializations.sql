@@ -1,8 +1,8 @@
 {#-
     How a model becomes a table or a view on DuckDB, in place of the adapter's own way: that one makes each relation under
     another name, looks at it, renames it twice and drops it, which for the many small models of a refresh costs more than
-    the models. `create or replace` is one statement, in one transaction, and does the same. What the project does not use
-    (grants, indexes, comments, Python models) is left out.
+    the models. `create or replace` is one statement, in one transaction, and does the same. What the project does not use is
+    left out: grants, indexes, comments, Python models, hooks outside the transaction, and on_schema_change, which is Spark's.
 
     In an increment no contract is compared: another definition or another engine always rebuilds everything.
 -#}
