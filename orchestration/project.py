@@ -44,9 +44,9 @@ class Settings(BaseSettings):
     target: Literal["duckdb"] = "duckdb"
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
-    memory_limit: str = "3.8GB"
+    memory_limit: str = "3.7GB"
     # DuckDB holds buffers for each of its threads.
-    increment_memory_limit: str = f"{350 * (os.cpu_count() or 1)}MB"
+    increment_memory_limit: str = f"{340 * (os.cpu_count() or 1)}MB"
     lock_wait_seconds: float = 1
 
     @property
