@@ -224,9 +224,10 @@ def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str],
             memory_limit=limit,
             notify=notify,
         )
-        if not any(result.status == "error" and WANT_OF_MEMORY.search(result.message) for result in results):
+        wanting = [one.name for one in results if one.status == "error" and WANT_OF_MEMORY.search(one.message)]
+        if not wanting:
             break
-        notify(f"{limit} of memory was too little")
+        notify(f"{limit} of memory was too little for {', '.join(wanting)}")
     return results
 
 
