@@ -40,18 +40,30 @@ class Expectation(Declaration):
 
 
 class Outcome(Declaration):
-    """What the trait warns of or promises in the 28 days after it: a behaviour, or silence."""
+    """What the trait warns of or promises in the days after it: a behaviour, or silence.
+
+    Attributes:
+        title: what it is, for a person.
+        behaviours: at least one event of one of these.
+        silence: no event at all.
+        days: within how many days.
+        value: whom it is said of, where the trait is a category: those with this value.
+
+    """
 
     title: str
     behaviours: tuple[str, ...] = ()
     silence: bool = False
+    days: int = Field(default=28, ge=1)
+    value: str = ""
 
 
 class Trait(Declaration):
     """One trait: ``config.meta.trait`` of a model, with the model's own name and description.
 
     ``enter`` and ``exit`` give, for every rule that the model's evidence may name, the sentence that tells why an
-    entity has the trait or has it not; {name} is a feature or threshold of the evidence.
+    entity has the trait or has it not; {name} is a feature or threshold of the evidence. ``target`` is the share of the
+    eligible that a population threshold aims at.
     """
 
     name: str
@@ -61,6 +73,7 @@ class Trait(Declaration):
     type: Literal["boolean", "number", "category"]
     owner: str
     version: int = Field(ge=1)
+    target: float | None = Field(default=None, gt=0, lt=1)
     needs: tuple[str, ...] = ()
     enter: dict[str, str]
     exit: dict[str, str] = Field(default_factory=dict)
@@ -230,6 +243,8 @@ def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
             raise UsageError(f"{where}: {behaviour!r} is not a behaviour.", hint)
     if bool(trait.outcome.behaviours) == trait.outcome.silence:
         raise UsageError(f"{where}: its outcome is either behaviours or silence.", "Give one of the two.")
+    if bool(trait.outcome.value) != (trait.type == "category"):
+        raise UsageError(f"{where}: outcome.value belongs to a category, and to it alone.", "Say of whom it is said.")
 
 
 def _check_sync(sync: Sync, catalog: Catalog) -> None:

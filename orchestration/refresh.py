@@ -47,7 +47,7 @@ def write_and_audit(
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
         with house.connect() as connection:
-            copy_prior_state(connection, grid_point_before(build.as_of, project.time_zone))
+            copy_prior_state(connection, project.catalog, grid_point_before(build.as_of, project.time_zone))
         results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)

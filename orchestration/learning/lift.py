@@ -68,7 +68,7 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
         first = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
         if not first or first[0] is None or first[0] >= start_date:
             return
-        copy_prior_state(connection, grid_point_before(start, project.time_zone), "replay_state")
+        copy_prior_state(connection, project.catalog, grid_point_before(start, project.time_zone), "replay_state")
     notify(f"measuring lift since {start_date}")
     results = project.run(
         "build",

@@ -105,7 +105,9 @@ def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, bui
             select unnest(json_keys(thresholds)) as threshold, thresholds from carried
         ),
         last_known as (
-            select threshold, arg_max(value, build_id) as value, arg_max(definition_version, build_id) as version
+            select
+                threshold, arg_max(value, (as_of, build_id)) as value,
+                arg_max(definition_version, (as_of, build_id)) as version
             from traits.trait_thresholds where trait = $trait group by threshold
         )
         select

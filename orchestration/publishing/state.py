@@ -1,4 +1,4 @@
-"""The published state before a refresh, which hysteresis reads.
+"""The published state before a refresh, which hysteresis and smoothed thresholds read.
 
 State advances on a daily grid: what counts is the value at the last midnight (reporting time zone) strictly before
 as_of, so that hourly and daily refreshing agree at each midnight, and a refresh that is made again reads the same.
@@ -10,17 +10,20 @@ from datetime import datetime
 
 import duckdb
 
+from orchestration.catalog import Catalog
 from orchestration.publishing.tables import PUBLISHED_TABLES
 
 
-def copy_prior_state(connection: duckdb.DuckDBPyConnection, grid_point: datetime, schema: str = "state") -> None:
-    """Writes ``<schema>.trait_state``: the published values as they were at a grid point.
+def copy_prior_state(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, grid_point: datetime, schema: str = "state"
+) -> None:
+    """Writes ``<schema>.trait_state`` and ``<schema>.trait_thresholds``: what was published at a grid point.
 
-    Starts from today's values and takes back the changes since, so the cost follows values and recent changes, not
-    the length of the ledger.
+    Starts from today's values and looks up those that changed since, so the cost follows values and recent changes.
 
     Args:
         connection: the warehouse.
+        catalog: what is declared; thresholds of another version of a definition are not comparable and left out.
         grid_point: naive UTC; changes with a later as_of are taken back.
         schema: ``state``, or another one for a replay of the past.
 
@@ -30,21 +33,35 @@ def copy_prior_state(connection: duckdb.DuckDBPyConnection, grid_point: datetime
     connection.execute(
         f"""
         create or replace table {schema}.trait_state as
-        with taken_back as (
+        with changed_since as (
+            select distinct entity_type, entity_id, trait from traits.trait_changes where as_of > $grid_point
+        ),
+        taken_back as (
             select
                 entity_type, entity_id, trait,
-                arg_min(coalesce(old_value, ''), seq) as value,
-                arg_min(old_since, seq) as since
+                arg_max(coalesce(new_value, ''), (as_of, seq)) as value,
+                arg_max(as_of, (as_of, seq)) as since
             from traits.trait_changes
-            where as_of > $grid_point
+            semi join changed_since using (entity_type, entity_id, trait)
+            where as_of <= $grid_point
             group by entity_type, entity_id, trait
         )
         select v.entity_type, v.entity_id, v.trait, v.value, v.since
         from traits.trait_values as v
-        anti join taken_back as t
-            on v.entity_type = t.entity_type and v.entity_id = t.entity_id and v.trait = t.trait
+        anti join changed_since as c
+            on v.entity_type = c.entity_type and v.entity_id = c.entity_id and v.trait = c.trait
         union all
         select entity_type, entity_id, trait, value, since from taken_back where value != ''
         """,
         {"grid_point": grid_point},
+    )
+    connection.execute(
+        f"""
+        create or replace table {schema}.trait_thresholds as
+        select trait, threshold, arg_max(value, (as_of, build_id)) as value
+        from traits.trait_thresholds
+        where as_of <= $grid_point and list_contains($declared, trait || ' ' || definition_version)
+        group by trait, threshold
+        """,
+        {"grid_point": grid_point, "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits]},
     )

@@ -29,6 +29,7 @@ create schema if not exists state;
 create table if not exists state.trait_state (
     entity_type varchar, entity_id varchar, trait varchar, value varchar, since timestamp
 );
+create table if not exists state.trait_thresholds (trait varchar, threshold varchar, value double);
 create table if not exists state.current_build (
     build_number bigint, build_id varchar, as_of timestamp, previous_as_of timestamp,
     loaded_after bigint, loaded_until bigint, full_refresh boolean, fingerprint varchar, started_at timestamp

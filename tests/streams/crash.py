@@ -55,7 +55,7 @@ def killed_after(house: House, project: DbtProject, clock: str, nodes: int) -> N
 
     made = begin_build(house, project, as_of=clock, full_refresh=False)
     with house.connect() as connection:
-        copy_prior_state(connection, made.as_of)
+        copy_prior_state(connection, project.catalog, made.as_of)
     run_build(house, project, made, notify=count)
 
 

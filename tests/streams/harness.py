@@ -56,7 +56,7 @@ def build(house: House, project: DbtProject, **given: Any) -> Build:
     """One build without a gate; every model has to succeed."""
     made = begin_build(house, project, **({"as_of": None, "full_refresh": False} | given))
     with house.connect() as connection:
-        copy_prior_state(connection, made.as_of)
+        copy_prior_state(connection, project.catalog, made.as_of)
     results = run_build(house, project, made)
     assert [result for result in results if not result.ok] == []
     return made

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from orchestration.catalog import Catalog
 from orchestration.project import House
 from orchestration.publishing.state import copy_prior_state
 from orchestration.publishing.tables import PUBLISHED_TABLES
@@ -34,7 +35,7 @@ def state_at(house: House, grid_point: datetime) -> list[tuple[object, ...]]:
                 [6, "gone", "true", None, MONDAY, NOON],
             ],
         )
-        copy_prior_state(connection, grid_point)
+        copy_prior_state(connection, Catalog(traits=(), syncs=()), grid_point)
     return queried(house, "select entity_id, value, since from state.trait_state order by entity_id")
 
 
