@@ -83,6 +83,7 @@ final as (
         cast(coalesce(account_windows.previous_active_users_28d, 0) as bigint) as previous_active_users_28d,
         cast(coalesce(account_windows.features_28d, 0) as bigint) as features_28d,
         cast(coalesce(account_windows.top_feature_events_28d, 0) as bigint) as top_feature_events_28d,
+        cast(coalesce(account_windows.feature_events_28d, 0) as bigint) as feature_events_28d,
         cast(coalesce(account_windows.active_days_7d, 0) as bigint) as active_days_7d,
         cast(coalesce(account_windows.active_days_28d, 0) as bigint) as active_days_28d,
         cast(coalesce(account_windows.active_days_90d, 0) as bigint) as active_days_90d,

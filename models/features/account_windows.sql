@@ -246,7 +246,8 @@ used as (
     select
         feature_use.account_id,
         count(*) as features_28d,
-        max(feature_use.event_count) as top_feature_events_28d
+        max(feature_use.event_count) as top_feature_events_28d,
+        sum(feature_use.event_count) as feature_events_28d
     from feature_use
     group by feature_use.account_id
 
@@ -262,7 +263,8 @@ rebuilt as (
         breadth.active_users_90d,
         breadth.previous_active_users_28d,
         coalesce(used.features_28d, 0) as features_28d,
-        coalesce(used.top_feature_events_28d, 0) as top_feature_events_28d
+        coalesce(used.top_feature_events_28d, 0) as top_feature_events_28d,
+        coalesce(used.feature_events_28d, 0) as feature_events_28d
     from windows
     inner join breadth on windows.account_id = breadth.account_id
     left join used on windows.account_id = used.account_id
@@ -363,7 +365,8 @@ final as (
         cast(rebuilt.active_users_90d as bigint) as active_users_90d,
         cast(rebuilt.previous_active_users_28d as bigint) as previous_active_users_28d,
         cast(rebuilt.features_28d as bigint) as features_28d,
-        cast(rebuilt.top_feature_events_28d as bigint) as top_feature_events_28d
+        cast(rebuilt.top_feature_events_28d as bigint) as top_feature_events_28d,
+        cast(rebuilt.feature_events_28d as bigint) as feature_events_28d
     from rebuilt
 
 ),
