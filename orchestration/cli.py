@@ -28,6 +28,8 @@ from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
 from orchestration.refresh import refresh
 from orchestration.sample import SAMPLE
+from orchestration.sandbox.make import make_sandbox
+from orchestration.sandbox.parameters import sandbox_parameters
 from orchestration.status import doctor, explain, house_status
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.warehouse.dbt import DbtProject
@@ -237,6 +239,21 @@ def suggest_command(call: Call, write: bool, limit: int) -> None:
             answer if call.as_json else {}
         )
     call.answer(answer, report.show_appended if write else report.show_suggestions)
+
+
+@main.add_command
+@command
+@click.option("--accounts", type=int, help="Companies that sign up (150).")
+@click.option("--days", type=int, help="Length of the history (180).")
+@click.option("--seed", type=int, help="Of every random choice (1).")
+@click.option("--difficulty", type=float, help="0 to 1: how much chance hides the hidden states (0.3).")
+@click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Exclusive last day (2024-06-30).")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to write (default: sandbox in the home).")
+def sandbox_command(call: Call, folder: Path | None, **given: Any) -> None:
+    """Write a synthetic event stream, and the hidden states that it came from; nothing is loaded."""
+    parameters = sandbox_parameters(**given)
+    made = make_sandbox(parameters, folder or call.house.root / "sandbox", notify=call.progress)
+    call.answer(made.as_dict(), report.show_sandbox)
 
 
 @main.add_command

@@ -42,6 +42,21 @@ class Progress:
             self._spinner.stop()
 
 
+def show_sandbox(made: dict[str, Any]) -> None:
+    """What is in a sandbox, and how to load it."""
+    _OUT.print(
+        f"Synthetic: {made['accounts']:,} accounts, {made['users']:,} users, {made['events']:,} events"
+        f" in {made['folder']} (nobody in there exists)"
+    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("hidden state")
+    table.add_column("times", justify="right")
+    for state, times in made["states"].items():
+        table.add_row(state, f"{times:,}")
+    _OUT.print(table)
+    _OUT.print(f"traithouse load {made['folder']}/events.ndjson.gz --source sandbox")
+
+
 def show_load(load: dict[str, Any]) -> None:
     """What a load added."""
     _OUT.print(

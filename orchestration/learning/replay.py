@@ -64,18 +64,22 @@ class Replay:
         self.carried = tuple(trait for trait in self.catalog.traits if trait.name in names)
 
     @contextmanager
-    def over(self, connection: duckdb.DuckDBPyConnection, clocks: Sequence[datetime]) -> Iterator[Iterator[datetime]]:
+    def over(
+        self, connection: duckdb.DuckDBPyConnection, clocks: Sequence[datetime], *, remembers: bool = True
+    ) -> Iterator[Iterator[datetime]]:
         """An iterator over the clocks, naive UTC and rising; at each, ``replay_candidates`` holds the rows as of then.
 
-        The first clock's prior state is what was published at the grid point before it. At the end the schemas are
-        dropped.
+        The first clock's prior state is what was published at the grid point before it. Without ``remembers`` every
+        clock's prior values are empty, as if there were no hysteresis. At the end the schemas are dropped.
         """
         try:
-            yield self._clocks(connection, clocks)
+            yield self._clocks(connection, clocks, remembers)
         finally:
             drop_replayed(connection)
 
-    def _clocks(self, connection: duckdb.DuckDBPyConnection, clocks: Sequence[datetime]) -> Iterator[datetime]:
+    def _clocks(
+        self, connection: duckdb.DuckDBPyConnection, clocks: Sequence[datetime], remembers: bool
+    ) -> Iterator[datetime]:
         drop_replayed(connection)
         for schema in REPLAYED_SCHEMAS:
             connection.execute(f"create schema replay_{schema}")
@@ -83,6 +87,8 @@ class Replay:
             if not number:
                 grid_point = grid_point_before(clock, self.project.time_zone)
                 copy_prior_state(connection, self.catalog, grid_point, "replay_state")
+            if not remembers:
+                connection.execute("delete from replay_state.trait_state")
             last_date = str(local_date(clock, self.project.time_zone))
             for statement in self.statements:
                 connection.execute(statement.replace(ANY_CLOCK, str(clock)).replace(ANY_DATE, last_date))

@@ -1,0 +1,309 @@
+"""Do traits find what they are named after? Precision, recall and delay against the sandbox's hidden states.
+
+    python -m benchmarks.traits --seeds 11 12 13 --days 90
+
+For every seed a sandbox is simulated, loaded and refreshed, and its last days are replayed one by one. Printed for each
+trait, next to the one line that a product manager would write instead:
+
+- precision: of the entities that entered, the share that were in the hidden state then, or no longer than two days ago
+- recall: of the hidden states that began within these days, the share that was found before it was over (two days more
+  are allowed)
+- delay: median days from the hidden onset to the entry, of those found
+- flips: values that changed, a day, as a share of the population; once as published, once without hysteresis
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.landing.load import load
+from orchestration.learning.replay import Replay
+from orchestration.project import House, Settings
+from orchestration.refresh import refresh
+from orchestration.sandbox.make import TRUTH, make_sandbox
+from orchestration.sandbox.parameters import SOURCE, Parameters
+from orchestration.warehouse.dbt import DbtProject
+
+GRACE = timedelta(days=2)
+BURN_IN = 7
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a trait is held against.
+
+    Attributes:
+        states: hidden states in which an entry is right.
+        onset: the state whose beginnings are to be found; the first of them if not given.
+        rule: the static rule, a condition over user_features or account_features called f.
+
+    """
+
+    states: tuple[str, ...]
+    rule: str
+    onset: str = ""
+
+    @property
+    def found(self) -> str:
+        """The state whose beginnings count."""
+        return self.onset or self.states[0]
+
+
+CHAMPION_AWAY = (
+    "exists (select 1 from replay_features.account_members as m where m.account_id = f.account_id"
+    " and m.activity_share_8w >= 0.4 and m.silent_days >= 14)"
+)
+ALONE = (
+    "f.is_in_trial and f.days_since_start >= 3 and 1 = (select a.member_count"
+    " from replay_features.account_features as a where a.account_id = f.account_id)"
+)
+USERS = {
+    "power_user": Judged(("enthusiast",), "f.active_days_7d >= 5"),
+    "activated": Judged(("found_value",), "f.core_value_90d >= 1"),
+    "at_risk": Judged(("disengaging", "gone"), "f.silent_days between 7 and 30"),
+    "dormant": Judged(("gone", "disengaging"), "f.silent_days between 30 and 90"),
+    "resurrected": Judged(("returned",), "f.silent_days_before_return >= 30 and f.days_since_return < 7"),
+    "ready_to_upgrade": Judged(("wants_upgrade",), "f.pricing_7d >= 1"),
+    "pricing_before_value": Judged(("price_shopping",), "f.pricing_28d >= 1 and f.first_core_value_at is null"),
+    "sleepy_trial": Judged(("trial_stalled",), "f.is_in_trial and f.silent_days >= 3"),
+    "stuck": Judged(("blocked",), "f.failures_7d >= 3"),
+    "needs_teammate": Judged(("needs_team",), ALONE),
+}
+ACCOUNTS = {
+    "expansion_ready": Judged(("expanding",), "f.seat_share >= 0.8"),
+    "single_player": Judged(("solo",), "f.member_count = 1"),
+    "stuck_setup": Judged(("setup_broken",), "f.failures_7d >= 5"),
+    "account_at_risk": Judged(("disengaging", "cancelled"), "f.silent_days between 7 and 30"),
+    "champion_left": Judged(("champion_left",), CHAMPION_AWAY),
+}
+
+
+@dataclass
+class Intervals:
+    """Hidden states of one entity and state."""
+
+    spans: list[tuple[datetime, datetime]] = field(default_factory=list)
+
+    def holds(self, clock: datetime) -> bool:
+        """Whether one of them lasts, or ended a little while ago."""
+        return any(started <= clock <= ended + GRACE for started, ended in self.spans)
+
+
+@dataclass
+class Tally:
+    """Right and wrong entries, found and missed states, over all seeds."""
+
+    right: int = 0
+    wrong: int = 0
+    delays: list[float] = field(default_factory=list)
+    missed: int = 0
+    flips: int = 0
+    entity_days: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Share of entries that were right."""
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of states that were found."""
+        return len(self.delays) / (len(self.delays) + self.missed) if self.delays or self.missed else None
+
+    @property
+    def delay(self) -> float | None:
+        """Median days."""
+        return statistics.median(self.delays) if self.delays else None
+
+    @property
+    def flip_rate(self) -> float:
+        """Changes a day and entity."""
+        return self.flips / self.entity_days if self.entity_days else 0.0
+
+
+Members = dict[str, list[tuple[datetime, set[str], int]]]
+
+
+def prepared(parameters: Parameters, folder: Path) -> tuple[House, DbtProject]:
+    """A house with one sandbox, refreshed."""
+    house = House(Settings(home=folder / "home"))
+    make_sandbox(parameters, folder)
+    load(house, [folder / "events.ndjson.gz"], source=SOURCE)
+    project = DbtProject(house)
+    refresh(house, project)
+    return house, project
+
+
+def replayed_members(house: House, replay: Replay, clocks: Sequence[datetime], *, remembers: bool) -> Members:
+    """Trait, and ``static <trait>``, to who had it at each clock, and the population."""
+    members: Members = defaultdict(list)
+    with house.connect() as connection, replay.over(connection, clocks, remembers=remembers) as days:
+        for clock in days:
+            for entity, judged in (("user", USERS), ("account", ACCOUNTS)):
+                for trait, how in judged.items():
+                    candidate = f'select {entity}_id, value from replay_candidates."{trait}"'
+                    members[trait].append((clock, *_read(connection, candidate)))
+                    if remembers:
+                        features = f"replay_features.{entity}_features"
+                        static = f"select {entity}_id, coalesce({how.rule}, false) from {features} as f"
+                        members[f"static {trait}"].append((clock, *_read(connection, static)))
+    return members
+
+
+def _read(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[set[str], int]:
+    rows = connection.execute(query).fetchall()
+    return {entity for entity, value in rows if value}, len(rows)
+
+
+def read_truth(file: Path) -> dict[tuple[str, str, str], Intervals]:
+    """(Entity type, state, entity) to its intervals."""
+    truth: dict[tuple[str, str, str], Intervals] = defaultdict(Intervals)
+    with file.open(newline="") as rows:
+        for row in csv.DictReader(rows):
+            ended = datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else datetime.max - GRACE
+            span = (datetime.fromisoformat(row["started_at"]), ended)
+            truth[row["entity_type"], row["state"], row["entity_id"]].spans.append(span)
+    return truth
+
+
+def tally(
+    days: Sequence[tuple[datetime, set[str], int]],
+    entity: str,
+    how: Judged,
+    truth: dict[tuple[str, str, str], Intervals],
+    into: Tally,
+) -> None:
+    """Count one seed; who is a member when counting begins has not entered."""
+    before: set[str] | None = None
+    first_counted = days[BURN_IN][0]
+    for number, (clock, now, population) in enumerate(days):
+        if before is not None and number > BURN_IN:
+            into.flips += len(now ^ before)
+            into.entity_days += population
+            for one in now - before:
+                if one.startswith("sandbox_consultant"):
+                    continue
+                right = any(
+                    (entity, state, one) in truth and truth[entity, state, one].holds(clock) for state in how.states
+                )
+                into.right += right
+                into.wrong += not right
+        before = now
+    last = days[-1][0]
+    for (kind, state, one), intervals in truth.items():
+        if kind != entity or state != how.found:
+            continue
+        for started, ended in intervals.spans:
+            # What began in the last days may still be found.
+            if not first_counted <= started <= last - timedelta(days=10) or ended - started < timedelta(days=1):
+                continue
+            entered = _first_day(days, one, started, ended + GRACE)
+            if entered is None:
+                into.missed += 1
+            else:
+                into.delays.append(max(0.0, (entered - started).total_seconds() / 86_400))
+
+
+def _first_day(
+    days: Sequence[tuple[datetime, set[str], int]], one: str, started: datetime, until: datetime
+) -> datetime | None:
+    for clock, now, _ in days:
+        if started <= clock <= until and one in now:
+            return clock
+    return None
+
+
+def measured(parameters: Parameters, days: int, tallies: dict[str, Tally]) -> Iterator[str]:
+    """Adds one seed to the tallies; yields what it is doing."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"seed {parameters.seed}: simulating, loading, refreshing"
+        house, project = prepared(parameters, Path(folder))
+        truth = read_truth(Path(folder) / TRUTH)
+        end = datetime(parameters.end.year, parameters.end.month, parameters.end.day)
+        clocks = [end - timedelta(days=back) for back in range(days + BURN_IN, -1, -1)]
+        with house.lock("benchmark"):
+            replay = Replay(house, project)
+            yield f"seed {parameters.seed}: replaying {len(clocks)} days"
+            members = replayed_members(house, replay, clocks, remembers=True)
+            yield f"seed {parameters.seed}: replaying them without hysteresis"
+            forgetful = replayed_members(house, replay, clocks, remembers=False)
+    for entity, judged in (("user", USERS), ("account", ACCOUNTS)):
+        for trait, how in judged.items():
+            for name, source in ((trait, members), (f"static {trait}", members)):
+                tally(source[name], entity, how, truth, tallies[name])
+            tally(forgetful[trait], entity, how, truth, tallies[f"forgetful {trait}"])
+
+
+def shown(tallies: dict[str, Tally]) -> Table:
+    """The table."""
+    table = Table(box=None, header_style="bold")
+    for title in (
+        "trait",
+        "precision",
+        "recall",
+        "delay",
+        "static: precision",
+        "recall",
+        "delay",
+        "entries",
+        "onsets",
+        "flips/day",
+        "without hysteresis",
+        "its delay",
+    ):
+        table.add_column(title, justify="left" if title == "trait" else "right")
+    for trait in (*USERS, *ACCOUNTS):
+        ours, static, forgetful = tallies[trait], tallies[f"static {trait}"], tallies[f"forgetful {trait}"]
+        table.add_row(
+            trait,
+            *(_share(ours.precision), _share(ours.recall), _days(ours.delay)),
+            *(_share(static.precision), _share(static.recall), _days(static.delay)),
+            str(ours.right + ours.wrong),
+            str(len(ours.delays) + ours.missed),
+            f"{ours.flip_rate:.2%}",
+            f"{forgetful.flip_rate:.2%}",
+            _days(forgetful.delay),
+        )
+    return table
+
+
+def _share(number: float | None) -> str:
+    return "-" if number is None else f"{number:.2f}"
+
+
+def _days(number: float | None) -> str:
+    return "-" if number is None else f"{number:.1f}"
+
+
+def main() -> None:
+    """Print the table for the seeds and parameters of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--accounts", type=int, default=150)
+    parser.add_argument("--difficulty", type=float, default=0.3)
+    parser.add_argument("--days", type=int, default=90, help="days that are replayed")
+    given = parser.parse_args()
+    console = Console(width=170)
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    for seed in given.seeds:
+        parameters = Parameters(accounts=given.accounts, seed=seed, difficulty=given.difficulty)
+        for doing in measured(parameters, given.days, tallies):
+            console.log(doing)
+    console.print(f"Synthetic: {given.accounts} accounts, difficulty {given.difficulty}, seeds {given.seeds}")
+    console.print(shown(tallies))
+
+
+if __name__ == "__main__":
+    main()
