@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from graphlib import TopologicalSorter
 
 import duckdb
@@ -89,7 +89,8 @@ class Replay:
                 copy_prior_state(connection, self.catalog, grid_point, "replay_state")
             if not remembers:
                 connection.execute("delete from replay_state.trait_state")
-            last_date = str(local_date(clock, self.project.time_zone))
+            # The clock is exclusive: at midnight the last day is the one that ended.
+            last_date = str(local_date(clock - timedelta(microseconds=1), self.project.time_zone))
             for statement in self.statements:
                 connection.execute(statement.replace(ANY_CLOCK, str(clock)).replace(ANY_DATE, last_date))
             yield clock

@@ -29,6 +29,7 @@ weeks as (
         account_features.events_7d,
         account_features.silent_days,
         account_features.is_cancelled,
+        account_features.trial_started_date is not null and account_features.last_purchase_at is null as has_not_bought,
         (account_features.events_28d - account_features.events_7d + account_features.previous_events_28d) / 7.0 as usual_week,
         coalesce(prior_state.value = 'true', false) as was_member
     from account_features
@@ -50,7 +51,7 @@ scored as (
     select
         weeks.*,
         {{ rounded('weeks.usual_week', 1) }} as usual_week_events,
-        not weeks.is_cancelled and weeks.usual_week >= 10 and weeks.silent_days < 28 as is_eligible,
+        not weeks.is_cancelled and not weeks.has_not_bought and weeks.usual_week >= 10 and weeks.silent_days < 28 as is_eligible,
         {{ rounded('coalesce(100.0 * weeks.events_7d / nullif(weeks.usual_week * population.population_ratio, 0), 100)', 0) }}
             as week_percent
     from weeks
@@ -92,6 +93,7 @@ decided as (
         case
             when thresholds.eligible_count < {{ var('minimum_population') }} then 'not_enough_evidence'
             when scored.is_cancelled then 'cancelled'
+            when scored.has_not_bought then 'no_customer'
             when scored.silent_days >= 28 then 'gone'
             when scored.usual_week < 10 then 'light_use'
             when scored.week_percent < thresholds.enter_percent then 'far_below_usual'

@@ -22,6 +22,7 @@ scored as (
         account_features.has_higher_plan,
         account_features.is_cancelled,
         account_features.is_in_trial,
+        account_features.days_since_first_active,
         coalesce(prior_state.value = 'true', false) as was_member,
         {{ rounded('100.0 * account_features.seat_share', 0) }} as seat_percent,
         {{ rounded(
@@ -44,7 +45,7 @@ decided as (
             when scored.is_cancelled then 'cancelled'
             when scored.seat_limit is null then 'no_limit_known'
             when not scored.has_higher_plan then 'highest_plan'
-            when scored.previous_active_users_28d = 0 then 'too_early'
+            when scored.is_in_trial or scored.days_since_first_active < 42 then 'too_early'
             when scored.seat_percent < case when scored.was_member then 60 else 70 end then 'seats_left'
             when
                 scored.active_users_28d < scored.previous_active_users_28d + case when scored.was_member then 0 else 1 end

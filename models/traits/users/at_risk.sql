@@ -93,7 +93,7 @@ decided as (
             when scored.is_cancelled then 'cancelled'
             when not scored.was_engaged then 'never_engaged'
             when scored.silent_days >= 28 then 'dormant'
-            when scored.adjusted_silent_days > greatest(scored.usual_gap_days, 1) then 'silent_too_long'
+            when scored.adjusted_silent_days > 1.5 * greatest(scored.usual_gap_days, 1) then 'silent_too_long'
             else 'in_rhythm'
         end as rule
     from scored

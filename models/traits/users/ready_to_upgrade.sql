@@ -28,6 +28,7 @@ scored as (
     select
         user_features.user_id,
         user_features.core_value_90d,
+        user_features.active_days_28d,
         user_features.pricing_28d,
         user_features.pricing_since_purchase_28d,
         user_features.days_since_pricing,
@@ -54,8 +55,7 @@ interested as (
         scored.has_value
         and scored.has_higher_plan
         and not scored.is_cancelled
-        and not scored.has_bought_since
-        and scored.pricing_since_purchase_28d > 0 as is_eligible
+        and scored.active_days_28d > 0 as is_eligible
     from scored
 
 ),
@@ -64,8 +64,8 @@ todays_thresholds as (
 
     select
         count(*) as eligible_count,
-        percentile_cont(0.50) within group (order by interested.score asc) as enter_score,
-        percentile_cont(0.25) within group (order by interested.score asc) as exit_score
+        percentile_cont(0.90) within group (order by interested.score asc) as enter_score,
+        percentile_cont(0.85) within group (order by interested.score asc) as exit_score
     from interested
     where interested.is_eligible
 
@@ -75,8 +75,8 @@ thresholds as (
 
     select
         todays_thresholds.eligible_count,
-        {{ rounded(smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score'), 2) }} as enter_score,
-        {{ rounded(smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score'), 2) }} as exit_score
+        {{ rounded('greatest(1.5, ' ~ smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score') ~ ')', 2) }} as enter_score,
+        {{ rounded('greatest(0.75, ' ~ smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score') ~ ')', 2) }} as exit_score
     from todays_thresholds
     cross join prior_thresholds
 

@@ -4,7 +4,7 @@ with user_features as (
 
 ),
 
--- One visit may be a mail client or a mistake; the second active day makes a return.
+-- One visit may be a mail client or a mistake; the second active day makes a return, unless weeks lie between.
 decided as (
 
     select
@@ -19,6 +19,10 @@ decided as (
             when user_features.is_cancelled then 'cancelled'
             when user_features.days_since_return >= 28 then 'long_back'
             when user_features.active_days_since_return < 2 then 'one_visit'
+            when
+                user_features.days_since_return - user_features.silent_days
+                > 14 * (user_features.active_days_since_return - 1)
+                then 'stray_visits'
             else 'came_back'
         end as rule
     from user_features

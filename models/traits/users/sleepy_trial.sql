@@ -9,6 +9,7 @@ trials as (
     select
         user_features.user_id,
         user_features.is_in_trial,
+        user_features.silent_days,
         user_features.trial_days_left,
         {{ dbt.datediff('user_features.trial_began_date', as_of_date(), 'day') }} as days_in_trial,
         {{ dbt.datediff('user_features.trial_began_date', reporting_date('user_features.trial_end_at'), 'day') }} as trial_days,
@@ -31,8 +32,9 @@ decided as (
         trials.days_without_value as score,
         case
             when not trials.is_in_trial then 'no_open_trial'
-            when trials.days_without_value >= greatest(3.0, trials.trial_days / 4.0) then 'asleep'
-            else 'awake'
+            when trials.days_without_value < greatest(3.0, trials.trial_days / 4.0) then 'awake'
+            when trials.silent_days < 2 then 'still_looks_around'
+            else 'asleep'
         end as rule
     from trials
 
@@ -49,6 +51,7 @@ final as (
             eligible='decided.is_in_trial',
             features={
                 'days_without_value': 'decided.days_without_value',
+                'silent_days': 'decided.silent_days',
                 'days_in_trial': 'decided.days_in_trial',
                 'trial_days': 'decided.trial_days',
                 'trial_days_left': 'decided.trial_days_left',
