@@ -15,8 +15,8 @@ import duckdb
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.project import House, Notify, silent, utc_now
-from orchestration.publishing.reasons import quoted_value, sentence
 from orchestration.publishing.needs import unmet_need
+from orchestration.publishing.reasons import quoted_value, sentence
 from orchestration.publishing.verdicts import Check, Decision, Verdict, save_verdicts
 from orchestration.warehouse.build import Build, current_build
 from orchestration.warehouse.content import content_hash
