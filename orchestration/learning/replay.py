@@ -11,6 +11,7 @@ it; one within a day would see that whole day, so it is right only when the ware
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -67,6 +68,7 @@ class Replay:
                     needed.add(parent)
                     waiting.append(parent)
         in_order = TopologicalSorter({unique_id: parents[unique_id] for unique_id in needed}).static_order()
+        self._readers = Counter(parent for unique_id in needed for parent in parents[unique_id])
         self._any_date = str(last_date(ANY_CLOCK, project.time_zone))
         self.statements = [self._statement(nodes[unique_id], sql[unique_id]) for unique_id in in_order]
         names = {nodes[unique_id]["name"] for unique_id in needed}
@@ -85,7 +87,8 @@ class Replay:
         if node["config"]["contract"]["enforced"]:
             columns = [f'cast("{name}" as {one["data_type"]}) as "{name}"' for name, one in node["columns"].items()]
             sql = f"select {', '.join(columns)} from ({sql})"
-        kind = "view" if node["config"]["materialized"] == "view" else "table"
+        # A view that many models read would be computed for each of them.
+        kind = "view" if node["config"]["materialized"] == "view" and self._readers[node["unique_id"]] < 2 else "table"
         return f'create or replace {kind} "replay_{node["schema"]}"."{node["name"]}" as {sql}'
 
     @contextmanager
