@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import click
 from pydantic import ValidationError
 
 from orchestration import report
+from orchestration.backfill import backfill
 from orchestration.cataloguing.suggest import append, suggest
+from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
@@ -217,6 +220,25 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
+
+
+@main.add_command
+@command
+@click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day.")
+@click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last day, included.")
+@click.option("--trait", "traits", multiple=True, help="This trait alone; may be given more than once.")
+def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[str, ...]) -> None:
+    """Write the history of days before a trait was published; it is never sent. Cut off, it goes on when run again."""
+    done = backfill(call.house, call.project, first.date(), last.date(), traits=traits, notify=call.progress)
+    call.answer(done.as_dict(), report.show_backfill)
+
+
+@main.add_command
+@command
+@click.option("--trait", required=True, help="Whose definition.")
+def diff_command(call: Call, trait: str) -> None:
+    """What the definition of a trait, as it stands now, would change; nothing is published."""
+    call.answer(diff(call.house, call.project, trait, notify=call.progress).as_dict(), report.show_diff)
 
 
 @main.group("catalog")

@@ -173,6 +173,53 @@ def show_syncs(answer: dict[str, Any]) -> None:
             )
 
 
+def show_backfill(answer: dict[str, Any]) -> None:
+    """Days and changes by trait, and what was left as it was."""
+    _OUT.print(f"History of {answer['first']} to {answer['last']}; nothing of it is sent")
+    if answer["before_events"]:
+        _OUT.print(f"{answer['before_events']:,} days lie before the first event and were left out.")
+    table = Table("trait", "days written", "changes", "left as they were", box=None, header_style="dim")
+    for trait in answer["traits"]:
+        kept = {
+            "already published": trait["already_published"],
+            "backfilled before": trait["already_backfilled"] - trait["other_version"],
+            "backfilled by another version": trait["other_version"],
+        }
+        untold = f", {trait['untold']:,} without enough evidence" if trait["untold"] else ""
+        table.add_row(
+            trait["trait"],
+            f"{trait['written']:,}{untold}",
+            f"{trait['changes']:,}",
+            ", ".join(f"{days:,} {why}" for why, days in kept.items() if days),
+        )
+    _OUT.print(table)
+
+
+def show_diff(answer: dict[str, Any]) -> None:
+    """Before and after, who moves and why, and what syncs would send."""
+    before = answer["published_version"]
+    known = f"version {before} is published" if before else "nothing is published"
+    _OUT.print(f"{answer['trait']} version {answer['version']} as of {answer['as_of']} UTC; {known}")
+    if not answer["told"]:
+        _OUT.print("[yellow]There is not enough evidence: it would not be published[/], values would stay as they are.")
+    if answer["note"]:
+        _OUT.print(f"[yellow]{escape(answer['note'])}[/]")
+    _OUT.print(
+        f"Members    {answer['members_before']:,} of {answer['population_before']:,}"
+        f" ({answer['prevalence_before']:.1%}) -> {answer['members_after']:,} of {answer['population_after']:,}"
+        f" ({answer['prevalence_after']:.1%})"
+    )
+    _OUT.print(f"Moves      {answer['entered']:,} enter, {answer['left']:,} leave, {answer['changed']:,} values differ")
+    for one in answer["examples"]:
+        old, new = ("nothing" if value is None else escape(value) for value in (one["old_value"], one["value"]))
+        _OUT.print(
+            f"  {escape(one['entity_id'])} {one['move']}: {old} -> {new}  [dim]{escape(one['reason'])}[/]",
+            soft_wrap=True,
+        )
+    for sync in answer["syncs"]:
+        _OUT.print(f"{sync['sync']}: {sync['records_then']:,} records would be sent ({sync['records_now']:,} wait now)")
+
+
 def show_status(status: dict[str, Any]) -> None:
     """What is loaded, published, withheld."""
     loads, counts = status["loads"] or {}, status["counts"] or {}

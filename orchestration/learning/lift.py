@@ -1,10 +1,13 @@
-"""Forward lift over 28 days: how much likelier is what a trait promises or warns of for those who had it.
+"""Forward lift: how much likelier is what a trait promises or warns of for those who had it.
 
-Features and candidates are computed again as of 28 days ago, from the same SQL and only from events before that clock,
-in schemas of their own; then the 28 days that followed are looked at. The lift is the risk ratio of those who had the
-trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz, Baptista, Azen
-and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as implemented
-by scipy.stats.contingency.relative_risk.
+Features and candidates are computed again (orchestration/learning/replay.py) as of so many days ago as the outcome has,
+28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who had
+the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz, Baptista,
+Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
+implemented by scipy.stats.contingency.relative_risk.
+
+Who had it: of a boolean trait those with true, of a category those with the value that its outcome names, of a number
+the lowest tenth of the eligible, ties at the cut included.
 """
 
 from __future__ import annotations
@@ -12,23 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import date
 
 import duckdb
 
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.learning.replay import Replay, last_date
 from orchestration.project import House, Notify, silent
-from orchestration.publishing.state import copy_prior_state
 from orchestration.warehouse.build import Build, is_trait
-from orchestration.warehouse.clock import days_before, grid_point_before, local_date
-from orchestration.warehouse.dbt import DbtProject
-
-if TYPE_CHECKING:
-    from dbt.contracts.graph.manifest import Manifest
-
-HORIZON_DAYS = 28
-REPLAYED_SCHEMAS = ("features", "candidates", "state")
+from orchestration.warehouse.clock import days_before, local_date
+from orchestration.warehouse.dbt import GOOD_STATUSES, DbtProject
 
 LIFT_TABLES = """
 create schema if not exists measurement;
@@ -38,11 +36,12 @@ create table if not exists measurement.trait_lift (
 );
 create table if not exists measurement.lift_run (as_of timestamp, definitions varchar);
 """
+DAILY = {"user": "activity.fct_user_activity_daily", "account": "activity.fct_account_activity_daily"}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Entities 28 days ago, with and without the trait, and how many of each had the outcome since."""
+    """Entities at the clock, with and without the trait, and how many of each had the outcome since."""
 
     had: int
     had_outcome: int
@@ -54,44 +53,44 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
     """Write measurement.trait_lift; grain is one row a trait, and none where the past is too short.
 
     Measured once a day and definition: replaying the past costs as much as all features, and a refresh an hour later
-    would find the same 28 days.
+    would find the same days.
     """
-    start = days_before(build.as_of, HORIZON_DAYS, project.time_zone)
-    start_date = local_date(start, project.time_zone)
+    today = days_before(build.as_of, 0, project.time_zone)
     definitions = _definitions(project, build)
     with house.connect() as connection:
         connection.execute(LIFT_TABLES)
         measured = connection.execute("select as_of, definitions from measurement.lift_run").fetchone()
-        if measured == (start, definitions) and not build.full_refresh:
+        if measured == (today, definitions) and not build.full_refresh:
             return
         connection.execute("delete from measurement.lift_run; delete from measurement.trait_lift")
+        failed = connection.execute(
+            "select name from state.node_results where not list_contains($1, status)", [list(GOOD_STATUSES)]
+        ).fetchall()
         first = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
-        if not first or first[0] is None or first[0] >= start_date:
-            return
-        copy_prior_state(connection, project.catalog, grid_point_before(start, project.time_zone), "replay_state")
-    notify(f"measuring lift since {start_date}")
-    results = project.run(
-        "build",
-        select=["path:models/features", "path:models/traits"],
-        variables={"as_of": str(start), "build_id": build.build_id},
-        full_refresh=True,
-        manifest=replayed(project.manifest),
-    )
-    good = {result.name for result in results if result.ok}
+    horizons = defaultdict(list)
+    for trait in project.catalog.traits:
+        # What does not run today does not run in the past.
+        if (trait.name,) not in failed:
+            horizons[trait.outcome.days].append(trait)
+    for days, traits in sorted(horizons.items(), reverse=True):
+        start = days_before(build.as_of, days, project.time_zone)
+        if not first or first[0] is None or first[0] > last_date(start, project.time_zone):
+            continue
+        start_date = local_date(start, project.time_zone)
+        notify(f"measuring lift since {start_date}")
+        models = Replay(house, project, [trait.name for trait in traits])
+        with house.connect() as connection, models.over(connection, [start]) as clocks:
+            for _ in clocks:
+                for trait in traits:
+                    counts = count_outcomes(connection, trait, start_date)
+                    if counts.had and counts.others:
+                        low, ratio, high = risk_ratio(counts)
+                        connection.execute(
+                            "insert into measurement.trait_lift values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                            [trait.name, start, *vars(counts).values(), ratio, low, high],
+                        )
     with house.connect() as connection:
-        for trait in project.catalog.traits:
-            if trait.name not in good or trait.entity != "user" or trait.type != "boolean":
-                continue
-            counts = _counts(connection, trait, str(start_date))
-            if counts:
-                low, ratio, high = risk_ratio(counts)
-                connection.execute(
-                    "insert into measurement.trait_lift values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                    [trait.name, start, *vars(counts).values(), ratio, low, high],
-                )
-        for schema in REPLAYED_SCHEMAS:
-            connection.execute(f"drop schema if exists replay_{schema} cascade")
-        connection.execute("insert into measurement.lift_run values ($1, $2)", [start, definitions])
+        connection.execute("insert into measurement.lift_run values ($1, $2)", [today, definitions])
 
 
 def _definitions(project: DbtProject, build: Build) -> str:
@@ -105,48 +104,52 @@ def _definitions(project: DbtProject, build: Build) -> str:
     return hashlib.sha256(json.dumps([build.fingerprint, checksums, outcomes]).encode()).hexdigest()[:16]
 
 
-def replayed(manifest: Manifest) -> Manifest:
-    """The project with features, candidates and prior state in schemas of their own."""
-    copy = manifest.deepcopy()
-    nodes: list[Any] = [*copy.nodes.values(), *copy.sources.values()]
-    for node in nodes:
-        if node.schema in REPLAYED_SCHEMAS:
-            node.relation_name = (node.relation_name or "").replace(f'"{node.schema}"', f'"replay_{node.schema}"')
-            node.schema = f"replay_{node.schema}"
-    return copy
+def had_it(trait: Trait) -> str:
+    """SQL over a candidate's columns ``value`` and ``eligible``: whether an entity had what the outcome is said of."""
+    if trait.type == "boolean":
+        return "value"
+    if trait.type == "category":
+        return "value = '" + trait.outcome.value.replace("'", "''") + "'"
+    return "eligible and value <= quantile_disc(value, 0.1) filter (where eligible) over ()"
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, trait: Trait, start: str) -> Counts | None:
-    """Days after the clock are days from the start date on, up to the horizon."""
-    came_true = "coalesce(sum(day.event_count), 0) = 0"
+def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> Counts:
+    """Counts over a replayed candidate; the days after its clock are days from the start on, up to the horizon."""
+    key, came_true = trait.id_column, "coalesce(sum(day.event_count), 0) = 0"
     if trait.outcome.behaviours:
         columns = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
         came_true = f"coalesce(sum({columns}), 0) > 0"
     row = connection.execute(
         f"""
-        with judged as (
+        with read as (
             select
-                c.user_id,
-                c.value,
-                json_extract_string(c.evidence, '$.eligible') = 'true' as eligible,
-                json_extract_string(c.evidence, '$.rule') as rule,
-                {came_true} as came_true
-            from replay_candidates."{trait.name}" as c
-            left join activity.fct_user_activity_daily as day
-                on c.user_id = day.user_id
-                and day.activity_date >= date '{start}'
-                and day.activity_date < date '{start}' + {HORIZON_DAYS}
-            group by c.user_id, c.value, c.evidence
+                {key}, value,
+                json_extract_string(evidence, '$.eligible') = 'true' as eligible,
+                json_extract_string(evidence, '$.rule') as rule
+            from replay_candidates."{trait.name}"
+        ),
+        judged as (
+            select {key}, eligible, coalesce({had_it(trait)}, false) as had
+            from read
+            where rule != '{NOT_ENOUGH_EVIDENCE}'
+        ),
+        followed as (
+            select any_value(judged.eligible) as eligible, any_value(judged.had) as had, {came_true} as came_true
+            from judged
+            left join {DAILY[trait.entity]} as day
+                on judged.{key} = day.{key}
+                and day.activity_date >= $start
+                and day.activity_date < $start + {trait.outcome.days}
+            group by judged.{key}
         )
         select
-            count(*) filter (value), count(*) filter (value and came_true),
-            count(*) filter (eligible and not value), count(*) filter (eligible and not value and came_true)
-        from judged
-        where rule != '{NOT_ENOUGH_EVIDENCE}'
-        """
+            count(*) filter (had), count(*) filter (had and came_true),
+            count(*) filter (eligible and not had), count(*) filter (eligible and not had and came_true)
+        from followed
+        """,
+        {"start": start},
     ).fetchone()
-    counts = Counts(*row) if row else Counts(0, 0, 0, 0)
-    return counts if counts.had and counts.others else None
+    return Counts(*row) if row else Counts(0, 0, 0, 0)
 
 
 def risk_ratio(counts: Counts) -> tuple[float | None, float | None, float | None]:

@@ -6,11 +6,18 @@ import duckdb
 
 from orchestration.catalog import Catalog, Trait
 from orchestration.publishing.reasons import sentence_sql
+from orchestration.publishing.state import ledger_state
+from orchestration.publishing.tables import BACKFILLED_DAYS
 from orchestration.warehouse.build import Build
 
 
 def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> tuple[int, int, int, int]:
-    """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left."""
+    """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left.
+
+    A trait without values that has been backfilled goes on from its history. An entity that is nobody any more was
+    merged into another one.
+    """
+    connection.execute(BACKFILLED_DAYS)
     connection.execute(
         f"""
         create or replace temp table moved as
@@ -20,16 +27,35 @@ def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Bu
                 {sentence_sql(trait)} as reason
             from {trait.candidate}
         ),
-        known as (
+        valued as (
             select * from traits.trait_values where trait = $trait
+        ),
+        backfilled as (
+            {ledger_state("where trait = $trait and not exists (select 1 from valued)")}
+        ),
+        known as (
+            select entity_id, value, since, score, evidence, reason, definition_version from valued
+            union all
+            select
+                entity_id, value, since, null, null, null,
+                (select arg_max(definition_version, as_of) from state.backfilled_days where trait = $trait)
+            from backfilled
+        ),
+        anybody as (
+            select {trait.id_column} as entity_id from identity.dim_{trait.entity}s
         )
         select
             coalesce(i.entity_id, k.entity_id) as entity_id,
             i.value, k.value as old_value, k.since as old_since, i.score, i.evidence,
             i.value is distinct from k.value as flips,
-            case when i.value is distinct from k.value then i.reason else k.reason end as reason,
+            case when i.value is distinct from k.value then i.reason else coalesce(k.reason, i.reason) end as reason,
             case when i.value is distinct from k.value then $as_of else k.since end as since,
-            case when k.definition_version != $version then 'definition' else 'behaviour' end as cause
+            case
+                when i.entity_id is null and not exists (select 1 from anybody as a where a.entity_id = k.entity_id)
+                    then 'identity'
+                when k.definition_version != $version then 'definition'
+                else 'behaviour'
+            end as cause
         from incoming as i
         full join known as k on i.entity_id = k.entity_id
         where

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import duckdb
 
@@ -164,10 +165,13 @@ def _ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> 
 def _write_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, reports: Sequence[TraitReport]) -> None:
     """Makes the new catalogue beside the old one; a trait that this build did not judge keeps its last verdict."""
     connection.execute("create or replace temp table new_catalog as select * from traits.trait_catalog limit 0")
-    lifts = {}
-    if connection.execute("select 1 from duckdb_tables() where table_name = 'trait_lift'").fetchone():
-        rows = connection.execute("select trait, lift, lift_low, lift_high, as_of from measurement.trait_lift")
-        lifts = {row[0]: row[1:] for row in rows.fetchall()}
+    lifts = _measured(connection, "trait_lift", "lift, lift_low, lift_high, as_of")
+    stability = _measured(
+        connection,
+        "trait_stability",
+        "flip_rate, member_flip_rate, repeat_flip_share, median_dwell_days, prevalence_drift, stability_days, grade,"
+        " grade_reason",
+    )
     for trait, report in zip(catalog.traits, reports, strict=True):
         if report.verdict == "none":
             connection.execute(
@@ -176,7 +180,7 @@ def _write_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, repo
             )
             continue
         connection.execute(
-            f"insert into new_catalog values ({', '.join('?' * 19)})",
+            f"insert into new_catalog values ({', '.join('?' * 27)})",
             [
                 trait.name,
                 trait.title,
@@ -193,9 +197,19 @@ def _write_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, repo
                 report.members,
                 round(report.prevalence, 4),
                 trait.outcome.title,
-                *lifts.get(trait.name, (None, None, None, None)),
+                *lifts.get(trait.name, (None,) * 4),
+                *stability.get(trait.name, (None,) * 8),
             ],
         )
+
+
+def _measured(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> dict[str, tuple[Any, ...]]:
+    """What a table of schema measurement says of each trait; nothing before it was measured."""
+    exists = "select 1 from duckdb_tables() where schema_name = 'measurement' and table_name = $1"
+    if connection.execute(exists, [table]).fetchone() is None:
+        return {}
+    rows = connection.execute(f"select trait, {columns} from measurement.{table}").fetchall()
+    return {row[0]: row[1:] for row in rows}
 
 
 def _same_catalog(connection: duckdb.DuckDBPyConnection) -> bool:

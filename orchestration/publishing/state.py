@@ -11,7 +11,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import Catalog
-from orchestration.publishing.tables import PUBLISHED_TABLES
+from orchestration.publishing.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 
 def copy_prior_state(
@@ -19,7 +19,8 @@ def copy_prior_state(
 ) -> None:
     """Writes ``<schema>.trait_state`` and ``<schema>.trait_thresholds``: what was published at a grid point.
 
-    Starts from today's values and looks up those that changed since, so the cost follows values and recent changes.
+    Starts from today's values and looks up those that changed since, so the cost follows values and recent changes; and
+    all of a trait that has only been backfilled so far, for it has no values.
 
     Args:
         connection: the warehouse.
@@ -28,30 +29,29 @@ def copy_prior_state(
         schema: ``state``, or another one for a replay of the past.
 
     """
-    connection.execute(PUBLISHED_TABLES)
+    connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
     connection.execute(f"create schema if not exists {schema}")
     connection.execute(
         f"""
         create or replace table {schema}.trait_state as
-        with changed_since as (
+        with only_backfilled as (
+            select distinct trait from state.backfilled_days anti join traits.trait_values using (trait)
+        ),
+        changed_since as (
             select distinct entity_type, entity_id, trait from traits.trait_changes where as_of > $grid_point
+            union
+            select distinct entity_type, entity_id, trait
+            from traits.trait_changes semi join only_backfilled using (trait)
         ),
         taken_back as (
-            select
-                entity_type, entity_id, trait,
-                arg_max(coalesce(new_value, ''), (as_of, seq)) as value,
-                arg_max(as_of, (as_of, seq)) as since
-            from traits.trait_changes
-            semi join changed_since using (entity_type, entity_id, trait)
-            where as_of <= $grid_point
-            group by entity_type, entity_id, trait
+            {ledger_state("semi join changed_since using (entity_type, entity_id, trait) where as_of <= $grid_point")}
         )
         select v.entity_type, v.entity_id, v.trait, v.value, v.since
         from traits.trait_values as v
         anti join changed_since as c
             on v.entity_type = c.entity_type and v.entity_id = c.entity_id and v.trait = c.trait
         union all
-        select entity_type, entity_id, trait, value, since from taken_back where value != ''
+        select * from taken_back
         """,
         {"grid_point": grid_point},
     )
@@ -65,3 +65,18 @@ def copy_prior_state(
         """,
         {"grid_point": grid_point, "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits]},
     )
+
+
+def ledger_state(rows: str) -> str:
+    """SQL of the values that some rows of the ledger add up to: the last of each entity and trait, unless it is null.
+
+    Backfilled rows are older than their place in the ledger tells, so that as_of counts before seq.
+    """
+    return f"""
+        select
+            entity_type, entity_id, trait,
+            arg_max(coalesce(new_value, ''), (as_of, seq)) as value, arg_max(as_of, (as_of, seq)) as since
+        from traits.trait_changes {rows}
+        group by entity_type, entity_id, trait
+        having arg_max(coalesce(new_value, ''), (as_of, seq)) != ''
+    """

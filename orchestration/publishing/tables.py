@@ -20,7 +20,8 @@ create table if not exists traits.trait_catalog (
     trait varchar, title varchar, entity_type varchar, value_type varchar, description varchar, purpose varchar,
     owner varchar, definition_version bigint, verdict varchar, verdict_reason varchar, population bigint,
     eligible bigint, members bigint, prevalence double, outcome varchar, lift double, lift_low double,
-    lift_high double, lift_as_of timestamp
+    lift_high double, lift_as_of timestamp, flip_rate double, member_flip_rate double, repeat_flip_share double,
+    median_dwell_days double, prevalence_drift double, stability_days bigint, grade varchar, grade_reason varchar
 );
 create table if not exists traits.trait_thresholds (
     trait varchar, threshold varchar, value double, definition_version bigint, as_of timestamp, build_id varchar
@@ -39,6 +40,29 @@ create table if not exists traits.sync_log (
 );
 create table if not exists traits.sync_failures (
     sync varchar, entity_type varchar, entity_id varchar, build_id varchar, reason varchar, failed_at timestamp
+);
+"""
+
+# What a home made by an earlier version lacks; the last columns of a table that is made now.
+PUBLISHED_TABLES += "".join(
+    f"alter table traits.trait_catalog add column if not exists {column};\n"
+    for column in (
+        "flip_rate double",
+        "member_flip_rate double",
+        "repeat_flip_share double",
+        "median_dwell_days double",
+        "prevalence_drift double",
+        "stability_days bigint",
+        "grade varchar",
+        "grade_reason varchar",
+    )
+)
+
+# Days whose history was made later. Grain: trait x as_of; told is whether the trait could be told from events by then.
+BACKFILLED_DAYS = """
+create schema if not exists state;
+create table if not exists state.backfilled_days (
+    trait varchar, as_of timestamp, definition_version bigint, told boolean
 );
 """
 

@@ -7,12 +7,13 @@ is delivered at least once, and a row counts as sent only when it was acknowledg
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -127,11 +128,25 @@ def destination_of(sync: Sync) -> type[Destination]:
     return kind
 
 
-def plan(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger) -> list[Record]:
-    """Records whose values differ from what was acknowledged, by entity."""
+def plan(
+    house: House,
+    catalog: Catalog,
+    sync: Sync,
+    ledger: SyncLedger,
+    instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> list[Record]:
+    """Records whose values differ from what was acknowledged, by entity.
+
+    ``instead`` has, by trait and entity, values that count in place of what is published.
+    """
     traits = {trait.name: trait for trait in catalog.traits_of(sync)}
     known = ledger.acknowledged(sync.name, sync.entity)
     desired, reasons, build_id, as_of = _published(house, sync, traits)
+    for name, values in instead.items():
+        for published in desired.values():
+            published.pop(name, None)
+        for entity_id, value in values.items():
+            desired.setdefault(entity_id, {})[name] = _typed(traits[name], value)
     nothing: tuple[dict[str, Any], str] = ({}, "")
     records = []
     for entity_id in sorted(desired.keys() | known.keys()):

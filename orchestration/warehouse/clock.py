@@ -31,6 +31,11 @@ def local_date(instant: datetime, time_zone: str) -> date:
     return instant.replace(tzinfo=UTC).astimezone(ZoneInfo(time_zone)).date()
 
 
+def end_of_day(day: date, time_zone: str) -> datetime:
+    """The midnight (reporting time zone) that ends a calendar day; naive UTC."""
+    return _midnight(datetime.combine(day + timedelta(days=1), time()), ZoneInfo(time_zone))
+
+
 def days_before(instant: datetime, days: int, time_zone: str) -> datetime:
     """The midnight (reporting time zone) that lies days before the last one at or before an instant; naive UTC."""
     zone = ZoneInfo(time_zone)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from orchestration.learning.lift import Counts, replayed, risk_ratio
+from orchestration.learning.lift import Counts, risk_ratio
 from orchestration.project import House, Settings
 from orchestration.refresh import refresh
 from orchestration.warehouse.dbt import DbtProject
@@ -22,15 +22,6 @@ def test_a_ratio_that_is_not_finite_is_null() -> None:
     low, ratio, high = risk_ratio(Counts(had=10, had_outcome=2, others=10, others_outcome=0))
     assert (ratio, high) == (None, None)
     assert low is None or low >= 0
-
-
-def test_the_replay_writes_beside_the_features_and_reads_the_same_events(project: DbtProject) -> None:
-    copy = replayed(project.manifest)
-    schemas = {node.name: node.schema for node in copy.nodes.values() if node.resource_type == "model"}
-    assert schemas["user_features"] == "replay_features"
-    assert schemas["power_user"] == "replay_candidates"
-    assert schemas["fct_user_activity_daily"] == "activity"
-    assert project.manifest.nodes["model.traithouse.power_user"].schema == "candidates"
 
 
 def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
@@ -80,7 +71,7 @@ def test_lift_is_measured_once_a_day_and_again_for_another_definition(
     refresh(sample_house, sample_project, as_of="2024-06-30T12:00:00", notify=told.append)
     assert [line for line in told if line.startswith("measuring lift")] == []
     refresh(sample_house, sample_project, as_of="2024-06-30", notify=told.append)
-    assert [line for line in told if line.startswith("measuring lift")] == ["measuring lift since 2024-06-03"]
+    assert "measuring lift since 2024-06-03" in told
 
 
 def test_lift_that_cannot_be_measured_holds_nothing_back(

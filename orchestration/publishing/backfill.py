@@ -1,0 +1,140 @@
+"""History of days before a trait was published, as rows of the ledger with cause ``backfill``.
+
+What was published is never overwritten: a day at or after a trait's first publish, and a day that was backfilled
+before, also by another version of the definition, stay as they are. Values are not touched, so nothing of this is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from orchestration.catalog import Trait
+from orchestration.publishing.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Days of one trait that have no history, and why the others asked for are left out.
+
+    Attributes:
+        trait: whose.
+        clocks: the midnights that end these days, naive UTC, rising.
+        published: days at or after the first publish.
+        backfilled: days that an earlier backfill has finished.
+        other_version: of these, days that another version of the definition has told.
+
+    """
+
+    trait: Trait
+    clocks: tuple[datetime, ...]
+    published: int
+    backfilled: int
+    other_version: int
+
+
+def backfill_id(clock: datetime) -> str:
+    """Name of a backfilled day where a build's name stands."""
+    return f"backfill-{clock:%Y%m%dT%H%M%SZ}"
+
+
+def missing_days(
+    connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait], clocks: Sequence[datetime]
+) -> list[Missing]:
+    """Which of these days each trait lacks."""
+    connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
+    first_published = dict(
+        connection.execute(
+            "select trait, min(as_of) from traits.trait_changes where cause != 'backfill' group by trait"
+        ).fetchall()
+    )
+    done: dict[str, dict[datetime, int]] = {}
+    for name, as_of, version in connection.execute(
+        "select trait, as_of, definition_version from state.backfilled_days"
+    ).fetchall():
+        done.setdefault(name, {})[as_of] = version
+    found = []
+    for trait in traits:
+        before = [clock for clock in clocks if clock < first_published.get(trait.name, datetime.max)]
+        versions = done.get(trait.name, {})
+        kept = [versions[clock] for clock in before if clock in versions]
+        found.append(
+            Missing(
+                trait=trait,
+                clocks=tuple(clock for clock in before if clock not in versions),
+                published=len(clocks) - len(before),
+                backfilled=len(kept),
+                other_version=sum(version != trait.version for version in kept),
+            )
+        )
+    return found
+
+
+def backfill_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime, *, told: bool) -> int:
+    """Writes one day of one trait and that it is done; returns the rows of the ledger. Call it in a transaction.
+
+    Args:
+        connection: the warehouse, in which the day is replayed: ``replay_candidates`` holds its rows, and
+            ``replay_state`` the state before it.
+        trait: whose day.
+        clock: the midnight that ends the day, naive UTC.
+        told: whether publishing would have published it; else the day changes nothing.
+
+    """
+    written = _write(connection, trait, clock) if told else 0
+    connection.execute(
+        "insert into state.backfilled_days values ($1, $2, $3, $4)", [trait.name, clock, trait.version, told]
+    )
+    return written
+
+
+def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime) -> int:
+    row = connection.execute(
+        f"""
+        insert into traits.trait_changes
+        with incoming as (
+            select {trait.id_column} as entity_id, cast(value as varchar) as value
+            from replay_candidates."{trait.name}"
+        ),
+        known as (
+            select entity_id, value, since from replay_state.trait_state
+            where trait = $trait and entity_type = $entity
+        )
+        select
+            (select coalesce(max(seq), 0) from traits.trait_changes)
+            + row_number() over (order by coalesce(i.entity_id, k.entity_id)),
+            $entity, coalesce(i.entity_id, k.entity_id), $trait,
+            k.value, i.value, k.since, $clock, $build_id, 'backfill'
+        from incoming as i
+        full join known as k on i.entity_id = k.entity_id
+        where i.value is distinct from k.value
+        """,
+        {"trait": trait.name, "entity": trait.entity, "clock": clock, "build_id": backfill_id(clock)},
+    ).fetchone()
+    connection.execute(
+        f"""
+        insert into traits.trait_thresholds
+        with carried as (
+            select json_extract(evidence, '$.thresholds') as thresholds from replay_candidates."{trait.name}" limit 1
+        ),
+        incoming as (
+            select unnest(json_keys(thresholds)) as threshold, thresholds from carried
+        ),
+        valued as (
+            select threshold, try_cast(json_extract_string(thresholds, '$."' || threshold || '"') as double) as value
+            from incoming
+        ),
+        known as (
+            select threshold, value from replay_state.trait_thresholds where trait = $trait
+        )
+        select $trait, v.threshold, v.value, $version, $clock, $build_id
+        from valued as v
+        left join known as k on v.threshold = k.threshold
+        where k.threshold is null or v.value is distinct from k.value
+        """,
+        {"trait": trait.name, "version": trait.version, "clock": clock, "build_id": backfill_id(clock)},
+    )
+    return int(row[0]) if row else 0
