@@ -1,12 +1,13 @@
 {#-
     JSON text that tells why an entity has its value: the rule that decided, whether the entity belongs to the
     population that thresholds are taken from, its features and the thresholds. Values are SQL expressions that are
-    numbers or booleans; cast a double to decimal first, so that every engine prints the same digits.
+    numbers or booleans, or text in `quoted`; cast a double to decimal first, so that every engine prints the same
+    digits.
 -#}
-{% macro evidence(rule, eligible, features, thresholds) -%}
+{% macro evidence(rule, eligible, features, thresholds={}) -%}
     '{"rule": "' || {{ rule }} || '", "eligible": ' || cast({{ eligible }} as string)
     || ', "features": {' || {{ json_members(features) }}
-    || '}, "thresholds": {' || {{ json_members(thresholds) }} || '}}'
+    || '}, "thresholds": {' || {{ json_members(thresholds) if thresholds else "''" }} || '}}'
 {%- endmacro %}
 
 {% macro json_members(members) -%}
@@ -14,4 +15,9 @@
         '{{ ", " if not loop.first }}"{{ name }}": ' || coalesce(cast({{ expression }} as string), 'null')
         {{- ' || ' if not loop.last }}
     {%- endfor -%}
+{%- endmacro %}
+
+{#- Text as a JSON string; what would need an escape is told apart between engines and becomes a harmless sign. -#}
+{% macro quoted(text) -%}
+    '"' || replace(replace({{ text }}, chr(92), '/'), '"', '`') || '"'
 {%- endmacro %}

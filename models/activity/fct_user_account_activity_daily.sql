@@ -51,6 +51,7 @@ grouped as (
         sum(activity_buckets.navigation_count) as navigation_count,
         min(activity_buckets.first_event_at) as first_event_at,
         max(activity_buckets.last_event_at) as last_event_at,
+        min(activity_buckets.first_activation_at) as first_activation_at,
         min(activity_buckets.first_core_value_at) as first_core_value_at,
         max(activity_buckets.last_pricing_at) as last_pricing_at,
         max(activity_buckets.last_purchase_at) as last_purchase_at
@@ -98,6 +99,7 @@ final as (
         cast(rebuilt.navigation_count as bigint) as navigation_count,
         cast(rebuilt.first_event_at as timestamp) as first_event_at,
         cast(rebuilt.last_event_at as timestamp) as last_event_at,
+        cast(rebuilt.first_activation_at as timestamp) as first_activation_at,
         cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,
         cast(rebuilt.last_pricing_at as timestamp) as last_pricing_at,
         cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at

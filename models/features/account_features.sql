@@ -24,9 +24,9 @@ memberships as (
 
 ),
 
-attributes as (
+account_standing as (
 
-    select * from {{ ref('attributes') }}
+    select * from {{ ref('account_standing') }}
 
 ),
 
@@ -40,22 +40,6 @@ members as (
         memberships.valid_from < {{ as_of() }}
         and (memberships.valid_to is null or memberships.valid_to >= {{ as_of() }})
     group by memberships.account_id
-
-),
-
--- What was said of the account last, before as_of.
-plans as (
-
-    select
-        attributes.entity_id as account_id,
-        max(case when attributes.attribute = 'plan' then attributes.value end) as plan,
-        max(case when attributes.attribute = 'seat_limit' then {{ dbt.safe_cast('attributes.value', 'bigint') }} end) as seat_limit
-    from attributes
-    where
-        attributes.entity_type = 'account'
-        and attributes.valid_from < {{ as_of() }}
-        and (attributes.valid_to is null or attributes.valid_to >= {{ as_of() }})
-    group by attributes.entity_id
 
 ),
 
@@ -85,15 +69,21 @@ final as (
         cast({{ dbt.datediff(reporting_date('account_rhythm.last_pricing_at'), as_of_date(), 'day') }} as bigint)
             as days_since_pricing,
         cast(coalesce(members.member_count, 0) as bigint) as member_count,
-        cast(plans.plan as string) as plan,
-        cast(plans.seat_limit as bigint) as seat_limit,
-        cast({{ rounded('coalesce(members.member_count, 0) / nullif(plans.seat_limit, 0)', 3) }} as double) as seat_share,
+        cast(account_standing.plan as string) as plan,
+        cast(account_standing.seat_limit as bigint) as seat_limit,
+        cast(account_standing.has_higher_plan as boolean) as has_higher_plan,
+        cast(account_standing.is_cancelled as boolean) as is_cancelled,
+        cast(account_standing.trial_end_at as timestamp) as trial_end_at,
+        cast(account_standing.is_in_trial as boolean) as is_in_trial,
+        cast({{ rounded('coalesce(members.member_count, 0) / nullif(account_standing.seat_limit, 0)', 3) }} as double) as seat_share,
         cast(coalesce(account_windows.active_users_1d, 0) as bigint) as active_users_1d,
         cast(coalesce(account_windows.active_users_7d, 0) as bigint) as active_users_7d,
         cast(coalesce(account_windows.active_users_28d, 0) as bigint) as active_users_28d,
         cast(coalesce(account_windows.active_users_90d, 0) as bigint) as active_users_90d,
+        cast(coalesce(account_windows.previous_active_users_28d, 0) as bigint) as previous_active_users_28d,
         cast(coalesce(account_windows.features_28d, 0) as bigint) as features_28d,
         cast(coalesce(account_windows.top_feature_events_28d, 0) as bigint) as top_feature_events_28d,
+        cast(coalesce(account_windows.feature_events_28d, 0) as bigint) as feature_events_28d,
         cast(coalesce(account_windows.active_days_7d, 0) as bigint) as active_days_7d,
         cast(coalesce(account_windows.active_days_28d, 0) as bigint) as active_days_28d,
         cast(coalesce(account_windows.active_days_90d, 0) as bigint) as active_days_90d,
@@ -215,7 +205,7 @@ final as (
     inner join account_rhythm on dim_accounts.account_id = account_rhythm.account_id
     left join account_windows on dim_accounts.account_id = account_windows.account_id
     left join members on dim_accounts.account_id = members.account_id
-    left join plans on dim_accounts.account_id = plans.account_id
+    left join account_standing on dim_accounts.account_id = account_standing.account_id
 
 )
 

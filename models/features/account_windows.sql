@@ -183,7 +183,16 @@ member_days as (
     select
         fct_user_account_activity_daily.account_id,
         fct_user_account_activity_daily.user_key,
-        max(fct_user_account_activity_daily.activity_date) as last_active_date
+        max(fct_user_account_activity_daily.activity_date) as last_active_date,
+        max(
+            case
+                when
+                    fct_user_account_activity_daily.activity_date <= {{ days_ago(28) }}
+                    and fct_user_account_activity_daily.activity_date > {{ days_ago(56) }}
+                    then 1
+                else 0
+            end
+        ) as was_active_before
     from fct_user_account_activity_daily
     where
         fct_user_account_activity_daily.account_id != ''
@@ -205,7 +214,8 @@ breadth as (
         sum(case when member_days.last_active_date > {{ days_ago(1) }} then 1 else 0 end) as active_users_1d,
         sum(case when member_days.last_active_date > {{ days_ago(7) }} then 1 else 0 end) as active_users_7d,
         sum(case when member_days.last_active_date > {{ days_ago(28) }} then 1 else 0 end) as active_users_28d,
-        count(*) as active_users_90d
+        count(*) as active_users_90d,
+        sum(member_days.was_active_before) as previous_active_users_28d
     from member_days
     group by member_days.account_id
 
@@ -236,7 +246,8 @@ used as (
     select
         feature_use.account_id,
         count(*) as features_28d,
-        max(feature_use.event_count) as top_feature_events_28d
+        max(feature_use.event_count) as top_feature_events_28d,
+        sum(feature_use.event_count) as feature_events_28d
     from feature_use
     group by feature_use.account_id
 
@@ -250,8 +261,10 @@ rebuilt as (
         breadth.active_users_7d,
         breadth.active_users_28d,
         breadth.active_users_90d,
+        breadth.previous_active_users_28d,
         coalesce(used.features_28d, 0) as features_28d,
-        coalesce(used.top_feature_events_28d, 0) as top_feature_events_28d
+        coalesce(used.top_feature_events_28d, 0) as top_feature_events_28d,
+        coalesce(used.feature_events_28d, 0) as feature_events_28d
     from windows
     inner join breadth on windows.account_id = breadth.account_id
     left join used on windows.account_id = used.account_id
@@ -350,8 +363,10 @@ final as (
         cast(rebuilt.active_users_7d as bigint) as active_users_7d,
         cast(rebuilt.active_users_28d as bigint) as active_users_28d,
         cast(rebuilt.active_users_90d as bigint) as active_users_90d,
+        cast(rebuilt.previous_active_users_28d as bigint) as previous_active_users_28d,
         cast(rebuilt.features_28d as bigint) as features_28d,
-        cast(rebuilt.top_feature_events_28d as bigint) as top_feature_events_28d
+        cast(rebuilt.top_feature_events_28d as bigint) as top_feature_events_28d,
+        cast(rebuilt.feature_events_28d as bigint) as feature_events_28d
     from rebuilt
 
 ),

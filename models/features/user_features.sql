@@ -12,6 +12,12 @@ user_windows as (
 
 ),
 
+user_standing as (
+
+    select * from {{ ref('user_standing') }}
+
+),
+
 population_activity as (
 
     select * from {{ ref('population_activity') }}
@@ -60,6 +66,27 @@ final as (
         cast(user_rhythm.current_streak_days as bigint) as current_streak_days,
         cast(user_rhythm.longest_streak_days as bigint) as longest_streak_days,
         cast(user_rhythm.active_days_before_silence as bigint) as active_days_before_silence,
+        cast(user_rhythm.last_core_value_date as date) as last_core_value_date,
+        cast(user_rhythm.started_date as date) as started_date,
+        cast(user_rhythm.returned_date as date) as returned_date,
+        cast(user_rhythm.silent_days_before_return as bigint) as silent_days_before_return,
+        cast(user_rhythm.active_days_since_return as bigint) as active_days_since_return,
+        cast(user_rhythm.core_value_first_7d as bigint) as core_value_first_7d,
+        cast(user_rhythm.active_days_weeks_4_5 as bigint) as active_days_weeks_4_5,
+        cast(user_standing.account_id as string) as account_id,
+        cast(user_standing.role as string) as role,
+        cast(user_standing.plan as string) as plan,
+        cast(user_standing.has_higher_plan as boolean) as has_higher_plan,
+        cast(user_standing.subscribed_at as timestamp) as subscribed_at,
+        cast(user_standing.is_cancelled as boolean) as is_cancelled,
+        cast(user_standing.trial_began_date as date) as trial_began_date,
+        cast(user_standing.trial_end_at as timestamp) as trial_end_at,
+        cast(user_standing.is_in_trial as boolean) as is_in_trial,
+        cast({{ dbt.datediff('user_rhythm.started_date', as_of_date(), 'day') }} as bigint) as days_since_start,
+        cast({{ dbt.datediff('user_rhythm.last_core_value_date', as_of_date(), 'day') }} as bigint) as days_since_core_value,
+        cast({{ dbt.datediff('user_rhythm.returned_date', as_of_date(), 'day') }} as bigint) as days_since_return,
+        cast({{ dbt.datediff(as_of_date(), reporting_date('user_standing.trial_end_at'), 'day') }} as bigint)
+            as trial_days_left,
         cast(silence.silent_days as bigint) as silent_days,
         cast({{ rounded('silence.adjusted_silent_days', 1) }} as double) as adjusted_silent_days,
         cast({{ dbt.datediff('user_rhythm.first_active_date', as_of_date(), 'day') }} as bigint) as days_since_first_active,
@@ -188,6 +215,7 @@ final as (
     from user_rhythm
     inner join silence on user_rhythm.user_key = silence.user_key
     left join user_windows on user_rhythm.user_key = user_windows.user_key
+    left join user_standing on user_rhythm.user_id = user_standing.user_id
 
 )
 

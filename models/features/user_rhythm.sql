@@ -53,6 +53,44 @@ gaps as (
 
 ),
 
+-- A user starts at the sign-up or, where none was seen, at the first visit; a return ends four silent weeks or more.
+turns as (
+
+    select
+        gaps.user_key,
+        coalesce(
+            min(case when gaps.signed_up_count > 0 then gaps.activity_date end), min(gaps.activity_date)
+        ) as started_date,
+        max(case when gaps.gap_days > 28 then gaps.activity_date end) as returned_date
+    from gaps
+    group by gaps.user_key
+
+),
+
+since_turns as (
+
+    select
+        gaps.user_key,
+        max(turns.started_date) as started_date,
+        max(turns.returned_date) as returned_date,
+        max(case when gaps.activity_date = turns.returned_date then gaps.gap_days - 1 end) as silent_days_before_return,
+        count(case when gaps.activity_date >= turns.returned_date then 1 end) as active_days_since_return,
+        sum(
+            case
+                when {{ dbt.datediff('turns.started_date', 'gaps.activity_date', 'day') }} between 0 and 6
+                    then gaps.core_value_count
+                else 0
+            end
+        ) as core_value_first_7d,
+        count(
+            case when {{ dbt.datediff('turns.started_date', 'gaps.activity_date', 'day') }} between 21 and 34 then 1 end
+        ) as active_days_weeks_4_5
+    from gaps
+    inner join turns on gaps.user_key = turns.user_key
+    group by gaps.user_key
+
+),
+
 -- Days in a row keep the same distance to their rank.
 streaks as (
 
@@ -91,6 +129,7 @@ rhythm as (
         min(case when gaps.signed_up_count > 0 then gaps.activity_date end) as signed_up_date,
         max(case when gaps.trial_started_count > 0 then gaps.activity_date end) as trial_started_date,
         max(case when gaps.cancelled_count > 0 then gaps.activity_date end) as cancelled_date,
+        max(case when gaps.core_value_count > 0 then gaps.activity_date end) as last_core_value_date,
         count(case when gaps.days_before_last < 365 then gaps.gap_days end) as gap_count,
         percentile_cont(0.5) within group (
             order by case when gaps.days_before_last < 365 then gaps.gap_days end asc
@@ -110,9 +149,16 @@ rebuilt as (
         rhythm.*,
         longest_streaks.current_streak_days,
         longest_streaks.longest_streak_days,
+        since_turns.started_date,
+        since_turns.returned_date,
+        since_turns.silent_days_before_return,
+        since_turns.active_days_since_return,
+        since_turns.core_value_first_7d,
+        since_turns.active_days_weeks_4_5,
         {{ whole_seconds('rhythm.first_event_at', 'rhythm.first_core_value_at') }} as seconds_to_first_value
     from rhythm
     inner join longest_streaks on rhythm.user_key = longest_streaks.user_key
+    inner join since_turns on rhythm.user_key = since_turns.user_key
 
 ),
 
@@ -135,7 +181,14 @@ final as (
         cast({{ rounded('rebuilt.long_gap_days', 1) }} as double) as long_gap_days,
         cast(rebuilt.current_streak_days as bigint) as current_streak_days,
         cast(rebuilt.longest_streak_days as bigint) as longest_streak_days,
-        cast(rebuilt.active_days_before_silence as bigint) as active_days_before_silence
+        cast(rebuilt.active_days_before_silence as bigint) as active_days_before_silence,
+        cast(rebuilt.last_core_value_date as date) as last_core_value_date,
+        cast(rebuilt.started_date as date) as started_date,
+        cast(rebuilt.returned_date as date) as returned_date,
+        cast(rebuilt.silent_days_before_return as bigint) as silent_days_before_return,
+        cast(rebuilt.active_days_since_return as bigint) as active_days_since_return,
+        cast(rebuilt.core_value_first_7d as bigint) as core_value_first_7d,
+        cast(rebuilt.active_days_weeks_4_5 as bigint) as active_days_weeks_4_5
     from rebuilt
 
 ),

@@ -42,6 +42,7 @@ grouped as (
         count(case when bucketed_events.behaviour = 'navigation' then 1 end) as navigation_count,
         min(bucketed_events.occurred_at) as first_event_at,
         max(bucketed_events.occurred_at) as last_event_at,
+        min(case when bucketed_events.behaviour = 'activation' then bucketed_events.occurred_at end) as first_activation_at,
         min(case when bucketed_events.behaviour = 'core_value' then bucketed_events.occurred_at end) as first_core_value_at,
         max(case when bucketed_events.behaviour = 'pricing' then bucketed_events.occurred_at end) as last_pricing_at,
         max(case when bucketed_events.behaviour in ('subscribed', 'upgraded') then bucketed_events.occurred_at end)
@@ -86,6 +87,7 @@ final as (
         cast(grouped.navigation_count as bigint) as navigation_count,
         cast(grouped.first_event_at as timestamp) as first_event_at,
         cast(grouped.last_event_at as timestamp) as last_event_at,
+        cast(grouped.first_activation_at as timestamp) as first_activation_at,
         cast(grouped.first_core_value_at as timestamp) as first_core_value_at,
         cast(grouped.last_pricing_at as timestamp) as last_pricing_at,
         cast(grouped.last_purchase_at as timestamp) as last_purchase_at

@@ -15,6 +15,7 @@ import duckdb
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.project import House, Notify, silent, utc_now
+from orchestration.publishing.needs import unmet_need
 from orchestration.publishing.reasons import quoted_value, sentence
 from orchestration.publishing.verdicts import Check, Decision, Verdict, save_verdicts
 from orchestration.warehouse.build import Build, current_build
@@ -176,7 +177,7 @@ def _judge(
         reason = "Its rows are not those that its model made in this build."
         return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
     last_population = _last_population(connection, trait)
-    reason = _unmet_need(connection, trait)
+    reason = unmet_need(connection, trait)
     needs = Check(
         "needs",
         not reason,
@@ -187,6 +188,9 @@ def _judge(
     if reason:
         decision: Decision = "failed" if last_population else "not_enough_evidence"
         return _verdict(trait, build, decision, reason, checks=(built, needs))
+    if not last_population and connection.execute(f"select 1 from {trait.candidate} limit 1").fetchone() is None:
+        reason = f"No {trait.entity} has been seen yet."
+        return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, needs))
     query = f"select *, {_as_number(trait)} as value_number from {trait.candidate}"
     suite = suite_of(trait, as_of=build.as_of, last_population=last_population)
     checks = (built, needs, *run_suite(connection, trait.name, query, suite))
@@ -207,18 +211,6 @@ def _as_number(trait: Trait) -> str:
     if trait.type == "boolean":
         return "case when value then 1 when not value then 0 end"
     return "cast(value as double)" if trait.type == "number" else "cast(null as double)"
-
-
-def _unmet_need(connection: duckdb.DuckDBPyConnection, trait: Trait) -> str:
-    """Why a trait cannot be told from these events: a behaviour that no rule, or no event, stands for."""
-    mapped = {row[0] for row in connection.execute("select distinct behaviour from events.catalog_rules").fetchall()}
-    for need in trait.needs:
-        if need not in mapped:
-            return f"The event catalogue maps no event to {need}, which this trait needs."
-        happened = f"select 1 from activity.fct_user_activity_daily where {need}_count > 0 limit 1"
-        if connection.execute(happened).fetchone() is None:
-            return f"No loaded event means {need}, which this trait needs; traithouse doctor lists unmapped events."
-    return ""
 
 
 def _last_population(connection: duckdb.DuckDBPyConnection, trait: Trait) -> int:

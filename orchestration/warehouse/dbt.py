@@ -159,12 +159,6 @@ class DbtProject:
         if full_refresh and command != "test":
             # One large model uses every processor; two at once only take each other's memory.
             arguments += ["--full-refresh", "--threads", "1"]
-        result = self._invoke(arguments, manifest or self.manifest, notify, memory_limit)
-        if result.result is None:
-            raise TraithouseError(
-                f"dbt stopped: {_first_lines(result.exception)}",
-                f"Its log is in {self.house.logs}.",
-            )
         return [
             NodeResult(
                 unique_id=one.node.unique_id,
@@ -173,9 +167,38 @@ class DbtProject:
                 message=_first_lines(one.message),
                 seconds=round(one.execution_time, 3),
             )
-            for one in result.result
+            for one in self._results(arguments, manifest or self.manifest, notify, memory_limit)
             if one.node.resource_type != "operation"
         ]
+
+    def compiled(self, *, select: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
+        """SQL of the selected models, as a rebuild would run them, by unique_id; call it under the lock.
+
+        Raises:
+            TraithouseError: a model does not compile.
+
+        """
+        arguments = ["compile", "--no-write-json", "--vars", json.dumps(dict(variables)), "--full-refresh"]
+        arguments += ["--threads", "1", "--select", *select]
+        arguments += ["--exclude", "resource_type:test", "resource_type:unit_test"]
+        results = self._results(arguments, self.manifest, silent)
+        broken = [one for one in results if str(one.status) not in GOOD_STATUSES]
+        if broken:
+            raise TraithouseError(
+                f"{broken[0].node.name} does not compile: {_first_lines(broken[0].message)}", "Correct its SQL."
+            )
+        return {one.node.unique_id: one.node.compiled_code for one in results}
+
+    def _results(
+        self, arguments: list[str], manifest: Manifest, notify: Notify, memory_limit: str | None = None
+    ) -> list[Any]:
+        result = self._invoke(arguments, manifest, notify, memory_limit)
+        if result.result is None:
+            raise TraithouseError(
+                f"dbt stopped: {_first_lines(result.exception)}",
+                f"Its log is in {self.house.logs}.",
+            )
+        return list(result.result)
 
     def _invoke(
         self, arguments: list[str], manifest: Manifest | None, notify: Notify, memory_limit: str | None = None

@@ -11,8 +11,18 @@ prior_state as (
 
 ),
 
+prior_thresholds as (
+
+    select
+        max(case when threshold = 'usual_active_days' then value end) as usual_active_days,
+        max(case when threshold = 'population_gap_days' then value end) as population_gap_days
+    from {{ source('state', 'trait_thresholds') }}
+    where trait = 'at_risk'
+
+),
+
 -- How engaged a user usually is, and how long a user usually stays away, among those seen in the last 90 days.
-population as (
+todays_population as (
 
     select
         count(*) as population_count,
@@ -21,7 +31,18 @@ population as (
             order by case when user_features.gap_count >= 3 then user_features.long_gap_days end asc
         ) as population_gap_days
     from user_features
-    where user_features.silent_days < 90
+    where user_features.silent_days < 90 and not user_features.is_cancelled
+
+),
+
+population as (
+
+    select
+        todays_population.population_count,
+        {{ smoothed('todays_population.usual_active_days', 'prior_thresholds.usual_active_days') }} as usual_active_days,
+        {{ smoothed('todays_population.population_gap_days', 'prior_thresholds.population_gap_days') }} as population_gap_days
+    from todays_population
+    cross join prior_thresholds
 
 ),
 
@@ -33,6 +54,7 @@ rhythm as (
         user_features.silent_days,
         user_features.adjusted_silent_days,
         user_features.active_days_before_silence,
+        user_features.is_cancelled,
         coalesce(prior_state.value = 'true', false) as was_member,
         population.population_count,
         {{ rounded('population.usual_active_days', 1) }} as usual_active_days,
@@ -63,13 +85,14 @@ decided as (
 
     select
         scored.*,
-        scored.was_engaged and scored.silent_days < 90 as is_eligible,
+        scored.was_engaged and scored.silent_days < 28 and not scored.is_cancelled as is_eligible,
         case
             when
                 scored.population_count < {{ var('minimum_population') }} or scored.usual_gap_days is null
                 then 'not_enough_evidence'
+            when scored.is_cancelled then 'cancelled'
             when not scored.was_engaged then 'never_engaged'
-            when scored.silent_days >= 90 then 'gone'
+            when scored.silent_days >= 28 then 'dormant'
             when scored.adjusted_silent_days > greatest(scored.usual_gap_days, 1) then 'silent_too_long'
             else 'in_rhythm'
         end as rule

@@ -11,6 +11,16 @@ prior_state as (
 
 ),
 
+prior_thresholds as (
+
+    select
+        max(case when threshold = 'enter_score' then value end) as enter_score,
+        max(case when threshold = 'exit_score' then value end) as exit_score
+    from {{ source('state', 'trait_thresholds') }}
+    where trait = 'power_user'
+
+),
+
 -- Coming often and getting value both count, and neither replaces the other; the logarithm keeps one busy hour small.
 scored as (
 
@@ -26,14 +36,25 @@ scored as (
 
 ),
 
-thresholds as (
+todays_thresholds as (
 
     select
         count(*) as eligible_count,
-        {{ rounded('percentile_cont(0.90) within group (order by scored.score asc)', 2) }} as enter_score,
-        {{ rounded('percentile_cont(0.85) within group (order by scored.score asc)', 2) }} as exit_score
+        percentile_cont(0.90) within group (order by scored.score asc) as enter_score,
+        percentile_cont(0.85) within group (order by scored.score asc) as exit_score
     from scored
     where scored.is_eligible
+
+),
+
+thresholds as (
+
+    select
+        todays_thresholds.eligible_count,
+        {{ rounded(smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score'), 2) }} as enter_score,
+        {{ rounded(smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score'), 2) }} as exit_score
+    from todays_thresholds
+    cross join prior_thresholds
 
 ),
 

@@ -11,6 +11,16 @@ prior_state as (
 
 ),
 
+prior_thresholds as (
+
+    select
+        max(case when threshold = 'enter_score' then value end) as enter_score,
+        max(case when threshold = 'exit_score' then value end) as exit_score
+    from {{ source('state', 'trait_thresholds') }}
+    where trait = 'ready_to_upgrade'
+
+),
+
 -- Intent fades: a look at pricing or checkout a week ago weighs half of one today. A purchase uses up the looks before it
 -- and on its day.
 scored as (
@@ -22,7 +32,10 @@ scored as (
         user_features.pricing_since_purchase_28d,
         user_features.days_since_pricing,
         user_features.first_core_value_at is not null as has_value,
-        user_features.first_core_value_at is not null and user_features.pricing_since_purchase_28d > 0 as is_eligible,
+        user_features.has_higher_plan,
+        user_features.is_cancelled,
+        coalesce({{ reporting_date('user_features.subscribed_at') }} >= {{ reporting_date('user_features.last_pricing_at') }}, false)
+            as has_bought_since,
         coalesce(prior_state.value = 'true', false) as was_member,
         case
             when user_features.pricing_since_purchase_28d > 0
@@ -34,14 +47,38 @@ scored as (
 
 ),
 
-thresholds as (
+interested as (
+
+    select
+        scored.*,
+        scored.has_value
+        and scored.has_higher_plan
+        and not scored.is_cancelled
+        and not scored.has_bought_since
+        and scored.pricing_since_purchase_28d > 0 as is_eligible
+    from scored
+
+),
+
+todays_thresholds as (
 
     select
         count(*) as eligible_count,
-        {{ rounded('percentile_cont(0.50) within group (order by scored.score asc)', 2) }} as enter_score,
-        {{ rounded('percentile_cont(0.25) within group (order by scored.score asc)', 2) }} as exit_score
-    from scored
-    where scored.is_eligible
+        percentile_cont(0.50) within group (order by interested.score asc) as enter_score,
+        percentile_cont(0.25) within group (order by interested.score asc) as exit_score
+    from interested
+    where interested.is_eligible
+
+),
+
+thresholds as (
+
+    select
+        todays_thresholds.eligible_count,
+        {{ rounded(smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score'), 2) }} as enter_score,
+        {{ rounded(smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score'), 2) }} as exit_score
+    from todays_thresholds
+    cross join prior_thresholds
 
 ),
 
@@ -49,18 +86,20 @@ thresholds as (
 decided as (
 
     select
-        scored.*,
+        interested.*,
         thresholds.*,
         case
             when thresholds.eligible_count < {{ var('minimum_population') }} then 'not_enough_evidence'
-            when not scored.has_value then 'no_value_yet'
-            when scored.pricing_28d = 0 then 'no_intent'
-            when scored.pricing_since_purchase_28d = 0 then 'bought_since'
-            when scored.score > thresholds.enter_score then 'strong_intent'
-            when scored.was_member and scored.score > thresholds.exit_score then 'intent_lasts'
+            when interested.is_cancelled then 'cancelled'
+            when not interested.has_value then 'no_value_yet'
+            when not interested.has_higher_plan then 'highest_plan'
+            when interested.pricing_28d = 0 then 'no_intent'
+            when interested.pricing_since_purchase_28d = 0 or interested.has_bought_since then 'bought_since'
+            when interested.score > thresholds.enter_score then 'strong_intent'
+            when interested.was_member and interested.score > thresholds.exit_score then 'intent_lasts'
             else 'weak_intent'
         end as rule
-    from scored
+    from interested
     cross join thresholds
 
 ),

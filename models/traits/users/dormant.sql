@@ -1,0 +1,43 @@
+with user_features as (
+
+    select * from {{ ref('user_features') }}
+
+),
+
+decided as (
+
+    select
+        user_features.user_id,
+        user_features.silent_days,
+        user_features.active_days_before_silence,
+        user_features.silent_days as score,
+        case
+            when user_features.is_cancelled then 'cancelled'
+            when user_features.silent_days >= 90 then 'gone'
+            when user_features.silent_days >= 28 then 'silent'
+            else 'awake'
+        end as rule
+    from user_features
+
+),
+
+final as (
+
+    select
+        cast(decided.user_id as string) as user_id,
+        cast(decided.rule = 'silent' as boolean) as value,
+        cast(decided.score as double) as score,
+        cast({{ evidence(
+            rule='decided.rule',
+            eligible='true',
+            features={
+                'silent_days': 'decided.silent_days',
+                'active_days_before_silence': 'decided.active_days_before_silence',
+            },
+        ) }} as string) as evidence,
+        cast({{ as_of() }} as timestamp) as as_of
+    from decided
+
+)
+
+select * from final
