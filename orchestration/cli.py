@@ -241,6 +241,18 @@ def suggest_command(call: Call, write: bool, limit: int) -> None:
 
 @main.add_command
 @command
+@click.option("--trait", "traits", multiple=True, help="This trait alone; may be given several times.")
+@click.option("--as-of", help="What is known; a date (its end) or a time. Default: that of the last build.")
+def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> None:
+    """Learn the scores of score traits from the past and test them out of time; the next refresh uses them."""
+    from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
+
+    learned = learn(call.house, call.project, traits=traits, as_of=as_of, notify=call.progress)
+    call.answer({"scores": [one.as_dict() for one in learned]}, report.show_learned)
+
+
+@main.add_command
+@command
 @click.argument("name", required=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent.")
 def sync_command(call: Call, name: str | None, dry_run: bool) -> int:

@@ -139,6 +139,51 @@ def _reasons(traits: list[dict[str, Any]]) -> None:
             _OUT.print(f"{trait['trait']}: {_VERDICTS[trait['verdict']]}. {escape(trait['reason'])}")
 
 
+def show_learned(answer: dict[str, Any]) -> None:
+    """The points of each score, how well it foretold, and whether it is used."""
+    for one in answer["scores"]:
+        _OUT.print(
+            f"[bold]{escape(one['title'])}[/] ({one['trait']}, model {one['model_version']}"
+            f"{'' if one['is_new'] else ', as before'}): {escape(one['outcome'])}"
+        )
+        if one["auc"] is None:
+            _OUT.print(f"  [yellow]no score[/]: {escape(one['reason'])}")
+            continue
+        _OUT.print(
+            f"  fitted to {one['fitted_rows']:,} rows, {one['fitted_positives']:,} with it; tested from"
+            f" {one['fitted_until']} on with {one['tested_rows']:,}, {one['tested_positives']:,} with it"
+        )
+        _OUT.print(
+            f"  AUC {one['auc']:.3f} ({one['auc_low']:.3f} to {one['auc_high']:.3f}), Brier {one['brier']:.3f},"
+            f" calibration error {one['calibration_error']:.3f}, top-decile lift {one['top_decile_lift']:.2f}"
+        )
+        _OUT.print("  [green]in use[/]" if one["usable"] else f"  [yellow]not used[/]: {escape(one['reason'])}")
+        _OUT.print(_points(one["points"]))
+
+
+def _points(bins: Sequence[dict[str, Any]]) -> Table:
+    """A line a feature: what gives how many points."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for feature in dict.fromkeys(one["feature"] for one in bins):
+        own = [one for one in bins if one["feature"] == feature]
+        told = [
+            "{} {:+d}".format(
+                "unknown"
+                if one["is_missing"]
+                else "all"
+                if one["high"] is None and one["low"] is None
+                else f"from {one['low']:g}"
+                if one["low"] is not None
+                else f"under {one['high']:g}",
+                one["points"],
+            )
+            for one in own
+            if one["points"] or not one["is_missing"]
+        ]
+        table.add_row(feature, escape(" | ".join(told)))
+    return table
+
+
 def show_syncs(answer: dict[str, Any]) -> None:
     """What each sync delivered."""
     for sync in answer["syncs"]:
