@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 Numbers = np.ndarray  # one dimension, doubles
@@ -32,9 +32,9 @@ MOST_CALIBRATION_ERROR = 0.05
 LEAST_OF_EACH_TO_FIT, LEAST_OF_EACH_TO_TEST = 50, 30
 
 CONFIDENCE = 0.95
-LARGEST_BIN_COUNT = 20
+BIN_COUNTS = (5, 10, 20)  # at most so many bins a feature
 LEAST_ROWS_OF_A_BIN = 20
-RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # scikit-learn's C: the larger, the freer the weights
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # scikit-learn's C: the larger, the freer the weights
 FOLDS = 5
 POINTS_TO_DOUBLE_ODDS = (10, 20, 40, 80)  # from coarse to fine
 MOST_AUC_LOST_BY_ROUNDING = 0.0005
@@ -148,8 +148,8 @@ class Quality:
 def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[object] | None = None) -> Scorecard:
     """Fits points to what happened.
 
-    How free the weights are is chosen by cross-validation, and probabilities are fitted to rows that the points were
-    not (Platt, "Probabilistic outputs for support vector machines", 1999), so neither flatters itself.
+    How many bins there are and how free their weights is chosen by cross-validation, and probabilities are fitted to
+    rows that the points were not (Platt, "Probabilistic outputs for support vector machines", 1999), so neither flatters itself.
 
     Args:
         frame: one numeric column a feature; missing values are allowed.
@@ -159,18 +159,17 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
     """
     happened = np.asarray(happened, dtype=float)
     entities = _codes(groups, len(frame))
-    edges = {str(name): _edges(_values(frame, name)) for name in frame.columns}
-    design = np.hstack([_encoded(_values(frame, name), edges[name]) for name in edges])
-    folds = list(GroupKFold(n_splits=FOLDS).split(design, happened, entities))
-
-    def unseen(ridge: float) -> Numbers:
-        log_odds = np.empty(len(happened))
-        for seen, held_out in folds:
-            log_odds[held_out] = _fitted(design[seen], happened[seen], ridge).decision_function(design[held_out])
-        return log_odds
-
-    held_out_log_odds = {ridge: unseen(ridge) for ridge in RIDGES}
-    ridge = min(RIDGES, key=lambda one: round(log_loss(happened, expit(held_out_log_odds[one])), 6))
+    folds = list(GroupKFold(n_splits=FOLDS).split(frame, happened, entities))
+    all_edges = {
+        count: {str(name): _edges(_values(frame, name), count) for name in frame.columns} for count in BIN_COUNTS
+    }
+    held_out = {
+        (count, ridge): _held_out_log_odds(_design(frame, edges), happened, ridge, folds)
+        for count, edges in all_edges.items()
+        for ridge in RIDGES
+    }
+    count, ridge = _simplest_of_the_best(happened, held_out)
+    edges, design = all_edges[count], _design(frame, all_edges[count])
     model = _fitted(design, happened, ridge)
     exact_auc = roc_auc_score(happened, model.decision_function(design))
     for points_to_double_odds in POINTS_TO_DOUBLE_ODDS:
@@ -181,12 +180,37 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
             break
     # The scale of points is fixed, so the sums of rounded points stand for the same odds as the model's own.
     offset = float(np.mean(model.decision_function(design) - card.score(frame) / scale))
-    platt = LogisticRegression(C=np.inf).fit(held_out_log_odds[ridge].reshape(-1, 1), happened)
+    platt = LogisticRegression(C=np.inf).fit(held_out[count, ridge].reshape(-1, 1), happened)
     probabilities = {
         points: float(np.clip(np.round(expit(_line(platt, points / scale + offset)), 3), 0.001, 0.999))
         for points in _sums(bins)
     }
     return Scorecard(bins, probabilities, points_to_double_odds, ridge)
+
+
+def _held_out_log_odds(
+    design: np.ndarray, happened: Numbers, ridge: float, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> Numbers:
+    """Log-odds of each row by a model that did not see its entity."""
+    log_odds = np.empty(len(happened))
+    for seen, unseen in folds:
+        log_odds[unseen] = _fitted(design[seen], happened[seen], ridge).decision_function(design[unseen])
+    return log_odds
+
+
+def _simplest_of_the_best(happened: Numbers, held_out: dict[tuple[int, float], Numbers]) -> tuple[int, float]:
+    """The fewest and stiffest bins whose loss is within a standard error of the least (paired, row by row).
+
+    Breiman, Friedman, Olshen and Stone, "Classification and regression trees", 1984: the one-standard-error rule.
+    """
+    # The logarithmic loss of a row, from its log-odds.
+    losses = {choice: np.logaddexp(0, np.where(happened == 1, -odds, odds)) for choice, odds in held_out.items()}
+    best = losses[min(losses, key=lambda choice: (round(float(losses[choice].mean()), 9), choice))]
+    for choice in sorted(losses):
+        more = losses[choice] - best
+        if more.mean() <= more.std() / len(more) ** 0.5:
+            return choice
+    raise AssertionError("the best is within no error of itself")
 
 
 def measure_quality(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> Quality:
@@ -279,10 +303,10 @@ def _values(frame: pd.DataFrame, name: object) -> Numbers:
     return np.asarray(frame[name].to_numpy(dtype=float, na_value=np.nan))
 
 
-def _edges(values: Numbers) -> list[float]:
+def _edges(values: Numbers, bin_count: int) -> list[float]:
     """Lower bounds of all bins but the first: each bin has about equally many rows, and equal values stay together."""
     distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    least = max(len(values) / LARGEST_BIN_COUNT, LEAST_ROWS_OF_A_BIN)
+    least = max(len(values) / bin_count, LEAST_ROWS_OF_A_BIN)
     edges: list[float] = []
     rows, left = 0, int(counts.sum())
     for value, count in zip(distinct, counts, strict=True):
@@ -301,6 +325,10 @@ def _encoded(values: Numbers, edges: Sequence[float]) -> np.ndarray:
     if missing.any() and not missing.all():
         steps[missing] = steps[~missing].mean(axis=0)
     return np.hstack([steps, missing[:, None].astype(float)])
+
+
+def _design(frame: pd.DataFrame, edges: dict[str, list[float]]) -> np.ndarray:
+    return np.hstack([_encoded(_values(frame, name), own) for name, own in edges.items()])
 
 
 def _fitted(design: np.ndarray, happened: Numbers, ridge: float) -> LogisticRegression:
