@@ -149,7 +149,8 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
     """Fits points to what happened.
 
     How many bins there are and how free their weights is chosen by cross-validation, and probabilities are fitted to
-    rows that the points were not (Platt, "Probabilistic outputs for support vector machines", 1999), so neither flatters itself.
+    rows that the points were not (Platt, "Probabilistic outputs for support vector machines", 1999), so neither
+    flatters itself.
 
     Args:
         frame: one numeric column a feature; missing values are allowed.
@@ -168,7 +169,7 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
         for count, edges in all_edges.items()
         for ridge in RIDGES
     }
-    count, ridge = _simplest_of_the_best(happened, held_out)
+    count, ridge = _simplest_of_the_best(happened, held_out, entities)
     edges, design = all_edges[count], _design(frame, all_edges[count])
     model = _fitted(design, happened, ridge)
     exact_auc = roc_auc_score(happened, model.decision_function(design))
@@ -198,19 +199,22 @@ def _held_out_log_odds(
     return log_odds
 
 
-def _simplest_of_the_best(happened: Numbers, held_out: dict[tuple[int, float], Numbers]) -> tuple[int, float]:
-    """The fewest and stiffest bins whose loss is within a standard error of the least (paired, row by row).
+def _simplest_of_the_best(
+    happened: Numbers, held_out: dict[tuple[int, float], Numbers], entities: np.ndarray
+) -> tuple[int, float]:
+    """The fewest and stiffest bins whose loss is within a standard error of the least.
 
-    Breiman, Friedman, Olshen and Stone, "Classification and regression trees", 1984: the one-standard-error rule.
+    The error is that of the difference, row by row, and rows of one entity are not independent. The rule is that of
+    Breiman, Friedman, Olshen and Stone ("Classification and regression trees", 1984).
     """
     # The logarithmic loss of a row, from its log-odds.
     losses = {choice: np.logaddexp(0, np.where(happened == 1, -odds, odds)) for choice, odds in held_out.items()}
-    best = losses[min(losses, key=lambda choice: (round(float(losses[choice].mean()), 9), choice))]
+    best = min(losses, key=lambda choice: (round(float(losses[choice].mean()), 9), choice))
     for choice in sorted(losses):
-        more = losses[choice] - best
-        if more.mean() <= more.std() / len(more) ** 0.5:
+        more = np.bincount(entities, losses[choice] - losses[best])
+        if more.sum() <= np.sqrt(more @ more):
             return choice
-    raise AssertionError("the best is within no error of itself")
+    return best
 
 
 def measure_quality(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> Quality:
