@@ -33,7 +33,7 @@ bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.lock; $(BIN)/python -m benchmarks.bench $(ARGS)
 
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
-	@$(BIN)/python -m benchmarks.scores
+	@$(BIN)/python -m benchmarks.scores $(ARGS)
 
 .venv/installed: requirements.lock pyproject.toml
 	@echo "Setting up .venv (once)" && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@

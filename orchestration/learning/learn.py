@@ -78,16 +78,48 @@ class Past:
     """What past clocks showed of one trait: an entity and a clock a row, oldest first.
 
     Attributes:
-        clocks: maturing ones, newest first; naive UTC.
+        clocks: those whose outcomes are known, newest first; naive UTC.
+        horizon: days until an outcome is known.
+        time_zone: reporting time zone.
         frames: clock to the features of those who were eligible, with ``entity`` and ``happened`` beside them.
 
     """
 
     clocks: list[datetime]
+    horizon: int
+    time_zone: str
     frames: dict[datetime, pd.DataFrame] = field(default_factory=dict)
 
-    def rows(self, clocks: Sequence[datetime]) -> pd.DataFrame:
-        """All rows of some clocks."""
+    @property
+    def test_clocks(self) -> list[datetime]:
+        """The newest clocks, as few as are enough."""
+        chosen: list[datetime] = []
+        for clock in self.clocks[:MOST_TEST_CLOCKS]:
+            chosen.append(clock)
+            happened = self._rows(chosen)["happened"]
+            if min(happened.sum(), len(happened) - happened.sum()) >= ENOUGH_OF_EACH_TO_TEST:
+                break
+        return chosen
+
+    @property
+    def fit_clocks(self) -> list[datetime]:
+        """Clocks whose outcomes were all known at the first clock of the test."""
+        if not self.test_clocks:
+            return []
+        until = days_before(min(self.test_clocks), self.horizon, self.time_zone)
+        return [clock for clock in self.clocks if clock <= until][:MOST_FIT_CLOCKS]
+
+    @property
+    def fit(self) -> pd.DataFrame:
+        """Rows to fit to."""
+        return self._rows(self.fit_clocks)
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """Rows to test on."""
+        return self._rows(self.test_clocks)
+
+    def _rows(self, clocks: Sequence[datetime]) -> pd.DataFrame:
         found = [self.frames[clock] for clock in sorted(clocks) if len(self.frames[clock])]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"entity": [], "happened": []})
 
@@ -116,16 +148,12 @@ def learn(
     """
     chosen = _chosen(project, traits)
     with house.lock("traithouse learn"):
-        clock, first_date = _known(house, project, as_of)
-        pasts = {
-            trait.name: Past(_maturing_clocks(clock, first_date, trait.outcome.days, project.time_zone))
-            for trait in chosen
-        }
-        _look_back(house, project, chosen, pasts, notify)
+        clock, first_date = known(house, project, as_of)
+        pasts = look_back(house, project, chosen, clock, first_date, notify=notify)
         learned = []
         for trait in chosen:
             notify(f"learning {trait.name}")
-            model, card = fitted(trait, pasts[trait.name], clock, first_date, project.time_zone)
+            model, card = fitted(trait, pasts[trait.name], clock, first_date)
             points = [asdict(one) for one in card.bins] if card else []
             with house.connect() as connection:
                 _only_forward(connection, trait, clock)
@@ -144,12 +172,36 @@ def score_traits(project: DbtProject) -> list[Trait]:
     ]
 
 
-def fitted(
-    trait: Trait, past: Past, as_of: datetime, first_date: date, time_zone: str
-) -> tuple[ScoreModel, Scorecard | None]:
+def look_back(
+    house: House,
+    project: DbtProject,
+    traits: Sequence[Trait],
+    as_of: datetime,
+    first_date: date,
+    *,
+    notify: Notify = silent,
+) -> dict[str, Past]:
+    """What past clocks showed of each trait; a clock that several traits look at is replayed once. Hold the lock."""
+    pasts = {}
+    for trait in traits:
+        clocks = _known_clocks(as_of, first_date, trait.outcome.days, project.time_zone)
+        pasts[trait.name] = Past(clocks, trait.outcome.days, project.time_zone)
+    wanted = sorted({clock for past in pasts.values() for clock in past.clocks})
+    if not wanted:
+        return pasts
+    with closing(replay(house, project, wanted, traits=[trait.name for trait in traits], notify=notify)) as replayed:  # type: ignore[type-var]
+        for clock in replayed:
+            start = local_date(clock, project.time_zone)
+            with house.connect() as connection:
+                for trait in traits:
+                    if clock in pasts[trait.name].clocks:
+                        pasts[trait.name].frames[clock] = _eligible_rows(connection, trait, start)
+    return pasts
+
+
+def fitted(trait: Trait, past: Past, as_of: datetime, first_date: date) -> tuple[ScoreModel, Scorecard | None]:
     """A model of what past clocks showed: fitted to the older ones, tested on the newer ones."""
-    fit_clocks, test_clocks = _split(past, trait.outcome.days, time_zone)
-    fit, test = past.rows(fit_clocks), past.rows(test_clocks)
+    fit, test = past.fit, past.test
     model = ScoreModel(
         trait=trait.name,
         definition_version=trait.version,
@@ -178,7 +230,7 @@ def fitted(
     numbers = asdict(quality)
     numbers["tested_rows"], numbers["tested_positives"] = numbers.pop("rows"), numbers.pop("positives")
     numbers |= {
-        "fitted_until": min(test_clocks),
+        "fitted_until": min(past.test_clocks),
         "base_rate": round(float(fit["happened"].mean()), 4),
         "usable": not quality.shortfall,
         "reason": quality.shortfall,
@@ -196,7 +248,7 @@ def _chosen(project: DbtProject, names: Sequence[str]) -> list[Trait]:
     return [trait for trait in scored if not names or trait.name in names]
 
 
-def _known(house: House, project: DbtProject, as_of: str | None) -> tuple[datetime, date]:
+def known(house: House, project: DbtProject, as_of: str | None = None) -> tuple[datetime, date]:
     """The clock of learning, and the first day of the history."""
     with house.connect() as connection:
         build = current_build(connection)
@@ -225,7 +277,7 @@ def _only_forward(connection: duckdb.DuckDBPyConnection, trait: Trait, as_of: da
         )
 
 
-def _maturing_clocks(as_of: datetime, first_date: date, horizon: int, time_zone: str) -> list[datetime]:
+def _known_clocks(as_of: datetime, first_date: date, horizon: int, time_zone: str) -> list[datetime]:
     """Midnights, newest first, from the newest whose horizon has passed to the oldest that is of use."""
     furthest = (MOST_TEST_CLOCKS + MOST_FIT_CLOCKS) * DAYS_BETWEEN_CLOCKS + horizon
     clocks = []
@@ -237,24 +289,11 @@ def _maturing_clocks(as_of: datetime, first_date: date, horizon: int, time_zone:
     return clocks
 
 
-def _split(past: Past, horizon: int, time_zone: str) -> tuple[list[datetime], list[datetime]]:
-    """Clocks to fit to and clocks to test on, of which there are as few as are enough."""
-    test: list[datetime] = []
-    for clock in past.clocks[:MOST_TEST_CLOCKS]:
-        test.append(clock)
-        happened = past.rows(test)["happened"]
-        if min(happened.sum(), len(happened) - happened.sum()) >= ENOUGH_OF_EACH_TO_TEST:
-            break
-    until = days_before(min(test), horizon, time_zone) if test else None
-    fit = [clock for clock in past.clocks if until and clock <= until]
-    return fit[:MOST_FIT_CLOCKS], test
-
-
 def _lacking(trait: Trait, fit: pd.DataFrame, test: pd.DataFrame, first_date: date) -> str:
     """What is missing for a model, with numbers; empty when nothing is."""
     horizon = trait.outcome.days
     earliest = first_date + timedelta(days=WARM_UP_DAYS + 2 * horizon)
-    if fit.empty and test.empty:
+    if not len(fit) and not len(test):
         return (
             f"in the history since {first_date} nobody was eligible {horizon} days ago or longer; there must be"
             f" {LEAST_OF_EACH_TO_FIT} with {trait.outcome.title} and {LEAST_OF_EACH_TO_FIT} without, and it takes until"
@@ -272,22 +311,6 @@ def _lacking(trait: Trait, fit: pd.DataFrame, test: pd.DataFrame, first_date: da
                 f" {earliest} at least to learn and to test"
             )
     return ""
-
-
-def _look_back(
-    house: House, project: DbtProject, chosen: Sequence[Trait], pasts: dict[str, Past], notify: Notify
-) -> None:
-    """Fills in what every clock showed; a clock that several traits look at is replayed once."""
-    clocks = sorted({clock for past in pasts.values() for clock in past.clocks})
-    if not clocks:
-        return
-    with closing(replay(house, project, clocks, traits=[trait.name for trait in chosen], notify=notify)) as replayed:  # type: ignore[type-var]
-        for clock in replayed:
-            start = local_date(clock, project.time_zone)
-            with house.connect() as connection:
-                for trait in chosen:
-                    if clock in pasts[trait.name].clocks:
-                        pasts[trait.name].frames[clock] = _eligible_rows(connection, trait, start)
 
 
 def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> pd.DataFrame:
