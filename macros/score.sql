@@ -10,7 +10,11 @@
         select
             max(model_version) as model_version,
             coalesce(bool_or(usable), false) as is_usable,
-            coalesce(max(reason), 'no score has been learned from this history yet') as why_not,
+            case
+                when max(model_version) is null then 'none has been learned from this history yet'
+                when bool_or(usable) then 'the definition has other features now than when it was learned'
+                else max(reason)
+            end as why_not,
             least(50, {{ rounded('200 * max(base_rate)', 1) }}) as enter_percent,
             {{ rounded('0.8 * least(50, 200 * max(base_rate))', 1) }} as exit_percent
         from {{ source('learning', 'score_models') }}

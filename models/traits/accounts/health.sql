@@ -13,24 +13,33 @@ prior_state as (
 
 {{ score_steps('health') }},
 
--- The last four weeks in percent of the four before them; unknown for an account that was not there then.
+weeks as (
+
+    select
+        account_features.*,
+        (account_features.events_28d - account_features.events_7d + account_features.previous_events_28d) / 7.0 as usual_week
+    from account_features
+    where account_features.last_purchase_at is not null
+
+),
+
+-- An account is measured by itself: its silence by its usual gap, its last week by the seven before, its last four weeks by
+-- the four before, its people by its seats; each is unknown where there is nothing to measure by.
 inputs as (
 
     select
-        account_features.account_id,
-        account_features.silent_days,
-        account_features.active_days_28d,
-        account_features.active_users_28d,
-        account_features.active_users_28d - account_features.previous_active_users_28d as users_trend_28d,
-        account_features.features_28d,
-        account_features.failures_28d,
-        account_features.days_since_first_active,
-        account_features.is_cancelled,
-        {{ rounded('100.0 * account_features.events_28d / nullif(account_features.previous_events_28d, 0)', 0) }}
-            as events_percent,
-        not account_features.is_cancelled as is_eligible
-    from account_features
-    where account_features.last_purchase_at is not null
+        weeks.account_id,
+        weeks.active_days_28d,
+        weeks.active_users_28d,
+        weeks.member_count,
+        weeks.is_cancelled,
+        {{ rounded('weeks.silent_days / greatest(weeks.median_gap_days, 1)', 1) }} as silence_in_gaps,
+        {{ rounded('100.0 * weeks.events_7d / nullif(weeks.usual_week, 0)', 0) }} as week_percent,
+        {{ rounded('100.0 * weeks.events_28d / nullif(weeks.previous_events_28d, 0)', 0) }} as month_percent,
+        {{ rounded('100 * weeks.seat_share', 0) }} as seat_percent,
+        {{ dbt.datediff(reporting_date('weeks.last_purchase_at'), as_of_date(), 'day') }} as days_since_purchase,
+        not weeks.is_cancelled as is_eligible
+    from weeks
 
 ),
 
@@ -39,31 +48,31 @@ pointed as (
 
     select
         inputs.*,
-        silent_days_bin.points as silent_days_points,
+        silence_in_gaps_bin.points as silence_in_gaps_points,
         active_days_28d_bin.points as active_days_28d_points,
-        events_percent_bin.points as events_percent_points,
+        week_percent_bin.points as week_percent_points,
+        month_percent_bin.points as month_percent_points,
         active_users_28d_bin.points as active_users_28d_points,
-        users_trend_28d_bin.points as users_trend_28d_points,
-        features_28d_bin.points as features_28d_points,
-        failures_28d_bin.points as failures_28d_points,
-        days_since_first_active_bin.points as days_since_first_active_points,
-        silent_days_bin.points
+        member_count_bin.points as member_count_points,
+        seat_percent_bin.points as seat_percent_points,
+        days_since_purchase_bin.points as days_since_purchase_points,
+        silence_in_gaps_bin.points
         + active_days_28d_bin.points
-        + events_percent_bin.points
+        + week_percent_bin.points
+        + month_percent_bin.points
         + active_users_28d_bin.points
-        + users_trend_28d_bin.points
-        + features_28d_bin.points
-        + failures_28d_bin.points
-        + days_since_first_active_bin.points as points
+        + member_count_bin.points
+        + seat_percent_bin.points
+        + days_since_purchase_bin.points as points
     from inputs
-    {{ join_points('silent_days', 'inputs') }}
+    {{ join_points('silence_in_gaps', 'inputs') }}
     {{ join_points('active_days_28d', 'inputs') }}
-    {{ join_points('events_percent', 'inputs') }}
+    {{ join_points('week_percent', 'inputs') }}
+    {{ join_points('month_percent', 'inputs') }}
     {{ join_points('active_users_28d', 'inputs') }}
-    {{ join_points('users_trend_28d', 'inputs') }}
-    {{ join_points('features_28d', 'inputs') }}
-    {{ join_points('failures_28d', 'inputs') }}
-    {{ join_points('days_since_first_active', 'inputs') }}
+    {{ join_points('member_count', 'inputs') }}
+    {{ join_points('seat_percent', 'inputs') }}
+    {{ join_points('days_since_purchase', 'inputs') }}
 
 ),
 
@@ -71,7 +80,6 @@ scored as (
 
     select
         pointed.*,
-        score_model.is_usable,
         score_model.why_not,
         score_probabilities.probability,
         cast(floor(100 * (1 - score_probabilities.probability) + 0.5) as bigint) as stay_percent,
@@ -89,7 +97,7 @@ decided as (
     select
         scored.*,
         case
-            when not scored.is_usable then 'not_enough_evidence'
+            when scored.probability is null then 'not_enough_evidence'
             when scored.is_cancelled then 'cancelled'
             when abs(scored.prior_health - scored.stay_percent) between 1 and 2 then 'kept'
             else 'told_anew'
@@ -121,26 +129,26 @@ final as (
             rule='valued.rule',
             eligible='valued.is_eligible',
             features={
-                'silent_days': 'valued.silent_days',
-                'silent_days_points': 'valued.silent_days_points',
+                'silence_in_gaps': 'cast(valued.silence_in_gaps as decimal(18, 1))',
+                'silence_in_gaps_points': 'valued.silence_in_gaps_points',
                 'active_days_28d': 'valued.active_days_28d',
                 'active_days_28d_points': 'valued.active_days_28d_points',
-                'events_percent': 'cast(valued.events_percent as bigint)',
-                'events_percent_points': 'valued.events_percent_points',
+                'week_percent': 'cast(valued.week_percent as bigint)',
+                'week_percent_points': 'valued.week_percent_points',
+                'month_percent': 'cast(valued.month_percent as bigint)',
+                'month_percent_points': 'valued.month_percent_points',
                 'active_users_28d': 'valued.active_users_28d',
                 'active_users_28d_points': 'valued.active_users_28d_points',
-                'users_trend_28d': 'valued.users_trend_28d',
-                'users_trend_28d_points': 'valued.users_trend_28d_points',
-                'features_28d': 'valued.features_28d',
-                'features_28d_points': 'valued.features_28d_points',
-                'failures_28d': 'valued.failures_28d',
-                'failures_28d_points': 'valued.failures_28d_points',
-                'days_since_first_active': 'valued.days_since_first_active',
-                'days_since_first_active_points': 'valued.days_since_first_active_points',
+                'member_count': 'valued.member_count',
+                'member_count_points': 'valued.member_count_points',
+                'seat_percent': 'cast(valued.seat_percent as bigint)',
+                'seat_percent_points': 'valued.seat_percent_points',
+                'days_since_purchase': 'valued.days_since_purchase',
+                'days_since_purchase_points': 'valued.days_since_purchase_points',
                 'points': 'valued.points',
                 'stay_percent': 'valued.stay_percent',
                 'health': 'valued.health',
-                'why_not': 'case when not valued.is_usable then ' ~ quoted('valued.why_not') ~ ' end',
+                'why_not': 'case when valued.probability is null then ' ~ quoted('valued.why_not') ~ ' end',
             },
         ) }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of

@@ -13,18 +13,19 @@ prior_state as (
 
 {{ score_steps('likely_to_convert') }},
 
+-- Prices are looked at by who compares and by who buys: only the latter has got value, so that look counts apart.
 inputs as (
 
     select
         user_features.user_id,
+        case when user_features.trial_started_date is not null then 1 else 0 end as started_trial,
+        {{ dbt.datediff('user_features.trial_began_date', as_of_date(), 'day') }} as days_in_trial,
         user_features.trial_days_left,
-        user_features.silent_days,
-        user_features.active_days_28d,
+        user_features.active_days_7d,
         user_features.core_value_28d,
+        user_features.pricing_7d,
         user_features.pricing_28d,
-        user_features.features_28d,
-        user_features.invite_28d,
-        user_features.failures_28d,
+        case when user_features.core_value_28d >= 3 then user_features.pricing_7d end as pricing_after_value,
         user_features.is_in_trial as is_eligible
     from user_features
 
@@ -35,31 +36,31 @@ pointed as (
 
     select
         inputs.*,
+        started_trial_bin.points as started_trial_points,
+        days_in_trial_bin.points as days_in_trial_points,
         trial_days_left_bin.points as trial_days_left_points,
-        silent_days_bin.points as silent_days_points,
-        active_days_28d_bin.points as active_days_28d_points,
+        active_days_7d_bin.points as active_days_7d_points,
         core_value_28d_bin.points as core_value_28d_points,
+        pricing_7d_bin.points as pricing_7d_points,
         pricing_28d_bin.points as pricing_28d_points,
-        features_28d_bin.points as features_28d_points,
-        invite_28d_bin.points as invite_28d_points,
-        failures_28d_bin.points as failures_28d_points,
-        trial_days_left_bin.points
-        + silent_days_bin.points
-        + active_days_28d_bin.points
+        pricing_after_value_bin.points as pricing_after_value_points,
+        started_trial_bin.points
+        + days_in_trial_bin.points
+        + trial_days_left_bin.points
+        + active_days_7d_bin.points
         + core_value_28d_bin.points
+        + pricing_7d_bin.points
         + pricing_28d_bin.points
-        + features_28d_bin.points
-        + invite_28d_bin.points
-        + failures_28d_bin.points as points
+        + pricing_after_value_bin.points as points
     from inputs
+    {{ join_points('started_trial', 'inputs') }}
+    {{ join_points('days_in_trial', 'inputs') }}
     {{ join_points('trial_days_left', 'inputs') }}
-    {{ join_points('silent_days', 'inputs') }}
-    {{ join_points('active_days_28d', 'inputs') }}
+    {{ join_points('active_days_7d', 'inputs') }}
     {{ join_points('core_value_28d', 'inputs') }}
+    {{ join_points('pricing_7d', 'inputs') }}
     {{ join_points('pricing_28d', 'inputs') }}
-    {{ join_points('features_28d', 'inputs') }}
-    {{ join_points('invite_28d', 'inputs') }}
-    {{ join_points('failures_28d', 'inputs') }}
+    {{ join_points('pricing_after_value', 'inputs') }}
 
 ),
 
@@ -67,11 +68,10 @@ scored as (
 
     select
         pointed.*,
-        score_model.is_usable,
         score_model.why_not,
         score_model.enter_percent,
         score_model.exit_percent,
-        case when pointed.is_eligible then score_probabilities.probability end as probability,
+        score_probabilities.probability,
         {{ rounded('100 * score_probabilities.probability', 1) }} as probability_percent,
         coalesce(prior_state.value = 'true', false) as was_member
     from pointed
@@ -86,7 +86,7 @@ decided as (
     select
         scored.*,
         case
-            when not scored.is_usable then 'not_enough_evidence'
+            when scored.probability is null then 'not_enough_evidence'
             when not scored.is_eligible then 'no_open_trial'
             when scored.probability_percent >= scored.enter_percent then 'likely'
             when scored.was_member and scored.probability_percent >= scored.exit_percent then 'still_likely'
@@ -101,30 +101,30 @@ final as (
     select
         cast(decided.user_id as string) as user_id,
         cast(decided.rule in ('likely', 'still_likely') as boolean) as value,
-        cast(decided.probability as double) as score,
+        cast(case when decided.is_eligible then decided.probability end as double) as score,
         cast({{ evidence(
             rule='decided.rule',
             eligible='decided.is_eligible',
             features={
+                'started_trial': 'decided.started_trial',
+                'started_trial_points': 'decided.started_trial_points',
+                'days_in_trial': 'decided.days_in_trial',
+                'days_in_trial_points': 'decided.days_in_trial_points',
                 'trial_days_left': 'decided.trial_days_left',
                 'trial_days_left_points': 'decided.trial_days_left_points',
-                'silent_days': 'decided.silent_days',
-                'silent_days_points': 'decided.silent_days_points',
-                'active_days_28d': 'decided.active_days_28d',
-                'active_days_28d_points': 'decided.active_days_28d_points',
+                'active_days_7d': 'decided.active_days_7d',
+                'active_days_7d_points': 'decided.active_days_7d_points',
                 'core_value_28d': 'decided.core_value_28d',
                 'core_value_28d_points': 'decided.core_value_28d_points',
+                'pricing_7d': 'decided.pricing_7d',
+                'pricing_7d_points': 'decided.pricing_7d_points',
                 'pricing_28d': 'decided.pricing_28d',
                 'pricing_28d_points': 'decided.pricing_28d_points',
-                'features_28d': 'decided.features_28d',
-                'features_28d_points': 'decided.features_28d_points',
-                'invite_28d': 'decided.invite_28d',
-                'invite_28d_points': 'decided.invite_28d_points',
-                'failures_28d': 'decided.failures_28d',
-                'failures_28d_points': 'decided.failures_28d_points',
+                'pricing_after_value': 'decided.pricing_after_value',
+                'pricing_after_value_points': 'decided.pricing_after_value_points',
                 'points': 'decided.points',
                 'probability_percent': 'cast(decided.probability_percent as decimal(18, 1))',
-                'why_not': 'case when not decided.is_usable then ' ~ quoted('decided.why_not') ~ ' end',
+                'why_not': 'case when decided.probability is null then ' ~ quoted('decided.why_not') ~ ' end',
             },
             thresholds={
                 'enter_percent': 'cast(decided.enter_percent as decimal(18, 1))',
