@@ -37,6 +37,7 @@ HORIZON_DAYS = 90
 LEARNING_DATES = ("1997-10-01", "1997-11-01", "1997-12-01", "1998-01-01")
 TEST_DATE = "1998-04-01"
 SEED = 20240601
+RECENCY = ("silent_days", "silence_in_gaps", "active_days_7d")  # what a score trait has of it
 
 console = Console(width=110)
 
@@ -169,7 +170,8 @@ def of_house(home: Path) -> bool:
             continue
         groups = pd.factorize(fit["entity"])[0]
         outcomes = fit["happened"].to_numpy(), test["happened"].to_numpy()
-        qualities = compare(fit[features], outcomes[0], test[features], outcomes[1], groups, "silent_days")
+        recency = next(name for name in RECENCY if name in features)
+        qualities = compare(fit[features], outcomes[0], test[features], outcomes[1], groups, recency)
         good.append(show(f"{trait.name}, {trait.outcome.title}", qualities, 0.015, MOST_CALIBRATION_ERROR))
     return all(good)
 
