@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 Numbers = np.ndarray  # one dimension, doubles
@@ -169,7 +169,8 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
         for count, edges in all_edges.items()
         for ridge in RIDGES
     }
-    count, ridge = _simplest_of_the_best(happened, held_out, entities)
+    # Of those that do equally well, the one with the fewest and stiffest bins.
+    count, ridge = min(held_out, key=lambda one: (round(float(log_loss(happened, expit(held_out[one]))), 5), one))
     edges, design = all_edges[count], _design(frame, all_edges[count])
     model = _fitted(design, happened, ridge)
     exact_auc = roc_auc_score(happened, model.decision_function(design))
@@ -197,24 +198,6 @@ def _held_out_log_odds(
     for seen, unseen in folds:
         log_odds[unseen] = _fitted(design[seen], happened[seen], ridge).decision_function(design[unseen])
     return log_odds
-
-
-def _simplest_of_the_best(
-    happened: Numbers, held_out: dict[tuple[int, float], Numbers], entities: np.ndarray
-) -> tuple[int, float]:
-    """The fewest and stiffest bins whose loss is within a standard error of the least.
-
-    The error is that of the difference, row by row, and rows of one entity are not independent. The rule is that of
-    Breiman, Friedman, Olshen and Stone ("Classification and regression trees", 1984).
-    """
-    # The logarithmic loss of a row, from its log-odds.
-    losses = {choice: np.logaddexp(0, np.where(happened == 1, -odds, odds)) for choice, odds in held_out.items()}
-    best = min(losses, key=lambda choice: (round(float(losses[choice].mean()), 9), choice))
-    for choice in sorted(losses):
-        more = np.bincount(entities, losses[choice] - losses[best])
-        if more.sum() <= np.sqrt(more @ more):
-            return choice
-    return best
 
 
 def measure_quality(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> Quality:
