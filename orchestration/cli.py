@@ -32,7 +32,7 @@ from orchestration.publishing.publish import PublishReport
 from orchestration.refresh import refresh
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.make import make_sandbox
-from orchestration.sandbox.parameters import sandbox_parameters
+from orchestration.sandbox.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.status import doctor, explain, house_status
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.warehouse.dbt import DbtProject
@@ -265,17 +265,39 @@ def suggest_command(call: Call, write: bool, limit: int) -> None:
 
 @main.add_command
 @command
-@click.option("--accounts", type=int, help="Companies that sign up (150).")
-@click.option("--days", type=int, help="Length of the history (180).")
-@click.option("--seed", type=int, help="Of every random choice (1).")
-@click.option("--difficulty", type=float, help="0 to 1: how much chance hides the hidden states (0.3).")
-@click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Exclusive last day (2024-06-30).")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to write (default: sandbox in the home).")
-def sandbox_command(call: Call, folder: Path | None, **given: Any) -> None:
-    """Write a synthetic event stream, and the hidden states that it came from; nothing is loaded."""
-    parameters = sandbox_parameters(**given)
-    made = make_sandbox(parameters, folder or call.house.root / "sandbox", notify=call.progress)
+@click.option("--accounts", default=Parameters.accounts, show_default=True, help="How many companies.")
+@click.option("--days", default=Parameters.days, show_default=True, help="Length of the window.")
+@click.option("--seed", default=Parameters.seed, show_default=True, help="Another seed is another world.")
+@click.option(
+    "--difficulty",
+    default=Parameters.difficulty,
+    show_default=True,
+    help="0 is clean behaviour, 1 is noise and states that look alike.",
+)
+@click.option("--end", default=str(DEFAULT_END), show_default=True, help="Midnight UTC at which it ends, excluded.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to; default: sandbox in the home folder.")
+def sandbox_command(
+    call: Call, accounts: int, days: int, seed: int, difficulty: float, end: str, folder: Path | None
+) -> None:
+    """Make synthetic events of an invented product whose hidden truth is known; the same call, the same bytes."""
+    parameters = Parameters(accounts, days, seed, difficulty, read_end(end))
+    if folder is None:
+        call.house.prepare()
+        folder = call.house.root / "sandbox"
+    made = make_sandbox(parameters, folder, call.progress)
     call.answer(made.as_dict(), report.show_sandbox)
+
+
+@main.add_command
+@command
+@click.option("--trait", "traits", multiple=True, help="This trait alone; may be given several times.")
+@click.option("--as-of", help="What is known; a date (its end) or a time. Default: that of the last build.")
+def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> None:
+    """Learn the scores of score traits from the past and test them out of time; the next refresh uses them."""
+    from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
+
+    learned = learn(call.house, call.project, traits=traits, as_of=as_of, notify=call.progress)
+    call.answer({"scores": [one.as_dict() for one in learned]}, report.show_learned)
 
 
 @main.add_command

@@ -12,6 +12,7 @@ import duckdb
 from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import audit
 from orchestration.learning.lift import measure_lift
+from orchestration.learning.score_models import mark_declared_models
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.publishing.state import copy_prior_state
@@ -48,6 +49,7 @@ def write_and_audit(
             notify("rebuilding everything: first build, or definitions changed")
         with house.connect() as connection:
             copy_prior_state(connection, project.catalog, grid_point_before(build.as_of, project.time_zone))
+            mark_declared_models(connection, project.catalog)
         results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)

@@ -42,19 +42,21 @@ class Progress:
             self._spinner.stop()
 
 
-def show_sandbox(made: dict[str, Any]) -> None:
-    """What is in a sandbox, and how to load it."""
+def show_sandbox(answer: dict[str, Any]) -> None:
+    """What was made of nothing, and what was true in it."""
+    _OUT.print("[bold]Synthetic[/]: no real person did any of this.", soft_wrap=True)
     _OUT.print(
-        f"Synthetic: {made['accounts']:,} accounts, {made['users']:,} users, {made['events']:,} events"
-        f" in {made['folder']} (nobody in there exists)"
+        f"{answer['events']:,} events of {answer['users']:,} users in {answer['accounts']:,} accounts, and of"
+        f" {answer['devices']:,} strangers; {answer['late']:,} late, {answer['repeated']:,} repeated"
     )
-    table = Table(box=None, header_style="bold")
-    table.add_column("hidden state")
-    table.add_column("times", justify="right")
-    for state, times in made["states"].items():
-        table.add_row(state, f"{times:,}")
+    table = Table("hidden state", "of", "entities", box=None, header_style="dim")
+    for entity_type, states in answer["states"].items():
+        for state, entities in states.items():
+            table.add_row(state, entity_type, f"{entities:,}")
     _OUT.print(table)
-    _OUT.print(f"traithouse load {made['folder']}/events.ndjson.gz --source sandbox")
+    folder = escape(answer["folder"])
+    _OUT.print(f"\nEvents, truth.csv and README.md are in {folder}", soft_wrap=True)
+    _OUT.print(f"  traithouse load {folder}/events.ndjson.gz --source {answer['source']}", soft_wrap=True)
 
 
 def show_load(load: dict[str, Any]) -> None:
@@ -152,6 +154,51 @@ def _reasons(traits: list[dict[str, Any]]) -> None:
     for trait in traits:
         if trait.get("reason") and trait["verdict"] != "passed":
             _OUT.print(f"{trait['trait']}: {_VERDICTS[trait['verdict']]}. {escape(trait['reason'])}")
+
+
+def show_learned(answer: dict[str, Any]) -> None:
+    """The points of each score, how well it foretold, and whether it is used."""
+    for one in answer["scores"]:
+        _OUT.print(
+            f"[bold]{escape(one['title'])}[/] ({one['trait']}, model {one['model_version']}"
+            f"{'' if one['is_new'] else ', as before'}): {escape(one['outcome'])}"
+        )
+        if one["auc"] is None:
+            _OUT.print(f"  [yellow]no score[/]: {escape(one['reason'])}")
+            continue
+        _OUT.print(
+            f"  fitted to {one['fitted_rows']:,} rows, {one['fitted_positives']:,} with it; tested from"
+            f" {one['fitted_until']} on with {one['tested_rows']:,}, {one['tested_positives']:,} with it"
+        )
+        _OUT.print(
+            f"  AUC {one['auc']:.3f} ({one['auc_low']:.3f} to {one['auc_high']:.3f}), Brier {one['brier']:.3f},"
+            f" calibration error {one['calibration_error']:.3f}, top-decile lift {one['top_decile_lift']:.2f}"
+        )
+        _OUT.print("  [green]in use[/]" if one["usable"] else f"  [yellow]not used[/]: {escape(one['reason'])}")
+        _OUT.print(_points(one["points"]))
+
+
+def _points(bins: Sequence[dict[str, Any]]) -> Table:
+    """A line a feature: what gives how many points."""
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for feature in dict.fromkeys(one["feature"] for one in bins):
+        own = [one for one in bins if one["feature"] == feature]
+        told = [
+            "{} {:+d}".format(
+                "unknown"
+                if one["is_missing"]
+                else "all"
+                if one["high"] is None and one["low"] is None
+                else f"from {one['low']:g}"
+                if one["low"] is not None
+                else f"under {one['high']:g}",
+                one["points"],
+            )
+            for one in own
+            if one["points"] or not one["is_missing"]
+        ]
+        table.add_row(feature, escape(" | ".join(told)))
+    return table
 
 
 def show_syncs(answer: dict[str, Any]) -> None:

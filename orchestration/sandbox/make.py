@@ -1,110 +1,123 @@
-"""Writes a sandbox: events, the truth beside them, and what they are."""
+"""Makes a sandbox: lets every account live, and writes what it did and what was true of it."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 from collections import Counter
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from orchestration.project import Notify, silent, write_atomically
-from orchestration.sandbox.companies import Company
+from orchestration.project import Notify, silent
+from orchestration.sandbox.chance import Chance
+from orchestration.sandbox.life import live
 from orchestration.sandbox.parameters import SOURCE, Parameters
-from orchestration.sandbox.truth import STATES, Truth
+from orchestration.sandbox.profiles import profile_of
+from orchestration.sandbox.truth import ACCOUNT_STATES, USER_STATES, Interval
+from orchestration.sandbox.write import ABOUT, EVENTS, TRUTH, record, write_about, write_events, write_truth
 
-EVENTS, TRUTH, README = "events.ndjson.gz", "truth.csv", "README.md"
+REPEATED_SHARE = 0.005
+LATE_DAYS = 1 / 24
+# Far from the numbers of accounts' chances, so that repeating events changes no life.
+REPEATS_FROM = 1_000_000
 
 
 @dataclass(frozen=True)
 class SandboxReport:
-    """What was written.
+    """What was made; all of it synthetic.
 
     Attributes:
-        folder: where.
-        events: rows of the events file, repeated ones included.
-        users: people who signed up.
-        accounts: companies.
-        states: ``entity_type.state`` to how many intervals the truth has of it.
+        folder: where the files are.
+        source: name to load them under.
+        parameters: what they were made from.
+        accounts: accounts with events.
+        users: users with events that name them.
+        devices: devices whose user never became known.
+        events: different events.
+        late: of these, received an hour or more after they happened.
+        repeated: lines that repeat an event.
+        states: entity type -> hidden state -> entities that were in it at some time of the window.
 
     """
 
-    folder: Path
-    events: int
-    users: int
+    folder: str
+    source: str
+    parameters: dict[str, Any]
     accounts: int
-    states: dict[str, int]
+    users: int
+    devices: int
+    events: int
+    late: int
+    repeated: int
+    states: dict[str, dict[str, int]]
 
-    @property
-    def events_file(self) -> Path:
-        """What ``traithouse load --source sandbox`` reads."""
-        return self.folder / EVENTS
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return {
-            "synthetic": True,
-            "folder": str(self.folder),
-            "events": self.events,
-            "users": self.users,
-            "accounts": self.accounts,
-            "states": self.states,
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """For the command line."""
+        return {"synthetic": True} | asdict(self)
 
 
-def make_sandbox(parameters: Parameters, folder: Path, *, notify: Notify = silent) -> SandboxReport:
-    """Simulate, and write ``events.ndjson.gz``, ``truth.csv`` and ``README.md``; same parameters, same bytes."""
-    truth = Truth()
-    rows = []
-    users = 0
-    for number in range(parameters.accounts):
-        company = Company(number, parameters, truth)
-        company.live()
-        rows += company.stream.rows
-        users += len(company.people)
-        if number % 50 == 49:
-            notify(f"simulated {number + 1} of {parameters.accounts} synthetic accounts")
-    rows.sort(key=lambda row: (row[0], row[1]["event_id"]))
+def make_sandbox(parameters: Parameters, folder: Path, notify: Notify = silent) -> SandboxReport:
+    """Writes ``events.ndjson.gz``, ``truth.csv`` and ``README.md`` into a folder; equal parameters, equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.BytesIO()
-    # A fixed time and level: the header of a gzip file would differ otherwise.
-    with gzip.GzipFile(fileobj=text, mode="wb", mtime=0, compresslevel=6, filename="") as packed:
-        for _, row in rows:
-            packed.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
-    (folder / EVENTS).write_bytes(text.getvalue())
-    write_atomically(folder / TRUTH, _truth_text(parameters, truth))
-    write_atomically(folder / README, _readme(parameters))
-    states = Counter(f"{one.entity_type}.{one.state}" for one in truth.intervals)
-    return SandboxReport(folder, len(rows), users, parameters.accounts, dict(sorted(states.items())))
-
-
-def _truth_text(parameters: Parameters, truth: Truth) -> str:
-    def instant(day: float | None) -> str:
-        moment = "" if day is None else parameters.start + timedelta(seconds=round(day * 86_400))
-        return moment if isinstance(moment, str) else moment.replace(tzinfo=None).isoformat(sep=" ")
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["entity_type", "entity_id", "state", "started_at", "ended_at"])
-    for one in truth.sorted():
-        writer.writerow([one.entity_type, one.entity_id, one.state, instant(one.started), instant(one.ended)])
-    return out.getvalue()
-
-
-def _readme(parameters: Parameters) -> str:
-    states = "\n".join(
-        f"- {entity}.{state}: {meaning}" for entity, described in STATES.items() for state, meaning in described.items()
+    lines: list[tuple[float, str, str]] = []
+    intervals: list[Interval] = []
+    counts: Counter[str] = Counter()
+    users: set[str] = set()
+    accounts: set[str] = set()
+    devices: dict[str, bool] = {}
+    for index in range(parameters.accounts):
+        if index % 50 == 0:
+            notify(f"synthetic accounts: {index:,} of {parameters.accounts:,}")
+        account = live(parameters, profile_of(parameters, index))
+        intervals += account.truth.seen(parameters.days)
+        repeats = Chance(parameters.seed, REPEATS_FROM + index)
+        events = [event for event in account.stream.events if 0 <= event.time < parameters.days]
+        for number, event in enumerate(sorted(events, key=lambda event: event.time)):
+            event_id = f"evt_{index:05d}_{number:06d}"
+            lines.append((event.received, event_id, record(parameters, event_id, event, event.received)))
+            counts["events"] += 1
+            counts["late"] += event.received - event.time >= LATE_DAYS
+            if repeats.happens(REPEATED_SHARE):
+                # Half of them are sent again as they were, half arrive a second time.
+                again = event.received + (repeats.between(0.001, 2) if repeats.happens(0.5) else 0)
+                lines.append((again, event_id, record(parameters, event_id, event, again)))
+                counts["repeated"] += 1
+            devices[event.device] = devices.get(event.device, False) or event.user is not None
+            if event.user:
+                users.add(event.user)
+            if event.account:
+                accounts.add(event.account)
+    notify("writing synthetic events")
+    lines.sort()
+    write_events(folder / EVENTS, (line for _, _, line in lines))
+    write_truth(folder / TRUTH, parameters, intervals)
+    report = SandboxReport(
+        folder=str(folder),
+        source=SOURCE,
+        parameters={
+            "accounts": parameters.accounts,
+            "days": parameters.days,
+            "seed": parameters.seed,
+            "difficulty": parameters.difficulty,
+            "end": str(parameters.end),
+        },
+        accounts=len(accounts),
+        users=len(users),
+        devices=sum(not known for known in devices.values()),
+        events=counts["events"],
+        late=counts["late"],
+        repeated=counts["repeated"],
+        states=_states(intervals),
     )
-    options = " ".join(f"--{name} {value}" for name, value in parameters.model_dump(mode="json").items())
-    return f"""# Synthetic data
-Nobody in here exists. Made by `traithouse sandbox {options}`; the same call gives the same bytes.
+    write_about(
+        folder / ABOUT, parameters, {"events": report.events, "users": report.users, "accounts": report.accounts}
+    )
+    return report
 
-- {EVENTS}: raw events, `traithouse load {EVENTS} --source {SOURCE}`
-- {TRUTH}: the hidden states that the events came from (instants in UTC, ended_at empty while it lasts)
 
-## Hidden states
-{states}
-"""
+def _states(intervals: list[Interval]) -> dict[str, dict[str, int]]:
+    entities = {(one.entity_type, one.state, one.entity_id) for one in intervals}
+    counts = Counter((entity_type, state) for entity_type, state, _ in entities)
+    return {
+        "user": {state: counts["user", state] for state in USER_STATES},
+        "account": {state: counts["account", state] for state in ACCOUNT_STATES},
+    }

@@ -1,184 +1,156 @@
-"""One person's hidden life with the product, day by day."""
+"""Members: what is lasting about a person, and what goes on in them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from orchestration.sandbox.chance import Chance
+from orchestration.sandbox.world import FEATURES
 
-from orchestration.sandbox.stream import FEATURES, STEPS, Stream, busyness
-from orchestration.sandbox.truth import Truth
-
-LEVELS = {"enthusiast": 0.85, "regular": 0.5, "casual": 0.2}
-NEVER = float("inf")
+FOREVER = float("inf")
+RHYTHMS = {"daily": 0.25, "several": 0.55, "weekly": 0.2}
+FIRST_NAMES = (
+    "ada", "ben", "cleo", "dan", "eva", "finn", "gia", "hugo", "iris", "jon", "kim", "leo", "mia", "nils", "ona", "pia",
+    "quin", "rosa", "sam", "tess", "udo", "vera", "wim", "xena", "yann", "zoe",
+)  # fmt: skip
 
 
 @dataclass
-class Trouble:
-    """A step that does not work for somebody, between two days."""
+class Blocked:
+    """A step that does not work for somebody.
+
+    Attributes:
+        step: which.
+        until: when it changes, in days since the window's start.
+        gives_up: whether the person gives up then; else it works again.
+        works: whether it works again, only the person does not know it yet.
+
+    """
 
     step: str
-    since: float
     until: float
-    overcome: bool
+    gives_up: bool
+    works: bool = False
 
 
 @dataclass
-class Person:
-    """A user of one account and what moves the user.
+class Member:
+    """A person in an account. Times are days since the window's start; ``None`` means not, or not yet.
 
-    Days are counted from the start of the sandbox. ``given_up`` is the day from which the user is gone for the reasons
-    of the account (trial not bought, cancelled, left the company).
+    Attributes:
+        user_id: id in events.
+        device: anonymous id of the browser.
+        browser: which of the browsers it is.
+        role: admin or member.
+        joined: when they signed up or accepted the invitation.
+        rhythm: key of RHYTHMS.
+        weekday: the day of the week that those of weekly rhythm prefer.
+        energy: factor on how often they come.
+        volume: factor on how much they do in a visit.
+        weekend: factor on weekends.
+        hour: hour at which they usually begin; UTC.
+        features: the product's features, the dearest first.
+        level: engagement level, or the last one.
+        state: the engagement state that they are in now, or nothing.
+        state_since: since when.
+        state_until: when it turns.
+        value_at: when they found value.
+        value_in: visits on different days that finding it still takes; none: they will not.
+        stall_in: visits on different days until they lose momentum in a trial.
+        setup: steps still to be done.
+        block_at: step that will not work for them alone.
+        blocked: the step that does not work now.
+        wants_until: until when they consider a higher plan.
+        shopping_until: until when they look at prices without having found value.
+        lost_at: onset of disengaging.
+        fade_days: how fast they fade; after so many days a visit is 2.7 times as rare.
+        recovers_at: when they recover instead of going.
+        returns_at: when they come back after having gone.
+        returned_until: until when they count as returned.
+        away: from when to when they are on holiday.
+        agenda: what is to be done on a day.
+        told: what the tracker last said of them.
+        told_account: what the tracker last said of the account, to them.
+        last_active_day: day of the last visit.
+        has_left: whether they work for the company no more.
+        is_champion: whether they do most in the account, until they leave the company.
+        clients: accounts of others that they work for.
+        met: clients they have begun with.
+
     """
 
     user_id: str
-    stream: Stream
-    truth: Truth
-    difficulty: float
+    device: str
+    browser: int
+    role: str
     joined: float
-    level: str
-    taste: np.ndarray
-    finds_value: float = NEVER
-    fades: float = NEVER
-    fading_days: float = 4.0
-    recovers: bool = False
-    given_up: float = NEVER
-    returns: float = NEVER
-    stalled: tuple[float, float] | None = None
-    wants: list[tuple[float, float, bool]] = field(default_factory=list)
-    shops: tuple[float, float] | None = None
-    trouble: Trouble | None = None
-    away: list[tuple[float, float]] = field(default_factory=list)
-    steps: list[str] = field(default_factory=lambda: list(STEPS))
-    gone_since: float = NEVER
-    breadth: float = 1.0
+    rhythm: str
+    weekday: int
+    energy: float
+    volume: float
+    weekend: float
+    hour: float
+    features: list[str]
+    level: str = "casual"
+    state: str = ""
+    state_since: float = -FOREVER
+    state_until: float = FOREVER
+    value_at: float | None = None
+    value_in: int | None = None
+    stall_in: int | None = None
+    setup: list[str] = field(default_factory=list)
+    block_at: str | None = None
+    blocked: Blocked | None = None
+    wants_until: float | None = None
+    shopping_until: float | None = None
+    lost_at: float = 0
+    fade_days: float = 7
+    recovers_at: float | None = None
+    returns_at: float | None = None
+    returned_until: float | None = None
+    away: tuple[float, float] = (0, 0)
+    agenda: dict[int, list[tuple[str, Any]]] = field(default_factory=dict)
+    told: tuple[Any, ...] = ()
+    told_account: tuple[Any, ...] = ()
+    last_active_day: int = -1_000
+    has_left: bool = False
+    is_champion: bool = False
+    clients: list[str] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
 
-    def live(self, until: int) -> None:
-        """Every day from joining to the end of the history."""
-        for day in range(int(self.joined), until):
-            self._live_one(day)
-        self._note_engagement(until)
+    @property
+    def email(self) -> str:
+        """Address at a domain that belongs to nobody."""
+        return f"{self.user_id}@example.com"
 
-    def _drive(self, day: int) -> float:
-        """Chance to open the product on a day that is a working day for everybody."""
-        drive = LEVELS[self.level]
-        if day >= self.given_up:
-            drive *= 0.5 ** (day - self.given_up + 1) if day < self.given_up + 4 else 0.0
-        elif day >= self.fades:
-            if self.recovers and day >= self.fades + 3 * self.fading_days:
-                return drive
-            drive *= 0.5 ** ((day - self.fades + 1) / self.fading_days)
-            if day >= self.fades + 5 * self.fading_days:
-                drive = 0.0
-        if self.returns <= day:
-            return LEVELS[self.level] * 0.9
-        if self.stalled and self.stalled[0] <= day < self.stalled[1]:
-            drive *= 0.12
-        if any(since <= day < until for since, until in self.away):
-            drive = 0.0
-        return drive
+    @property
+    def is_using(self) -> bool:
+        """Whether they still use the product, however little."""
+        return self.state not in ("", "gone") and not self.has_left
 
-    def _live_one(self, day: int) -> None:
-        random = self.stream.random
-        drive = self._drive(day)
-        keen = 0.9 if self._is_wanting(day) or self._is_blocked(day) else 0.0
-        chance = max(drive, keen if drive > 0 else 0.0) * busyness(day, self.stream.start)
-        if day == int(self.joined):
-            chance = 1.0
-        if drive == 0.0 and random.random() < 0.0015:
-            chance = 1.0
-        if random.random() >= chance:
-            return
-        at = max(day + float(np.clip(random.normal(0.55, 0.12), 0.05, 0.93)), self.joined + 0.004)
-        for _ in range(1 + int(random.random() < 0.35)):
-            at = self.stream.visit(at, self.user_id, self._doings(at)) + float(random.uniform(0.04, 0.15))
-            if int(at) != day:
-                return
+    def remember(self, day: int, errand: str, detail: Any = None) -> None:
+        """Puts something on the agenda of a day."""
+        self.agenda.setdefault(day, []).append((errand, detail))
 
-    def _doings(self, at: float) -> list[tuple[str, dict[str, Any]]]:
-        random = self.stream.random
-        strength = {"enthusiast": 7, "regular": 5, "casual": 3}[self.level]
-        doings: list[tuple[str, dict[str, Any]]] = []
-        for feature in random.choice(FEATURES, size=1 + random.poisson(strength * 0.5 * self.breadth), p=self.taste):
-            doings.append(("Feature Used", {"feature": str(feature)}))
-        got_it = at >= self.finds_value
-        if got_it or random.random() < 0.04 * self.difficulty:
-            for _ in range(random.poisson(strength * 0.35) + int(got_it and random.random() < 0.6)):
-                doings.append((str(random.choice(["Insight Saved", "Report Created", "Task Completed"])), {}))
-            if got_it and random.random() < 0.3 and self.breadth > 0.6:
-                doings.append((str(random.choice(["Comment Added", "Dashboard Shared"])), {}))
-        if random.random() < 0.2:
-            doings.append(("Settings Opened", {}))
-        if self._is_wanting(at) and random.random() < 0.75:
-            doings += [("Page Viewed", {"path": "/pricing", "kind": "page"})] * (1 + int(random.random() < 0.5))
-            if random.random() < 0.3:
-                doings.append(("Plan Limits Viewed", {}))
-        elif self.shops and self.shops[0] <= at < self.shops[1] and random.random() < 0.8:
-            doings += [("Page Viewed", {"path": "/pricing/compare", "kind": "page"})] * (1 + int(random.random() < 0.6))
-        elif random.random() < 0.04 * self.difficulty:
-            doings.append(("Page Viewed", {"path": "/pricing", "kind": "page"}))
-        doings += self._setup(at)
-        if random.random() < 0.03:
-            doings.append(("Error Shown", {}))
-        return doings
 
-    def _setup(self, at: float) -> list[tuple[str, dict[str, Any]]]:
-        """Setup steps come in order; each is tried until it works. Who is blocked tries again and again, and asks."""
-        random = self.stream.random
-        doings: list[tuple[str, dict[str, Any]]] = []
-        if self.trouble and self._is_blocked(at):
-            for _ in range(1 + random.poisson(1.2)):
-                doings += [("Step Started", {"step": self.trouble.step}), ("Step Failed", {"step": self.trouble.step})]
-            if random.random() < 0.25:
-                doings.append(("Ticket Opened", {}))
-            return doings
-        if self.trouble and at >= self.trouble.until and self.trouble.step in self.steps:
-            self.steps.remove(self.trouble.step)
-            if self.trouble.overcome:
-                return [("Step Started", {"step": self.trouble.step}), ("Step Completed", {"step": self.trouble.step})]
-        if self.steps and self.trouble and at < self.trouble.since and self.steps[0] == self.trouble.step:
-            return doings
-        if self.steps and random.random() < 0.5:
-            step = self.steps.pop(0)
-            doings.append(("Step Started", {"step": step}))
-            while random.random() < 0.12 + 0.15 * self.difficulty:
-                doings += [("Step Failed", {"step": step}), ("Step Started", {"step": step})]
-            doings.append(("Step Completed", {"step": step}))
-        return doings
-
-    def _is_wanting(self, at: float) -> bool:
-        return any(since <= at < until for since, until, _ in self.wants)
-
-    def _is_blocked(self, at: float) -> bool:
-        return bool(self.trouble and self.trouble.since <= at < self.trouble.until)
-
-    def _note_engagement(self, until: int) -> None:
-        """Write down what this user was in, and when."""
-        end = float(until)
-        gone = self.given_up + 3
-        if self.fades < self.given_up and not self.recovers:
-            gone = min(gone, self.fades + 5 * self.fading_days)
-        fading_ends = self.fades + (3 if self.recovers else 5) * self.fading_days
-        engaged_until = min(self.fades, self.given_up)
-
-        def note(state: str, started: float, ended: float) -> None:
-            if started < end:
-                self.truth.add("user", self.user_id, state, started, ended if ended < end else None)
-
-        note(self.level, self.joined, engaged_until)
-        if self.fades < self.given_up:
-            note("disengaging", self.fades, min(fading_ends, gone))
-            if self.recovers:
-                note(self.level, fading_ends, self.given_up)
-        note("gone", gone, self.returns)
-        note("returned", self.returns, self.returns + 28)
-        note("found_value", self.finds_value, NEVER)
-        for since, to, _ in self.wants:
-            note("wants_upgrade", since, min(to, engaged_until))
-        if self.shops:
-            note("price_shopping", self.shops[0], min(self.shops[1], self.finds_value, engaged_until))
-        if self.stalled:
-            note("trial_stalled", self.stalled[0], self.stalled[1])
-        if self.trouble:
-            note("blocked", self.trouble.since, min(self.trouble.until, engaged_until))
+def new_member(chance: Chance, account_id: str, number: int, role: str, joined: float, difficulty: float) -> Member:
+    """A person with habits of their own; the harder the world, the more people differ."""
+    spread = 0.12 + 0.5 * difficulty
+    rhythm = chance.pick(RHYTHMS)
+    user_id = f"{chance.one_of(FIRST_NAMES)}_{account_id[4:]}_{number:02d}"
+    return Member(
+        user_id=user_id,
+        device=f"dev_{account_id[4:]}_{number:02d}_{chance.whole(100, 999)}",
+        browser=chance.whole(0, 2),
+        role=role,
+        joined=joined,
+        rhythm=rhythm,
+        weekday=chance.whole(0, 4),
+        energy=math.exp(spread * chance.normal()) * (1.35 if rhythm == "daily" else 1),
+        volume=math.exp(spread * chance.normal()) * {"daily": 0.75, "several": 1.0, "weekly": 1.7}[rhythm],
+        weekend=chance.between(0.02, 0.2),
+        hour=min(15, max(6, 9.5 + 1.6 * chance.normal())),
+        features=chance.order(FEATURES),
+    )

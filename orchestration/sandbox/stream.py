@@ -1,71 +1,101 @@
-"""Events as a tracker would send them."""
+"""Events of one account, session by session."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
+from orchestration.sandbox.chance import Chance
 
-FEATURES = ("board", "timeline", "reports", "automation", "forms", "goals", "files", "chat")
-STEPS = ("connect_source", "import_data", "invite_team", "first_report")
-HOLIDAYS = (17, 86, 121, 160)
+SECOND = 1 / 86_400
+LATE_SHARE = 0.008
+BROWSERS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Firefox/125.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_4) Safari/605.1.15",
+    "Mozilla/5.0 (X11; Linux x86_64) Chrome/124.0",
+)
+
+
+@dataclass(slots=True)
+class Event:
+    """One event; times are days since the window's start."""
+
+    time: float
+    received: float
+    kind: str
+    name: str
+    user: str | None
+    device: str
+    account: str | None
+    session: str
+    browser: int
+    properties: dict[str, Any]
 
 
 @dataclass
 class Stream:
-    """Events of one account, in the form of raw events.
+    """All events of an account, and how their sessions are numbered."""
 
-    Time is days since the start of the sandbox, with a fraction.
-    """
-
-    start: datetime
-    days: int
     account_id: str
-    random: np.random.Generator
-    rows: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    chance: Chance
+    events: list[Event] = field(default_factory=list)
+    sessions: int = 0
 
-    def add(
-        self, at: float, event: str, /, *, user: str = "", anonymous: str = "", kind: str = "track", **given: Any
-    ) -> None:
-        """One event with its properties; what lies after the end of the history is not seen.
-
-        ``account=""`` leaves the account out.
-        """
-        if not 0 <= at < self.days:
-            return
-        account = given.pop("account", self.account_id)
-        occurred = self.start + timedelta(seconds=round(at * 86_400, 3))
-        late = self.random.random() < 0.02
-        delay = self.random.uniform(3_600, 3 * 86_400) if late else self.random.uniform(0.1, 5)
-        row = {
-            "event_id": f"{self.account_id}-{len(self.rows):06d}",
-            "event_type": kind,
-            "event_name": event,
-            "occurred_at": occurred.isoformat(timespec="milliseconds"),
-            "received_at": (occurred + timedelta(seconds=round(delay, 3))).isoformat(timespec="milliseconds"),
-            "user_id": user or None,
-            "anonymous_id": anonymous or None,
-            "account_id": account or None,
-            "properties": given,
-            "context": {"synthetic": True},
-        }
-        self.rows.append((at, row))
-        if self.random.random() < 0.005:
-            self.rows.append((at, row))
-
-    def visit(self, at: float, user: str, doings: list[tuple[str, dict[str, Any]]]) -> float:
-        """Several doings one after the other within one visit; returns when it ended."""
-        self.add(at, "App Opened", user=user, kind="page")
-        for name, given in doings:
-            at += float(self.random.exponential(90)) / 86_400 + 4 / 86_400
-            self.add(at, name, user=user, **given)
-        return at
+    def session(self, time: float, user: str | None, device: str, account: str | None, browser: int) -> Session:
+        """A visit that begins at ``time``; some are offline, so that all of their events arrive late together."""
+        self.sessions += 1
+        offline = time + self.chance.between(1, 72) / 24 if self.chance.happens(LATE_SHARE) else None
+        return Session(self, time, user, device, account, browser, f"s_{self.account_id}_{self.sessions}", offline)
 
 
-def busyness(day: int, start: datetime) -> float:
-    """How much of an ordinary working day a day is: weekends and holidays are quieter for everybody."""
-    if (start + timedelta(days=day)).weekday() >= 5:
-        return 0.15
-    return 0.15 if day % 365 in HOLIDAYS else 1.0
+@dataclass
+class Session:
+    """A visit: each event some seconds or minutes after the one before."""
+
+    stream: Stream
+    time: float
+    user: str | None
+    device: str
+    account: str | None
+    browser: int
+    session_id: str
+    offline_until: float | None
+
+    def emit(self, kind: str, name: str, properties: dict[str, Any]) -> None:
+        """One event, now; then time passes."""
+        chance = self.stream.chance
+        received = self.time + chance.between(0.2, 4) * SECOND
+        if self.offline_until:
+            received = max(received, self.offline_until + chance.between(0, 30) * SECOND)
+        self.stream.events.append(
+            Event(
+                self.time,
+                received,
+                kind,
+                name,
+                self.user,
+                self.device,
+                self.account,
+                self.session_id,
+                self.browser,
+                properties,
+            )
+        )
+        self.time += min(1_200.0, 30 * math.exp(0.9 * chance.normal())) * SECOND
+
+    def track(self, name: str, **properties: Any) -> None:
+        """Something was done."""
+        self.emit("track", name, properties)
+
+    def page(self, path: str) -> None:
+        """A page was seen."""
+        self.emit("page", "Page Viewed", {"path": path})
+
+    def identify(self, **traits: Any) -> None:
+        """The tracker says who it is."""
+        self.emit("identify", "User Identified", traits)
+
+    def group(self, **traits: Any) -> None:
+        """The tracker says which account it is."""
+        self.emit("group", "Account Identified", traits)

@@ -1,61 +1,93 @@
-"""The hidden states, and since when and until when somebody was in one."""
+"""The hidden truth: who was in which state, from when to when."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-STATES = {
-    "user": {
-        "found_value": "has understood what the product is good for; lasts",
-        "enthusiast": "uses it on most working days",
-        "regular": "uses it some days a week",
-        "casual": "uses it now and then",
-        "disengaging": "has lost interest: visits become rarer from day to day, until gone or won back",
-        "gone": "uses it no more",
-        "returned": "came back for real after having been gone; counted for 28 days",
-        "wants_upgrade": "really considers to buy, or a higher plan, after having got value; until bought or given up",
-        "price_shopping": "compares prices before having understood what the product is good for",
-        "trial_stalled": "has lost momentum in an open trial before getting value; until value or the end of the trial",
-        "blocked": "a step does not work for this user; until it works or the user gives up",
-        "needs_team": "leads a trial whose use needs colleagues and has invited none; until the first joins or the end",
-        "cancelled": "the account of the user has cancelled",
-    },
-    "account": {
-        "expanding": "people and use grow until the seats of the plan run out",
-        "solo": "made for one person's use of mostly one feature; never invites",
-        "setup_broken": "one setup step does not work for anybody of the account",
-        "disengaging": "the whole account fades; most of them cancel",
-        "champion_left": "the heaviest member has left the company, others carry on; counted for 56 days",
-        "cancelled": "has cancelled",
-    },
+EntityType = Literal["user", "account"]
+
+# Of these a user is in one at a time, or in none.
+ENGAGEMENT = ("enthusiast", "regular", "casual", "disengaging", "gone")
+
+USER_STATES = {
+    "found_value": "has understood what the product is good for; lasting",
+    "enthusiast": "heavy, engaged use across features",
+    "regular": "steady use on some days of the week",
+    "casual": "looks in now and then",
+    "disengaging": "has lost interest: does less and less; ends with `gone`, or with a level again (recovery)",
+    "gone": "uses it no more; a rare stray visit is noise",
+    "returned": "has really come back after `gone`; 28 days",
+    "wants_upgrade": "considers a higher plan (from a trial: a paid one) after having found value; ends with the "
+    "purchase or with the interest",
+    "price_shopping": "looks at prices before having found value",
+    "trial_stalled": "lost momentum in an open trial before finding value; ends with value or with the trial",
+    "blocked": "a step does not work for them and they keep trying; ends when they overcome it or give up",
+    "needs_team": "admin of a trial who would need colleagues: from the project's creation to the first accepted "
+    "invitation, or the trial's end",
+    "cancelled": "the subscription of their account has ended",
+    "left": "works for the company no more; lasting",
+}
+ACCOUNT_STATES = {
+    "expanding": "rolls the product out: members and breadth of use grow until the seats are full",
+    "solo": "one person's tool by nature, mostly one feature, nobody is invited; lasting",
+    "setup_broken": "one step fails for everybody",
+    "disengaging": "the whole account fades; many cancel 1 to 8 weeks after the onset",
+    "champion_left": "the heaviest member has left the company; from their last day on",
+    "cancelled": "the subscription has ended",
+}
+LABELS = {
+    "plan_trial, plan_starter, plan_team, plan_business": "account: the plan while it lasts",
+    "size_small, size_medium, size_large": "account: how many colleagues could use it (to 3, to 9, more)",
+    "rhythm_daily, rhythm_several, rhythm_weekly": "user: on how many days they prefer to do their work",
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Interval:
-    """Somebody was in a state from one instant to another; both in days since the start, no end while it lasts."""
+    """One state of one entity; times are days since the window's start, and none while it lasts."""
 
-    entity_type: str
+    entity_type: EntityType
     entity_id: str
     state: str
     started: float
-    ended: float | None
+    ended: float | None = None
 
 
 @dataclass
 class Truth:
-    """What was known to nobody but the simulation."""
+    """Collects intervals; a state that lasts does not begin again, and one that does not last cannot end."""
 
     intervals: list[Interval] = field(default_factory=list)
+    _open: dict[tuple[EntityType, str, str], Interval] = field(default_factory=dict)
 
-    def add(self, entity_type: str, entity_id: str, state: str, started: float, ended: float | None) -> None:
-        """Note a state; one that ended before it began never was."""
-        if state not in STATES[entity_type]:
-            raise ValueError(f"There is no state {state} of a {entity_type}.")
-        if ended is None or ended > started:
-            self.intervals.append(Interval(entity_type, entity_id, state, started, ended))
+    def begin(self, entity_type: EntityType, entity_id: str, state: str, time: float) -> None:
+        """The entity enters a state."""
+        key = (entity_type, entity_id, state)
+        if key not in self._open:
+            self._open[key] = Interval(*key, time)
+            self.intervals.append(self._open[key])
 
-    def sorted(self) -> Iterator[Interval]:
-        """In the order of the file."""
-        yield from sorted(self.intervals, key=lambda one: (one.entity_type, one.entity_id, one.state, one.started))
+    def end(self, entity_type: EntityType, entity_id: str, state: str, time: float) -> None:
+        """The entity leaves a state."""
+        interval = self._open.pop((entity_type, entity_id, state), None)
+        if interval:
+            interval.ended = max(time, interval.started)
+
+    def holds(self, entity_type: EntityType, entity_id: str, state: str) -> bool:
+        """Whether the entity is in the state now."""
+        return (entity_type, entity_id, state) in self._open
+
+    def seen(self, days: int) -> list[Interval]:
+        """What is true of the window: what begins after it is unknown, what ends after it lasts."""
+        return [
+            Interval(
+                one.entity_type,
+                one.entity_id,
+                one.state,
+                one.started,
+                None if one.ended is None or one.ended >= days else one.ended,
+            )
+            for one in self.intervals
+            if one.started < days and (one.ended is None or (one.ended > 0 and one.ended - one.started > 1 / 86_400))
+        ]

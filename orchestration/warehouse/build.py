@@ -39,6 +39,19 @@ create table if not exists state.node_results (
     build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double,
     content_hash varchar
 );
+create schema if not exists learning;
+create table if not exists learning.score_models (
+    trait varchar, model_version bigint, definition_version bigint, is_declared boolean,
+    as_of varchar, fitted_until varchar, fitted_rows bigint, fitted_positives bigint, base_rate double,
+    tested_rows bigint, tested_positives bigint, auc double, auc_low double, auc_high double, brier double,
+    calibration_error double, top_decile_lift double, usable boolean, reason varchar
+);
+create table if not exists learning.score_points (
+    trait varchar, model_version bigint, feature varchar, low double, high double, is_missing boolean, points bigint
+);
+create table if not exists learning.score_probabilities (
+    trait varchar, model_version bigint, points bigint, probability double
+);
 """
 
 # What DuckDB says, also where it wraps one error in another.

@@ -36,6 +36,18 @@ FORBIDDEN = {
     "destinations": {"sync", "publishing", "gates", "warehouse", "landing", "defs", "cli", "status"},
     "cataloguing": {"gates", "publishing", "learning", "sync", "destinations", "defs", "cli", "status", "warehouse"},
     "sync": {"gates", "publishing", "learning", "warehouse", "landing", "defs", "cli", "status"},
+    "sandbox": {
+        "catalog",
+        "landing",
+        "warehouse",
+        "gates",
+        "publishing",
+        "learning",
+        "sync",
+        "destinations",
+        "defs",
+        "cli",
+    },
     "learning": {"gates", "sync", "destinations", "defs", "cli", "status"},
 }
 
