@@ -72,8 +72,8 @@ ALONE = (
 USERS = {
     "power_user": Judged(("enthusiast",), "f.active_days_7d >= 5"),
     "activated": Judged(("found_value",), "f.core_value_90d >= 1"),
-    "at_risk": Judged(("disengaging", "gone"), "f.silent_days between 7 and 30"),
-    "dormant": Judged(("gone", "disengaging"), "f.silent_days between 30 and 90"),
+    "at_risk": Judged(("disengaging", "gone", "left"), "f.silent_days between 7 and 30"),
+    "dormant": Judged(("gone", "disengaging", "left"), "f.silent_days between 30 and 90"),
     "resurrected": Judged(("returned",), "f.silent_days_before_return >= 30 and f.days_since_return < 7"),
     "ready_to_upgrade": Judged(("wants_upgrade",), "f.pricing_7d >= 1"),
     "pricing_before_value": Judged(("price_shopping",), "f.pricing_28d >= 1 and f.first_core_value_at is null"),
@@ -172,10 +172,14 @@ def read_truth(file: Path) -> dict[tuple[str, str, str], Intervals]:
     truth: dict[tuple[str, str, str], Intervals] = defaultdict(Intervals)
     with file.open(newline="") as rows:
         for row in csv.DictReader(rows):
-            ended = datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else datetime.max - GRACE
-            span = (datetime.fromisoformat(row["started_at"]), ended)
+            started, ended = (_instant(row[name]) for name in ("started_at", "ended_at"))
+            span = (started or datetime.min, ended or datetime.max - GRACE)
             truth[row["entity_type"], row["state"], row["entity_id"]].spans.append(span)
     return truth
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
 
 
 def tally(
@@ -193,8 +197,6 @@ def tally(
             into.flips += len(now ^ before)
             into.entity_days += population
             for one in now - before:
-                if one.startswith("sandbox_consultant"):
-                    continue
                 right = any(
                     (entity, state, one) in truth and truth[entity, state, one].holds(clock) for state in how.states
                 )

@@ -74,6 +74,8 @@ final as (
         cast(user_rhythm.core_value_first_7d as bigint) as core_value_first_7d,
         cast(user_rhythm.active_days_weeks_4_5 as bigint) as active_days_weeks_4_5,
         cast(user_standing.account_id as string) as account_id,
+        cast(user_standing.is_anonymous as boolean) as is_anonymous,
+        cast(user_standing.has_left as boolean) as has_left,
         cast(user_standing.role as string) as role,
         cast(user_standing.plan as string) as plan,
         cast(user_standing.has_higher_plan as boolean) as has_higher_plan,

@@ -16,6 +16,12 @@ memberships as (
 
 ),
 
+dim_users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
 attributes as (
 
     select * from {{ ref('attributes') }}
@@ -71,6 +77,17 @@ joined as (
 
 ),
 
+-- Who belonged to accounts and has left them all is nobody's user any more.
+left_all as (
+
+    select memberships.user_id
+    from memberships
+    where memberships.valid_from < {{ as_of() }}
+    group by memberships.user_id
+    having count(*) = count(case when memberships.valid_to < {{ as_of() }} then 1 end)
+
+),
+
 -- The account decides about plan, trial and purchase; a user without one decides alone.
 known as (
 
@@ -91,9 +108,13 @@ known as (
             cast({{ dbt.dateadd('day', var('trial_days'), 'user_rhythm.trial_started_date') }} as timestamp)
         ) as trial_end_at,
         coalesce(account_standing.is_cancelled, false) as account_is_cancelled,
-        user_rhythm.cancelled_date
+        user_rhythm.cancelled_date,
+        left_all.user_id is not null as has_left,
+        coalesce(dim_users.is_anonymous, true) as is_anonymous
     from user_rhythm
     cross join highest_plan
+    left join dim_users on user_rhythm.user_id = dim_users.user_id
+    left join left_all on user_rhythm.user_id = left_all.user_id
     left join joined on user_rhythm.user_id = joined.user_id and joined.newness = 1
     left join account_standing on joined.account_id = account_standing.account_id
     left join said on user_rhythm.user_id = said.user_id
@@ -118,6 +139,8 @@ final as (
     select
         cast(judged.user_id as string) as user_id,
         cast(judged.account_id as string) as account_id,
+        cast(judged.is_anonymous as boolean) as is_anonymous,
+        cast(judged.has_left as boolean) as has_left,
         cast(judged.role as string) as role,
         cast(judged.plan as string) as plan,
         cast(judged.has_higher_plan as boolean) as has_higher_plan,

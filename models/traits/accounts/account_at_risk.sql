@@ -51,7 +51,7 @@ scored as (
     select
         weeks.*,
         {{ rounded('weeks.usual_week', 1) }} as usual_week_events,
-        not weeks.is_cancelled and not weeks.has_not_bought and weeks.usual_week >= 10 and weeks.silent_days < 28 as is_eligible,
+        not weeks.is_cancelled and not weeks.has_not_bought and weeks.usual_week >= 15 and weeks.silent_days < 28 as is_eligible,
         {{ rounded('coalesce(100.0 * weeks.events_7d / nullif(weeks.usual_week * population.population_ratio, 0), 100)', 0) }}
             as week_percent
     from weeks
@@ -70,14 +70,14 @@ todays_thresholds as (
 
 ),
 
--- In a house where all goes well the lowest tenth is still doing well: below half of the usual is the least that counts.
+-- In a house where all goes well the lowest tenth is still doing well: below 35 percent of the usual is the least that counts.
 thresholds as (
 
     select
         todays_thresholds.eligible_count,
-        {{ rounded('least(50, ' ~ smoothed('todays_thresholds.enter_percent', 'prior_thresholds.enter_percent') ~ ')', 1) }}
+        {{ rounded('least(35, ' ~ smoothed('todays_thresholds.enter_percent', 'prior_thresholds.enter_percent') ~ ')', 1) }}
             as enter_percent,
-        {{ rounded('least(65, ' ~ smoothed('todays_thresholds.exit_percent', 'prior_thresholds.exit_percent') ~ ')', 1) }}
+        {{ rounded('least(50, ' ~ smoothed('todays_thresholds.exit_percent', 'prior_thresholds.exit_percent') ~ ')', 1) }}
             as exit_percent
     from todays_thresholds
     cross join prior_thresholds
@@ -95,7 +95,7 @@ decided as (
             when scored.is_cancelled then 'cancelled'
             when scored.has_not_bought then 'no_customer'
             when scored.silent_days >= 28 then 'gone'
-            when scored.usual_week < 10 then 'light_use'
+            when scored.usual_week < 15 then 'light_use'
             when scored.week_percent < thresholds.enter_percent then 'far_below_usual'
             when scored.was_member and scored.week_percent < thresholds.exit_percent then 'still_below_usual'
             else 'as_usual'

@@ -36,14 +36,14 @@ decided as (
     select
         scored.*,
         scored.top_feature_percent as score,
-        not scored.is_cancelled and scored.days_since_first_active >= 14 and scored.active_days_28d > 0 as is_eligible,
+        not scored.is_cancelled and scored.days_since_first_active >= 21 and scored.active_days_28d > 0 as is_eligible,
         case
             when scored.is_cancelled then 'cancelled'
             when scored.invite_90d > 0 then 'has_invited'
             when scored.active_users_28d > 1 or scored.member_count > 1 then 'has_team'
-            when scored.days_since_first_active < 14 then 'too_early'
+            when scored.days_since_first_active < 21 then 'too_early'
             when scored.active_days_28d < case when scored.was_member then 3 else 5 end then 'light_use'
-            when scored.top_feature_percent < case when scored.was_member then 25 else 30 end then 'broad_use'
+            when scored.top_feature_percent < case when scored.was_member then 30 else 40 end then 'broad_use'
             else 'plays_alone'
         end as rule
     from scored

@@ -54,7 +54,7 @@ rhythm as (
         user_features.silent_days,
         user_features.adjusted_silent_days,
         user_features.active_days_before_silence,
-        user_features.is_cancelled,
+        user_features.is_cancelled or user_features.has_left as is_cancelled,
         coalesce(prior_state.value = 'true', false) as was_member,
         population.population_count,
         {{ rounded('population.usual_active_days', 1) }} as usual_active_days,
@@ -93,7 +93,7 @@ decided as (
             when scored.is_cancelled then 'cancelled'
             when not scored.was_engaged then 'never_engaged'
             when scored.silent_days >= 28 then 'dormant'
-            when scored.adjusted_silent_days > 1.5 * greatest(scored.usual_gap_days, 1) then 'silent_too_long'
+            when scored.adjusted_silent_days > 1.25 * greatest(scored.usual_gap_days, 1) then 'silent_too_long'
             else 'in_rhythm'
         end as rule
     from scored

@@ -12,6 +12,8 @@ decided as (
         user_features.active_days_before_silence,
         user_features.silent_days as score,
         case
+            when user_features.is_anonymous then 'stranger'
+            when user_features.has_left then 'left_the_account'
             when user_features.is_cancelled then 'cancelled'
             when user_features.silent_days >= 90 then 'gone'
             when user_features.silent_days >= 28 then 'silent'

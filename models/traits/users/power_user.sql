@@ -40,8 +40,8 @@ todays_thresholds as (
 
     select
         count(*) as eligible_count,
-        percentile_cont(0.95) within group (order by scored.score asc) as enter_score,
-        percentile_cont(0.90) within group (order by scored.score asc) as exit_score
+        percentile_cont(0.92) within group (order by scored.score asc) as enter_score,
+        percentile_cont(0.85) within group (order by scored.score asc) as exit_score
     from scored
     where scored.is_eligible
 

@@ -32,7 +32,7 @@ scored as (
         user_features.pricing_28d,
         user_features.pricing_since_purchase_28d,
         user_features.days_since_pricing,
-        user_features.first_core_value_at is not null as has_value,
+        user_features.core_value_90d >= 3 as has_value,
         user_features.has_higher_plan,
         user_features.is_cancelled,
         coalesce({{ reporting_date('user_features.subscribed_at') }} >= {{ reporting_date('user_features.last_pricing_at') }}, false)
@@ -75,8 +75,8 @@ thresholds as (
 
     select
         todays_thresholds.eligible_count,
-        {{ rounded('greatest(1.5, ' ~ smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score') ~ ')', 2) }} as enter_score,
-        {{ rounded('greatest(0.75, ' ~ smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score') ~ ')', 2) }} as exit_score
+        {{ rounded('greatest(2.0, ' ~ smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score') ~ ')', 2) }} as enter_score,
+        {{ rounded('greatest(1.0, ' ~ smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score') ~ ')', 2) }} as exit_score
     from todays_thresholds
     cross join prior_thresholds
 

@@ -15,7 +15,7 @@ decided as (
         user_features.silent_days_before_return as score,
         user_features.returned_date is not null as is_eligible,
         case
-            when user_features.returned_date is null then 'never_away'
+            when user_features.returned_date is null or user_features.is_anonymous then 'never_away'
             when user_features.is_cancelled then 'cancelled'
             when user_features.days_since_return >= 28 then 'long_back'
             when user_features.active_days_since_return < 2 then 'one_visit'

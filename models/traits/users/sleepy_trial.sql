@@ -33,7 +33,7 @@ decided as (
         case
             when not trials.is_in_trial then 'no_open_trial'
             when trials.days_without_value < greatest(3.0, trials.trial_days / 4.0) then 'awake'
-            when trials.silent_days < 2 then 'still_looks_around'
+            when trials.silent_days < 3 then 'still_looks_around'
             else 'asleep'
         end as rule
     from trials
