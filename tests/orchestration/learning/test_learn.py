@@ -1,0 +1,215 @@
+"""Learning: point in time, tested out of time, never used when it does not hold."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from orchestration.cli import main
+from orchestration.errors import TraithouseError, UsageError
+from orchestration.landing.load import load
+from orchestration.learning.learn import Learned, Past, learn, score_traits
+from orchestration.learning.scorecard import LEAST_AUC_LOW, Scorecard
+from orchestration.project import House, Settings
+from orchestration.refresh import refresh
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried
+
+FIRST_DAY = date(2025, 1, 1)
+LEARNED_ON = date(2025, 6, 9)
+CHURN = "likely_to_churn"
+
+
+def visits(users: int, days: int, seed: int) -> Iterator[dict[str, Any]]:
+    """People who come at a pace of their own, come less often for two weeks, and then never again."""
+    random = np.random.default_rng(seed)
+    for user in range(users):
+        pace = random.uniform(0.15, 0.8)
+        start = int(random.integers(0, 130))
+        end = start + 10 + int(random.exponential(60))
+        for day in range(start, min(end, days)):
+            if random.random() < pace * (0.35 if day > end - 14 else 1.0):
+                at = datetime.combine(FIRST_DAY, datetime.min.time()) + timedelta(days=day, hours=9)
+                for number, name in enumerate(["home", "product_view"]):
+                    yield {
+                        "event_id": f"{user}-{day}-{number}",
+                        "event_name": name,
+                        "user_id": f"u{user}",
+                        "occurred_at": (at + timedelta(minutes=number)).isoformat() + "Z",
+                    }
+
+
+def house_with(events: list[dict[str, Any]], folder: Path, of_house: Callable[[House], DbtProject]) -> House:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "events.ndjson"
+    file.write_text("".join(json.dumps(event) + "\n" for event in events))
+    house = House(Settings(home=folder / "home"))
+    load(house, [file], source="shop")
+    refresh(house, of_house(house))
+    return house
+
+
+def of_day(event: dict[str, Any]) -> date:
+    return date.fromisoformat(event["occurred_at"][:10])
+
+
+@pytest.fixture(scope="module")
+def stream() -> list[dict[str, Any]]:
+    return list(visits(users=400, days=200, seed=3))
+
+
+@pytest.fixture(scope="module")
+def learned_home(
+    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, of_house: Any
+) -> tuple[Path, Learned]:
+    """A house that has learned likely_to_churn; copy it, do not touch it."""
+    known = [event for event in stream if of_day(event) <= LEARNED_ON]
+    house = house_with(known, tmp_path_factory.mktemp("learned"), of_house)
+    (learned,) = learn(house, of_house(house), traits=[CHURN])
+    return house.root, learned
+
+
+@pytest.fixture
+def learned_house(learned_home: tuple[Path, Learned], tmp_path: Path) -> House:
+    home = tmp_path / "home"
+    shutil.copytree(learned_home[0], home, symlinks=True)
+    return House(Settings(home=home))
+
+
+def test_a_real_signal_is_learned_and_holds_out_of_time(learned_home: tuple[Path, Learned]) -> None:
+    learned = learned_home[1]
+    assert learned.model.usable, learned.model.reason
+    assert learned.model.auc_low is not None and learned.model.auc_low > LEAST_AUC_LOW
+    assert learned.version == 1
+    # Outcomes are known 28 days later, and what was fitted was known when the test begins.
+    assert learned.model.fitted_until <= datetime.combine(LEARNED_ON, datetime.min.time()) - timedelta(days=27)
+
+
+def scored(house: House) -> list[tuple[Any, ...]]:
+    return queried(
+        house,
+        f"""
+        select user_id, score, cast(evidence -> '$.features' as varchar), json_extract_string(evidence, '$.rule')
+        from candidates.{CHURN} order by user_id
+        """,
+    )
+
+
+def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
+    learned_house: House, learned_home: tuple[Path, Learned], of_house: Any
+) -> None:
+    card = learned_home[1].card
+    assert isinstance(card, Scorecard)
+    _, report = refresh(learned_house, of_house(learned_house))
+    assert {one.trait: one.verdict for one in report.traits}[CHURN] == "passed"
+    rows = scored(learned_house)
+    features = pd.DataFrame([json.loads(row[2]) for row in rows])
+    frame = features[card.features].astype(float)
+    points = [f"{name}_points" for name in card.features]
+    assert features[points].sum(axis=1).tolist() == features["points"].tolist() == card.score(frame).tolist()
+    for (_, score, _, rule), probability in zip(rows, card.probability(frame), strict=True):
+        assert score == (None if rule == "inactive" else probability)
+    assert {row[3] for row in rows} >= {"likely", "unlikely", "inactive"}
+
+
+def test_what_comes_after_the_clock_changes_nothing(
+    stream: list[dict[str, Any]], learned_home: tuple[Path, Learned], tmp_path: Path, of_house: Any
+) -> None:
+    """The same people do the opposite afterwards: who was gone comes daily, who came is gone."""
+    known = [event for event in stream if of_day(event) <= LEARNED_ON]
+    last = {event["user_id"]: of_day(event) for event in known}
+    reversed_fates = [
+        {
+            "event_id": f"late-{user}-{day}",
+            "event_name": "product_view",
+            "user_id": user,
+            "occurred_at": f"{LEARNED_ON + timedelta(days=day)}T09:00:00Z",
+        }
+        for user, seen in last.items()
+        if seen < LEARNED_ON - timedelta(days=28)
+        for day in range(1, 41)
+    ]
+    later = house_with([*known, *reversed_fates], tmp_path / "later", of_house)
+    (at_the_clock,) = learn(later, of_house(later), traits=[CHURN], as_of=str(LEARNED_ON))
+    assert at_the_clock.as_dict() == learned_home[1].as_dict()
+    (now,) = learn(later, of_house(later), traits=[CHURN])
+    assert now.version == 2
+    assert now.model.row != at_the_clock.model.row
+    with pytest.raises(UsageError, match="which is later"):
+        learn(later, of_house(later), traits=[CHURN], as_of=str(LEARNED_ON))
+
+
+def test_labels_of_the_fit_are_known_before_the_test_begins() -> None:
+    clocks = [datetime(2025, 6, 1) - timedelta(days=7 * number) for number in range(12)]
+    few = pd.DataFrame({"entity": ["a", "b"], "happened": [1.0, 0.0]})
+    past = Past(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, few))
+    assert past.test_clocks == clocks[:4]
+    assert max(past.fit_clocks) + timedelta(days=28) <= min(past.test_clocks)
+    many = pd.concat([few] * 200, ignore_index=True)
+    past = Past(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, many))
+    assert past.test_clocks == clocks[:1]
+    assert past.fit_clocks == clocks[4:]
+
+
+def test_learning_the_same_again_adds_no_model(learned_house: House, of_house: Any) -> None:
+    (again,) = learn(learned_house, of_house(learned_house), traits=[CHURN])
+    assert (again.version, again.is_new) == (1, False)
+    assert queried(learned_house, "select count(*) from learning.score_models") == [(1,)]
+
+
+def test_a_model_of_another_definition_scores_nobody(learned_house: House, of_house: Any) -> None:
+    with learned_house.connect() as connection:
+        connection.execute("update learning.score_models set definition_version = 99")
+    _, report = refresh(learned_house, of_house(learned_house))
+    verdict = next(one for one in report.traits if one.trait == CHURN)
+    assert verdict.verdict == "not_enough_evidence"
+    assert "none has been learned" in verdict.reason
+    assert {row[3] for row in scored(learned_house)} == {"not_enough_evidence"}
+
+
+def test_points_for_other_features_score_nobody(learned_house: House, of_house: Any) -> None:
+    with learned_house.connect() as connection:
+        connection.execute("delete from learning.score_points where feature = 'silent_days'")
+    _, report = refresh(learned_house, of_house(learned_house))
+    verdict = next(one for one in report.traits if one.trait == CHURN)
+    assert verdict.verdict == "not_enough_evidence"
+    assert "other features" in verdict.reason
+
+
+def test_too_short_a_past_gives_no_model_and_says_what_is_missing(
+    stream: list[dict[str, Any]], tmp_path: Path, of_house: Any
+) -> None:
+    house = house_with([one for one in stream if of_day(one) < date(2025, 2, 20)], tmp_path / "short", of_house)
+    project = of_house(house)
+    learned = {one.trait.name: one for one in learn(house, project)}
+    assert set(learned) == {trait.name for trait in score_traits(project)} == {"health", CHURN, "likely_to_convert"}
+    assert not learned[CHURN].model.usable
+    assert "there must be 50" in learned[CHURN].model.reason
+    assert "until 2025-03-2" in learned[CHURN].model.reason
+    _, report = refresh(house, project)
+    verdict = next(one for one in report.traits if one.trait == CHURN)
+    assert verdict.verdict == "not_enough_evidence"
+    assert learned[CHURN].model.reason in verdict.reason
+
+
+def test_an_empty_house_and_a_trait_without_score_are_refused(house: House, of_house: Any) -> None:
+    with pytest.raises(TraithouseError, match="Nothing has been built"):
+        learn(house, of_house(house))
+    with pytest.raises(UsageError, match="power_user has no score to learn"):
+        learn(house, of_house(house), traits=["power_user"])
+
+
+def test_the_command_line_tells_points_and_quality(learned_house: House) -> None:
+    arguments = ["learn", "--home", str(learned_house.root), "--trait", CHURN]
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 0, told.output
+    assert "as before" in told.output and "in use" in told.output and "silent_days" in told.output
+    (one,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["scores"]
+    assert one["usable"] and one["points"] and one["model_version"] == 1
