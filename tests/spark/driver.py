@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from cluster import die_with_parent
 
-SCHEMAS_OF_SOURCES = ("raw", "state")
+SCHEMAS_OF_SOURCES = ("raw", "state", "learning")
 
 
 def main(job_file: Path) -> None:

@@ -31,7 +31,10 @@ inputs as (
         weeks.account_id,
         weeks.active_users_28d,
         weeks.is_cancelled,
-        {{ rounded('weeks.silent_days / greatest(weeks.median_gap_days, 1)', 1) }} as silence_in_gaps,
+        case
+            when weeks.median_gap_days is not null
+                then {{ rounded('weeks.silent_days / greatest(weeks.median_gap_days, 1)', 1) }}
+        end as silence_in_gaps,
         {{ rounded('100.0 * weeks.events_7d / nullif(weeks.usual_week, 0)', 0) }} as week_percent,
         {{ rounded('100.0 * weeks.events_28d / nullif(weeks.previous_events_28d, 0)', 0) }} as month_percent,
         greatest(coalesce(weeks.member_count, 0) - weeks.active_users_28d, 0) as silent_members,

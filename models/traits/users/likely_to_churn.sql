@@ -25,7 +25,10 @@ inputs as (
         user_features.core_value_28d,
         user_features.days_since_start,
         user_features.is_cancelled,
-        {{ rounded('user_features.silent_days / greatest(user_features.median_gap_days, 1)', 1) }} as silence_in_gaps,
+        case
+            when user_features.median_gap_days is not null
+                then {{ rounded('user_features.silent_days / greatest(user_features.median_gap_days, 1)', 1) }}
+        end as silence_in_gaps,
         case when user_features.subscribed_at is not null then 1 else 0 end as has_bought,
         case when user_features.is_in_trial then user_features.trial_days_left end as trial_days_left,
         user_features.active_days_28d > 0 and not user_features.is_cancelled as is_eligible
