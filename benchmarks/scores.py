@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +86,20 @@ def buys_within(purchases: pd.DataFrame, date: str, customers: pd.Index) -> np.n
 
 
 def compare(
-    learn: pd.DataFrame, learned: np.ndarray, test: pd.DataFrame, tested: np.ndarray, groups: np.ndarray, recency: str
+    learn: pd.DataFrame,
+    learned: np.ndarray,
+    test: pd.DataFrame,
+    tested: np.ndarray,
+    *,
+    groups: Sequence[object],
+    test_groups: Sequence[object],
+    recency: str,
 ) -> dict[str, Quality]:
-    """Quality of every model on the same test rows; ``recency`` is the feature that alone is one of them."""
+    """Quality of every model on the same test rows.
+
+    ``groups`` are the entities of the learning rows, ``test_groups`` those of the test rows, and ``recency`` is the
+    feature that alone is one of the models.
+    """
     folds = list(GroupKFold(n_splits=5).split(learn, learned, groups))
 
     def tuned(estimator: object, grid: dict[str, list[object]]) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -113,7 +124,7 @@ def compare(
         "logistic regression on quantiles": tuned(linear, penalties),
         "gradient boosting": tuned(boosted, trees),
     }
-    return {name: measure_quality(tested, model(test)) for name, model in models.items()}
+    return {name: measure_quality(tested, model(test), test_groups) for name, model in models.items()}
 
 
 def show(title: str, qualities: dict[str, Quality], most_below: float, most_error: float) -> bool:
@@ -150,7 +161,15 @@ def cdnow() -> bool:
     learned = np.concatenate([buys_within(purchases, date, frame.index) for date, frame in learning.items()])
     test = features_as_of(purchases, TEST_DATE)
     tested = buys_within(purchases, TEST_DATE, test.index)
-    qualities = compare(learn, learned, test, tested, np.asarray(learn.index), "days_since_last")
+    qualities = compare(
+        learn,
+        learned,
+        test,
+        tested,
+        groups=learn.index.tolist(),
+        test_groups=test.index.tolist(),
+        recency="days_since_last",
+    )
     return show(f"CDNOW, who buys within {HORIZON_DAYS} days of {TEST_DATE}", qualities, 0.005, 0.03)
 
 
@@ -168,10 +187,15 @@ def of_house(home: Path) -> bool:
         if not features or test["happened"].nunique() < 2:
             console.print(f"{trait.name}: too little past")
             continue
-        groups = pd.factorize(fit["entity"])[0]
-        outcomes = fit["happened"].to_numpy(), test["happened"].to_numpy()
-        recency = next(name for name in RECENCY if name in features)
-        qualities = compare(fit[features], outcomes[0], test[features], outcomes[1], groups, recency)
+        qualities = compare(
+            fit[features],
+            fit["happened"].to_numpy(),
+            test[features],
+            test["happened"].to_numpy(),
+            groups=fit["entity"].tolist(),
+            test_groups=test["entity"].tolist(),
+            recency=next(name for name in RECENCY if name in features),
+        )
         good.append(show(f"{trait.name}, {trait.outcome.title}", qualities, 0.015, MOST_CALIBRATION_ERROR))
     return all(good)
 

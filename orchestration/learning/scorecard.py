@@ -40,7 +40,7 @@ SLOPE_SCALE = 10.0  # a column so many times larger is held back so many times l
 FOLDS = 5
 POINTS_TO_DOUBLE_ODDS = (10, 20, 40, 80)  # from coarse to fine
 MOST_AUC_LOST_BY_ROUNDING = 0.0005
-CALIBRATION_BINS, LEAST_ROWS_OF_A_CALIBRATION_BIN = 10, 100
+CALIBRATION_BINS, LEAST_ENTITIES_OF_A_CALIBRATION_BIN = 10, 100
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def measure_quality(happened: Numbers, probability: Numbers, groups: Sequence[ob
         auc_low=round(low, 4),
         auc_high=round(high, 4),
         brier=round(float(brier_score_loss(happened, probability)), 4),
-        calibration_error=round(calibration_error(happened, probability), 4),
+        calibration_error=round(calibration_error(happened, probability, groups), 4),
         top_decile_lift=round(_top_decile_lift(happened, probability), 2),
     )
 
@@ -256,14 +256,16 @@ def auc_interval(
     return float(expit(logit(auc) - reach)), auc, float(expit(logit(auc) + reach))
 
 
-def calibration_error(happened: Numbers, probability: Numbers) -> float:
+def calibration_error(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> float:
     """Expected calibration error: mean difference of probability and share over bins of equally many rows.
 
-    Ten bins, fewer where one would have less than 100 rows (chance alone would make a smaller one differ). Naeini,
-    Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015.
+    Ten bins, fewer where there are less than 100 entities for each: chance alone would make a smaller one differ, and
+    the same entity seen again makes it no larger. Naeini, Cooper and Hauskrecht, "Obtaining well calibrated
+    probabilities using Bayesian binning", 2015.
     """
     order = np.argsort(probability, kind="stable")
-    count = int(np.clip(len(order) // LEAST_ROWS_OF_A_CALIBRATION_BIN, 1, CALIBRATION_BINS))
+    entities = len(np.unique(_codes(groups, len(order))))
+    count = int(np.clip(entities // LEAST_ENTITIES_OF_A_CALIBRATION_BIN, 1, CALIBRATION_BINS))
     differences = [
         abs(float(np.sum(np.asarray(probability)[rows] - np.asarray(happened)[rows])))
         for rows in np.array_split(order, count)
