@@ -68,6 +68,7 @@ final as (
             eligible='decided.is_eligible',
             features={
                 'member_count': 'decided.member_count',
+                'days_since_first_active': 'decided.days_since_first_active',
                 'seat_limit': 'decided.seat_limit',
                 'active_users_28d': 'decided.active_users_28d',
                 'previous_active_users_28d': 'decided.previous_active_users_28d',
