@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.defs import landing, publishing, schedules, syncs, warehouse
+from orchestration.defs import landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.project import House
 from orchestration.warehouse.dbt import DbtProject
 
@@ -14,6 +14,7 @@ defs = dg.Definitions.merge(
     warehouse.definitions(house, project),
     publishing.definitions(house, project),
     syncs.definitions(house, project),
+    learning.definitions(house, project),
     schedules.definitions(house, project),
     # One writer: steps share this process, the imports and the lock.
     dg.Definitions(executor=dg.in_process_executor),

@@ -48,12 +48,16 @@ class Made:
 
 
 def export_raw(warehouse: Path, folder: Path) -> dict[str, Path]:
-    """Parquet of the tables that the models read: the raw ones, and a trait state without rows."""
+    """Parquet of the tables that the models read: the raw ones, learned scores, and a prior state without rows."""
     folder.mkdir(parents=True, exist_ok=True)
     queries = {
         "raw.events": "from raw.events",
         "raw.loads": "from raw.loads",
         "state.trait_state": "from state.trait_state where false",
+        "state.trait_thresholds": "from state.trait_thresholds where false",
+        "learning.score_models": "from learning.score_models",
+        "learning.score_points": "from learning.score_points",
+        "learning.score_probabilities": "from learning.score_probabilities",
     }
     written = {table: folder / f"{table}.parquet" for table in queries}
     with duckdb.connect(str(warehouse)) as connection:

@@ -5,10 +5,12 @@ from pathlib import Path
 from random import Random
 
 from orchestration.landing.load import load
+from orchestration.learning.learn import learn
 from orchestration.project import House, Settings
 from orchestration.sample import SAMPLE
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried
 from tests.spark.cluster import Cluster
 from tests.spark.harness import Run, compare, export_raw, run_on_spark
 from tests.streams.examples import example_streams
@@ -33,12 +35,23 @@ def differing(house: House, project: DbtProject, builds: list[Build], cluster: C
     return compare(house.warehouse, made.tables)
 
 
+def with_scores(house: House, project: DbtProject) -> None:
+    """What is learned from the sample, in force whether it holds or not: here only the scoring matters."""
+    learn(house, project)
+    with house.connect() as connection:
+        connection.execute("update learning.score_models set usable = true where base_rate is not null")
+
+
 def test_the_sample(
     house: House, of_house: Callable[[House], DbtProject], spark_cluster: Cluster, tmp_path: Path
 ) -> None:
     load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
     project = of_house(house)
-    builds = [build(house, project)]
+    build(house, project)
+    with_scores(house, project)
+    builds = [build(house, project, full_refresh=True)]
+    scored = queried(house, "select count(*) from candidates.likely_to_churn where score is not null")
+    assert scored[0][0] > 100
     assert differing(house, project, builds, spark_cluster, tmp_path / "spark") == {}
 
 

@@ -24,20 +24,17 @@ weeks as (
 ),
 
 -- An account is measured by itself: its silence by its usual gap, its last week by the seven before, its last four weeks by
--- the four before, its people by its seats; each is unknown where there is nothing to measure by.
+-- the four before, its people by those who have come; each is unknown where there is nothing to measure by.
 inputs as (
 
     select
         weeks.account_id,
-        weeks.active_days_28d,
         weeks.active_users_28d,
-        weeks.member_count,
         weeks.is_cancelled,
         {{ rounded('weeks.silent_days / greatest(weeks.median_gap_days, 1)', 1) }} as silence_in_gaps,
         {{ rounded('100.0 * weeks.events_7d / nullif(weeks.usual_week, 0)', 0) }} as week_percent,
         {{ rounded('100.0 * weeks.events_28d / nullif(weeks.previous_events_28d, 0)', 0) }} as month_percent,
-        {{ rounded('100 * weeks.seat_share', 0) }} as seat_percent,
-        {{ dbt.datediff(reporting_date('weeks.last_purchase_at'), as_of_date(), 'day') }} as days_since_purchase,
+        greatest(coalesce(weeks.member_count, 0) - weeks.active_users_28d, 0) as silent_members,
         not weeks.is_cancelled as is_eligible
     from weeks
 
@@ -49,30 +46,21 @@ pointed as (
     select
         inputs.*,
         silence_in_gaps_bin.points as silence_in_gaps_points,
-        active_days_28d_bin.points as active_days_28d_points,
         week_percent_bin.points as week_percent_points,
         month_percent_bin.points as month_percent_points,
         active_users_28d_bin.points as active_users_28d_points,
-        member_count_bin.points as member_count_points,
-        seat_percent_bin.points as seat_percent_points,
-        days_since_purchase_bin.points as days_since_purchase_points,
+        silent_members_bin.points as silent_members_points,
         silence_in_gaps_bin.points
-        + active_days_28d_bin.points
         + week_percent_bin.points
         + month_percent_bin.points
         + active_users_28d_bin.points
-        + member_count_bin.points
-        + seat_percent_bin.points
-        + days_since_purchase_bin.points as points
+        + silent_members_bin.points as points
     from inputs
     {{ join_points('silence_in_gaps', 'inputs') }}
-    {{ join_points('active_days_28d', 'inputs') }}
     {{ join_points('week_percent', 'inputs') }}
     {{ join_points('month_percent', 'inputs') }}
     {{ join_points('active_users_28d', 'inputs') }}
-    {{ join_points('member_count', 'inputs') }}
-    {{ join_points('seat_percent', 'inputs') }}
-    {{ join_points('days_since_purchase', 'inputs') }}
+    {{ join_points('silent_members', 'inputs') }}
 
 ),
 
@@ -131,20 +119,14 @@ final as (
             features={
                 'silence_in_gaps': 'cast(valued.silence_in_gaps as decimal(18, 1))',
                 'silence_in_gaps_points': 'valued.silence_in_gaps_points',
-                'active_days_28d': 'valued.active_days_28d',
-                'active_days_28d_points': 'valued.active_days_28d_points',
                 'week_percent': 'cast(valued.week_percent as bigint)',
                 'week_percent_points': 'valued.week_percent_points',
                 'month_percent': 'cast(valued.month_percent as bigint)',
                 'month_percent_points': 'valued.month_percent_points',
                 'active_users_28d': 'valued.active_users_28d',
                 'active_users_28d_points': 'valued.active_users_28d_points',
-                'member_count': 'valued.member_count',
-                'member_count_points': 'valued.member_count_points',
-                'seat_percent': 'cast(valued.seat_percent as bigint)',
-                'seat_percent_points': 'valued.seat_percent_points',
-                'days_since_purchase': 'valued.days_since_purchase',
-                'days_since_purchase_points': 'valued.days_since_purchase_points',
+                'silent_members': 'valued.silent_members',
+                'silent_members_points': 'valued.silent_members_points',
                 'points': 'valued.points',
                 'stay_percent': 'valued.stay_percent',
                 'health': 'valued.health',

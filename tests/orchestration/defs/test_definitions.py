@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.defs import landing, publishing, schedules, syncs, warehouse
+from orchestration.defs import landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
 from orchestration.gates.door_out import check_names
 from orchestration.landing.load import load
@@ -24,6 +24,7 @@ def assembled(house: House, project: DbtProject) -> dg.Definitions:
         warehouse.definitions(house, project),
         publishing.definitions(house, project),
         syncs.definitions(house, project),
+        learning.definitions(house, project),
         schedules.definitions(house, project),
         dg.Definitions(executor=dg.in_process_executor),
     )
@@ -195,6 +196,16 @@ def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is
     assert queried(sample_house, "from state.watermark") == before
 
 
+def test_learning_is_a_job_that_says_why_a_score_is_not_used(
+    sample_house: House, of_house: Any, instance: dg.DagsterInstance
+) -> None:
+    result = run(assembled(sample_house, of_house(sample_house)), instance, "learn")
+    assert result.success
+    stored = queried(sample_house, "select trait, usable, reason from learning.score_models order by trait")
+    assert [row[0] for row in stored] == ["health", "likely_to_churn", "likely_to_convert"]
+    assert all(usable or reason for _, usable, reason in stored)
+
+
 def test_a_chart_of_nothing_but_zeros_is_drawn() -> None:
     assert "now 0.0%" in bar_chart([0.0, 0.0])
 
@@ -203,4 +214,4 @@ def test_the_module_that_dagster_loads_assembles_all(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TRAITHOUSE_HOME", str(tmp_path / "home"))
     loaded = runpy.run_module("orchestration.definitions")["defs"]
     dg.Definitions.validate_loadable(loaded)
-    assert json.dumps(sorted(s.name for s in loaded.schedules)) == '["daily"]'
+    assert json.dumps(sorted(s.name for s in loaded.schedules)) == '["daily", "weekly_learning"]'
