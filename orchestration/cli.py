@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
-from orchestration.landing.loads import LoadReport
 from orchestration.landing.pull import pull
 from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
@@ -33,11 +32,14 @@ from orchestration.refresh import refresh
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.make import make_sandbox
 from orchestration.sandbox.parameters import DEFAULT_END, Parameters, read_end
-from orchestration.status import doctor, explain, house_status
+from orchestration.sandbox.write import EVENTS
+from orchestration.status import doctor, examples, explain, house_status
 from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.warehouse.clock import days_before, local_date
 from orchestration.warehouse.dbt import DbtProject
 
 UNREADABLE, WITHHELD, UNDELIVERED = 2, 3, 4
+STABILITY_DAYS = 28
 
 
 class Call:
@@ -335,11 +337,18 @@ def status_command(call: Call) -> None:
 
 @main.add_command
 @command
-@click.argument("entity")
+@click.argument("entity", required=False)
+@click.option("--examples", "count", type=click.IntRange(1), help="So many entities of each trait, instead of ENTITY.")
 @click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
 @click.option("--trait", help="This trait alone.")
-def explain_command(call: Call, entity: str, entity_type: str, trait: str | None) -> None:
+def explain_command(call: Call, entity: str | None, count: int | None, entity_type: str, trait: str | None) -> None:
     """Why ENTITY has the traits it has."""
+    if count:
+        drawn = examples(call.house, call.project.catalog, count, trait=trait)
+        call.answer({"examples": drawn}, report.show_examples)
+        return
+    if entity is None:
+        raise UsageError("Explain whom?", "traithouse explain ENTITY, or --examples 10.")
     found = explain(call.house, call.project.catalog, entity, entity_type=entity_type, trait=trait)
     call.answer({"entity_type": entity_type, "entity_id": entity, "traits": found}, report.show_explanation)
 
@@ -354,26 +363,33 @@ def doctor_command(call: Call) -> None:
 @main.add_command
 @command
 def run_command(call: Call) -> int:
-    """The whole line on the bundled sample: load, refresh, sync, and one summary."""
+    """The whole line on the bundled sample and a synthetic one: load, refresh, learn, backfill, sync, one summary."""
     if call.house.settings.is_production:
         raise UsageError(
             "The sample does not belong into a production house.",
             "traithouse load FILE..., then refresh.",
         )
-    loaded: LoadReport = load(
-        call.house,
-        [SAMPLE.path],
-        mapping=SAMPLE.mapping,
-        source=SAMPLE.source,
-        notify=call.progress,
-    )
-    _, published = refresh(call.house, call.project, notify=call.progress)
+    house, project, notify = call.house, call.project, call.progress
+    made = make_sandbox(Parameters(), house.root / "sandbox", notify)
+    loads = [
+        load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
+        load(house, [Path(made.folder) / EVENTS], source=made.source, notify=notify),
+    ]
+    written, published = refresh(house, project, notify=notify)
+    if published.published:
+        # Scores are learned from the past that is now known, and 28 days of history say how steady a trait is.
+        from orchestration.learning.learn import learn
+
+        learn(house, project, notify=notify)
+        last = local_date(days_before(written.build.as_of, 2, project.time_zone), project.time_zone)
+        backfill(house, project, last - timedelta(days=STABILITY_DAYS - 1), last, notify=notify)
+        _, published = refresh(house, project, notify=notify)
     synced = _sync_all(call, None, False) if published.snapshot else []
     summary = {
-        "load": loaded.as_dict(),
+        "load": {name: sum(getattr(one, name) for one in loads) for name in ("accepted", "duplicates", "rejected")},
         "refresh": published.as_dict(),
         "syncs": [one.as_dict() for one in synced],
-        "status": house_status(call.house),
+        "status": house_status(house),
     }
     call.answer(summary, report.show_summary)
     if any(one.error for one in synced):

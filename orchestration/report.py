@@ -337,6 +337,17 @@ def show_explanation(answer: dict[str, Any]) -> None:
             _OUT.print(f"  When it changed: {escape(trait['reason'])}", style="dim", soft_wrap=True)
 
 
+def show_examples(answer: dict[str, Any]) -> None:
+    """A few entities of each trait, one sentence each."""
+    last = ""
+    for one in answer["examples"]:
+        if one["trait"] != last:
+            _OUT.print(f"\n[bold]{one['title']}[/] ({one['trait']})")
+        last = one["trait"]
+        value = {"true": "[green]yes[/]", "false": "no "}.get(one["value"], escape(one["value"]))
+        _OUT.print(f"  {value} {escape(one['entity_id'])}: {escape(one['now'])}", soft_wrap=True)
+
+
 def show_doctor(answer: dict[str, Any]) -> None:
     """Facts, then problems."""
     for name in ("home", "warehouse_mb", "disk_free_gb", "lock", "environment", "target"):

@@ -153,6 +153,43 @@ def explain(
         )
         if not found:
             _explain_absence(connection, entity_id, entity_type, trait)
+    return _in_words(catalog, found)
+
+
+def examples(house: House, catalog: Catalog, count: int, *, trait: str | None = None) -> list[dict[str, Any]]:
+    """Some entities of each published trait, explained: half of them with the trait, drawn by a hash of their id.
+
+    Raises:
+        UsageError: nothing is published, or there is no such trait.
+
+    """
+    if trait is not None:
+        catalog.trait(trait)
+    with snapshot(house) as connection:
+        found = rows(
+            connection,
+            """
+            with drawn as (
+                select
+                    *,
+                    row_number() over (partition by trait, value = 'false' order by md5(entity_id || trait)) as place,
+                    count(*) over (partition by trait, value = 'false') as of_its_kind,
+                    count(*) over (partition by trait) as of_all
+                from traits.trait_values
+                where $2 is null or trait = $2
+            )
+            select trait, entity_id, value, since, score, reason, evidence, as_of, definition_version, build_id
+            from drawn
+            where place <= greatest($1 // 2 + $1 % 2, $1 - (of_all - of_its_kind))
+            qualify row_number() over (partition by trait order by place, value desc) <= $1
+            order by trait, value desc, entity_id
+            """,
+            [count, trait],
+        )
+    return _in_words(catalog, found)
+
+
+def _in_words(catalog: Catalog, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     declared = {one.name: one for one in catalog.traits}
     for row in found:
         row["evidence"] = json.loads(row["evidence"])

@@ -42,14 +42,14 @@ select * from final
 """
 
 ENTRY = {
-    "name": "dormant",
+    "name": "asleep",
     "description": "Users who have been silent for four weeks. Grain is one row a user that has been seen.",
     "config": {
         "contract": {"enforced": True},
         "meta": {
             "grain": ["user_id"],
             "trait": {
-                "title": "Dormant",
+                "title": "Asleep",
                 "entity": "user",
                 "type": "boolean",
                 "owner": "lifecycle",
@@ -101,18 +101,21 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_house: Hou
     run_sync(house, DbtProject(house).catalog, DbtProject(house).catalog.sync("outbox"))
     before = asset_names(house, DbtProject(house))
 
-    sql, entries = project_copy / "models/traits/users/dormant.sql", project_copy / "models/traits/users/_users.yml"
+    sql, entries = (
+        project_copy / "models/traits/users/asleep.sql",
+        project_copy / "models/traits/users/_users.yml",
+    )
     original = entries.read_text()
     sql.write_text(SQL)
     entries.write_text(original + "\n" + "\n".join(f"  {line}" for line in yaml.safe_dump([ENTRY]).splitlines()) + "\n")
 
     added = DbtProject(house)
     _, report = refresh(house, added)
-    assert {trait.trait: trait.verdict for trait in report.traits}["dormant"] == "passed"
-    assert mentions(house, "dormant") == {
-        "column dormant",
-        "column dormant_score",
-        "column dormant_since",
+    assert {trait.trait: trait.verdict for trait in report.traits}["asleep"] == "passed"
+    assert mentions(house, "asleep") == {
+        "column asleep",
+        "column asleep_score",
+        "column asleep_since",
         "trait_values",
         "trait_catalog",
         "trait_thresholds",
@@ -120,17 +123,21 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_house: Hou
     }
     synced = run_sync(house, added.catalog, added.catalog.sync("outbox"))
     assert synced.delivered == 600
-    assert asset_names(house, added) - before >= {"candidates/dormant", "traits/dormant", "candidates/dormant/grain"}
-    [explained] = explain(house, added.catalog, "user_0000", trait="dormant")
+    assert asset_names(house, added) - before >= {
+        "candidates/asleep",
+        "traits/asleep",
+        "candidates/asleep/grain",
+    }
+    [explained] = explain(house, added.catalog, "user_0000", trait="asleep")
     assert explained["now"] == "Silent for 11 days, fewer than 28."
 
     sql.unlink()
     entries.write_text(original)
     removed = DbtProject(house)
     refresh(house, removed)
-    assert mentions(house, "dormant") == set()
+    assert mentions(house, "asleep") == set()
     assert asset_names(house, removed) == before
     cleared = run_sync(house, removed.catalog, removed.catalog.sync("outbox"))
     assert cleared.delivered == 600
-    retired = "from traits.trait_changes where trait = 'dormant' and cause = 'retirement'"
+    retired = "from traits.trait_changes where trait = 'asleep' and cause = 'retirement'"
     assert served(house, f"select count(*), count(distinct seq) {retired}") == [(600, 600)]

@@ -63,21 +63,21 @@ todays_thresholds as (
 
     select
         count(*) as eligible_count,
-        percentile_cont(0.10) within group (order by scored.week_percent asc) as enter_percent,
-        percentile_cont(0.20) within group (order by scored.week_percent asc) as exit_percent
+        percentile_cont(0.05) within group (order by scored.week_percent asc) as enter_percent,
+        percentile_cont(0.10) within group (order by scored.week_percent asc) as exit_percent
     from scored
     where scored.is_eligible
 
 ),
 
--- In a house where all goes well the lowest tenth is still doing well: below 35 percent of the usual is the least that counts.
+-- In a house where all goes well the lowest twentieth is still doing well: below 30 percent of the usual is the least that counts.
 thresholds as (
 
     select
         todays_thresholds.eligible_count,
-        {{ rounded('least(35, ' ~ smoothed('todays_thresholds.enter_percent', 'prior_thresholds.enter_percent') ~ ')', 1) }}
+        {{ rounded('least(30, ' ~ smoothed('todays_thresholds.enter_percent', 'prior_thresholds.enter_percent') ~ ')', 1) }}
             as enter_percent,
-        {{ rounded('least(50, ' ~ smoothed('todays_thresholds.exit_percent', 'prior_thresholds.exit_percent') ~ ')', 1) }}
+        {{ rounded('least(45, ' ~ smoothed('todays_thresholds.exit_percent', 'prior_thresholds.exit_percent') ~ ')', 1) }}
             as exit_percent
     from todays_thresholds
     cross join prior_thresholds

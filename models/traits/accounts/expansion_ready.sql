@@ -26,8 +26,8 @@ scored as (
         coalesce(prior_state.value = 'true', false) as was_member,
         {{ rounded('100.0 * account_features.seat_share', 0) }} as seat_percent,
         {{ rounded(
-            '100.0 * (account_features.events_28d - account_features.previous_events_28d)'
-            ~ ' / nullif(account_features.previous_events_28d, 0)', 0
+            'coalesce(100.0 * (account_features.events_28d - account_features.previous_events_28d)'
+            ~ ' / nullif(account_features.previous_events_28d, 0), 0)', 0
         ) }} as growth_percent
     from account_features
     left join prior_state on account_features.account_id = prior_state.entity_id
@@ -68,6 +68,7 @@ final as (
             eligible='decided.is_eligible',
             features={
                 'member_count': 'decided.member_count',
+                'days_since_first_active': 'decided.days_since_first_active',
                 'seat_limit': 'decided.seat_limit',
                 'active_users_28d': 'decided.active_users_28d',
                 'previous_active_users_28d': 'decided.previous_active_users_28d',

@@ -17,7 +17,7 @@ failing_steps as (
         user_steps.account_id,
         user_steps.step,
         count(*) as failing_members,
-        sum(user_steps.failures_7d) as failures_7d,
+        sum(user_steps.failures_7d) as step_failures_7d,
         row_number() over (
             partition by user_steps.account_id
             order by count(*) desc nulls last, sum(user_steps.failures_7d) desc nulls last, user_steps.step asc nulls last
@@ -34,7 +34,7 @@ decided as (
         account_features.account_id,
         {{ quoted('failing_steps.step') }} as step,
         coalesce(failing_steps.failing_members, 0) as failing_members,
-        coalesce(failing_steps.failures_7d, 0) as failures_7d,
+        coalesce(failing_steps.step_failures_7d, 0) as step_failures_7d,
         coalesce(failing_steps.failing_members, 0) as score,
         failing_steps.account_id is not null as is_eligible,
         case
@@ -60,7 +60,7 @@ final as (
             features={
                 'step': 'decided.step',
                 'failing_members': 'decided.failing_members',
-                'failures_7d': 'decided.failures_7d',
+                'step_failures_7d': 'decided.step_failures_7d',
             },
         ) }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of

@@ -85,6 +85,7 @@ decided as (
 
     select
         scored.*,
+        {{ rounded('1.25 * greatest(scored.usual_gap_days, 1)', 1) }} as days_allowed,
         scored.was_engaged and scored.silent_days < 28 and not scored.is_cancelled as is_eligible,
         case
             when
@@ -113,6 +114,7 @@ final as (
                 'silent_days': 'decided.silent_days',
                 'adjusted_silent_days': 'cast(decided.adjusted_silent_days as decimal(18, 1))',
                 'usual_gap_days': 'cast(decided.usual_gap_days as decimal(18, 1))',
+                'days_allowed': 'cast(decided.days_allowed as decimal(18, 1))',
                 'active_days_before_silence': 'decided.active_days_before_silence',
                 'score': 'cast(decided.score as decimal(18, 2))',
             },

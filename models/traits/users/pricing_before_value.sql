@@ -11,7 +11,7 @@ prior_state as (
 
 ),
 
--- One or two core values may be a try, the third is use. A single look is curiosity; who is in stays in for two weeks after the last look. Value, or a purchase, ends it at once.
+-- A single look is curiosity; who is in stays in for two weeks after the last look. Value, or a purchase, ends it at once.
 decided as (
 
     select
@@ -19,10 +19,9 @@ decided as (
         user_features.pricing_28d,
         user_features.days_since_pricing,
         user_features.pricing_28d as score,
-        user_features.core_value_90d,
-        user_features.core_value_90d < 3 as is_eligible,
+        user_features.first_core_value_at is null as is_eligible,
         case
-            when user_features.core_value_90d >= 3 then 'has_value'
+            when user_features.first_core_value_at is not null then 'has_value'
             when user_features.subscribed_at is not null then 'has_bought'
             when user_features.pricing_28d = 0 then 'no_intent'
             when user_features.days_since_pricing >= 14 then 'interest_gone'
@@ -45,7 +44,6 @@ final as (
             rule='decided.rule',
             eligible='decided.is_eligible',
             features={
-                'core_value_90d': 'decided.core_value_90d',
                 'pricing_28d': 'decided.pricing_28d',
                 'days_since_pricing': 'decided.days_since_pricing',
             },

@@ -32,7 +32,7 @@ scored as (
         user_features.pricing_28d,
         user_features.pricing_since_purchase_28d,
         user_features.days_since_pricing,
-        user_features.core_value_90d >= 3 as has_value,
+        user_features.first_core_value_at is not null as has_value,
         user_features.has_higher_plan,
         user_features.is_cancelled,
         coalesce({{ reporting_date('user_features.subscribed_at') }} >= {{ reporting_date('user_features.last_pricing_at') }}, false)

@@ -37,7 +37,7 @@ decided as (
     select
         user_features.user_id,
         {{ quoted('worst_steps.step') }} as step,
-        coalesce(worst_steps.failures_7d, 0) as failures_7d,
+        coalesce(worst_steps.failures_7d, 0) as step_failures_7d,
         {{ dbt.datediff(reporting_date('worst_steps.last_failure_at'), as_of_date(), 'day') }} as days_since_failure,
         coalesce(worst_steps.failures_7d, 0) as score,
         worst_steps.user_id is not null as is_eligible,
@@ -64,7 +64,7 @@ final as (
             eligible='decided.is_eligible',
             features={
                 'step': 'decided.step',
-                'failures_7d': 'decided.failures_7d',
+                'step_failures_7d': 'decided.step_failures_7d',
                 'days_since_failure': 'decided.days_since_failure',
             },
         ) }} as string) as evidence,
