@@ -35,14 +35,14 @@ def refused(manifest: dict[str, Any]) -> UsageError:
 def test_a_misspelt_key_is_named_with_the_right_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["ownr"] = trait(manifest).pop("owner")
     error = refused(manifest)
-    assert "models/traits/users/_users.yml: trait at_risk" in error.message
+    assert "models/traits/users/_user_risks.yml: trait at_risk" in error.message
     assert ("unknown key 'ownr'" in error.message, error.hint) == (True, "Did you mean 'owner'?")
 
 
 def test_an_unknown_key_suggests_the_close_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["titel"] = "x"
     error = refused(manifest)
-    assert error.message == "models/traits/users/_users.yml: trait at_risk: unknown key 'titel'."
+    assert error.message == "models/traits/users/_user_risks.yml: trait at_risk: unknown key 'titel'."
     assert error.hint == "Did you mean 'title'?"
 
 
@@ -71,7 +71,9 @@ def test_a_sync_of_an_unknown_trait_is_refused(manifest: dict[str, Any]) -> None
 def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any]) -> None:
     sync(manifest)["traits"] = {"owner": "growth"}
     catalog = read_catalog(manifest)
-    assert [one.name for one in catalog.traits_of(catalog.sync("outbox"))] == ["ready_to_upgrade"]
+    chosen = {one.name for one in catalog.traits_of(catalog.sync("outbox"))}
+    assert chosen == {one.name for one in catalog.traits if one.owner == "growth" and one.entity == "user"}
+    assert "ready_to_upgrade" in chosen and "power_user" not in chosen
 
 
 def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: DbtProject) -> None:

@@ -29,7 +29,7 @@ def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
             status = house_status(sample_house)
             seen.append((status["running"] or {}).get("stage"))
             assert status["served_build"] is not None
-            assert len(status["traits"]) == 3
+            assert {"at_risk", "power_user"} <= {trait["trait"] for trait in status["traits"]}
             time.sleep(0.1)
         output, _ = process.communicate()
     assert process.returncode == 0

@@ -19,13 +19,16 @@ def judged(house: House, project: DbtProject, sql: str) -> dict[str, tuple[str, 
 
 
 def test_good_candidates_pass_every_check(sample_house: House, sample_project: DbtProject) -> None:
-    assert judged(sample_house, sample_project, "select 1") == {
-        trait: ("passed", []) for trait in ("at_risk", "power_user", "ready_to_upgrade")
-    }
+    verdicts = judged(sample_house, sample_project, "select 1")
+    assert {broken for _, checks in verdicts.values() for broken in checks} <= {"needs"}
+    for trait in ("at_risk", "power_user", "ready_to_upgrade"):
+        assert verdicts[trait] == ("passed", [])
 
 
 def test_what_runs_is_what_is_announced(sample_house: House, sample_project: DbtProject) -> None:
-    for verdict in audit(sample_house, sample_project):
+    judged_in_full = [verdict for verdict in audit(sample_house, sample_project) if verdict.verdict == "passed"]
+    assert judged_in_full
+    for verdict in judged_in_full:
         assert [c.name for c in verdict.checks] == check_names(sample_project.catalog.trait(verdict.trait))
 
 
@@ -62,11 +65,8 @@ def test_a_fault_withholds_its_trait_alone_and_the_last_good_values_stay(
     report = publish(sample_house, sample_project)
     assert [trait.trait for trait in report.withheld] == ["at_risk"]
     assert served(sample_house, "from traits.trait_values order by all") == before
-    assert served(sample_house, "select verdict from traits.trait_catalog order by trait") == [
-        ("failed",),
-        ("passed",),
-        ("passed",),
-    ]
+    failed = "select trait from traits.trait_catalog where verdict = 'failed'"
+    assert served(sample_house, failed) == [("at_risk",)]
 
 
 def test_a_need_that_no_event_is_mapped_to_is_said_and_nothing_is_published(
@@ -115,11 +115,8 @@ def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_alone(
     )
     sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": broken})
     verdicts = judged(sample_house, sample_project, "select 1")
-    assert {name: verdict for name, (verdict, _) in verdicts.items()} == {
-        "at_risk": "failed",
-        "power_user": "passed",
-        "ready_to_upgrade": "passed",
-    }
+    assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == ["at_risk"]
+    assert {verdicts[name][0] for name in ("power_user", "ready_to_upgrade")} == {"passed"}
 
 
 def test_values_of_another_type_than_declared_are_withheld(sample_house: House, sample_project: DbtProject) -> None:
