@@ -13,6 +13,7 @@ from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import audit
 from orchestration.learning.lift import measure_lift
 from orchestration.learning.score_models import mark_declared_models
+from orchestration.learning.stability import measure_stability
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.publishing.state import copy_prior_state
@@ -64,7 +65,7 @@ def audit_again(house: House, project: DbtProject, traits: Sequence[str], *, not
 
 
 def publish_build(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:
-    """Publish: what passed in the current build goes out; the lift of every trait is measured beside it.
+    """Publish: what passed in the current build goes out; lift and stability are measured beside it.
 
     Raises:
         TraithouseError: there is no build.
@@ -75,11 +76,15 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
             build = current_build(connection)
         if build is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
+        # Both tell of the past; that it cannot be told holds nothing back.
         try:
             measure_lift(house, project, build, notify=notify)
         except (TraithouseError, duckdb.Error) as error:
-            # Lift tells of the past; that it cannot be told holds nothing back.
             notify(f"lift could not be measured: {str(error).splitlines()[0]}")
+        try:
+            measure_stability(house, project, build)
+        except (TraithouseError, duckdb.Error) as error:
+            notify(f"stability could not be measured: {str(error).splitlines()[0]}")
         report = publish(house, project, notify=notify)
         _note_refresh(house, project, report)
     return report

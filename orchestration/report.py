@@ -300,6 +300,8 @@ def show_status(status: dict[str, Any]) -> None:
             "members",
             "prevalence",
             "verdict",
+            "grade",
+            "flips a day",
             "values of build",
             box=None,
             header_style="dim",
@@ -310,9 +312,14 @@ def show_status(status: dict[str, Any]) -> None:
                 f"{trait['members']:,} of {trait['population']:,}",
                 f"{trait['prevalence']:.1%}",
                 _VERDICTS[trait["verdict"]],
+                trait.get("grade") or "-",
+                "" if trait.get("flip_rate") is None else f"{trait['flip_rate']:.2%}",
                 trait["values_build_id"] or "never published",
             )
         _OUT.print(table)
+        for trait in status["traits"]:
+            if trait.get("grade_reason"):
+                _OUT.print(f"  [dim]{trait['trait']}: {escape(trait['grade_reason'])}[/]", soft_wrap=True)
     for kind in ("withheld", "not_enough_evidence"):
         _reasons([one | {"verdict": "failed" if kind == "withheld" else kind} for one in status[kind]])
     if status["sync_failures"]:
@@ -384,7 +391,8 @@ def show_summary(answer: dict[str, Any]) -> None:
         "prevalence",
         "verdict",
         "changes",
-        "28-day forward lift",
+        "forward lift",
+        "grade",
         box=None,
         header_style="dim",
     )
@@ -396,6 +404,7 @@ def show_summary(answer: dict[str, Any]) -> None:
             _VERDICTS[trait["verdict"]],
             f"{trait['changes']:,} ({trait['entered']:,} in, {trait['left']:,} out)",
             _lift(lifts.get(trait["trait"], {})),
+            lifts.get(trait["trait"], {}).get("grade") or "-",
         )
     _OUT.print(table)
     _failed_models(refresh["failed_models"])
