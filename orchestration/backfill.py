@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
+
+import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.learning.replay import Replay, is_told, last_date
@@ -113,23 +116,34 @@ def backfill(
                     number += 1
                     day = last_date(clock, project.time_zone)
                     notify(f"backfilling {day} ({number} of {total}): {len(names)} traits")
-                    connection.execute("begin")
-                    for name in names:
-                        trait, before = project.catalog.trait(name), reports[name]
-                        told = is_told(connection, trait, day)
-                        reports[name] = replace(
-                            before,
-                            changes=before.changes + backfill_trait(connection, trait, clock, told=told),
-                            written=before.written + 1,
-                            untold=before.untold + (not told),
-                        )
-                    connection.execute("commit")
+                    with _transaction(connection):
+                        for name in names:
+                            trait, before = project.catalog.trait(name), reports[name]
+                            told = is_told(connection, trait, day)
+                            reports[name] = replace(
+                                before,
+                                changes=before.changes + backfill_trait(connection, trait, clock, told=told),
+                                written=before.written + 1,
+                                untold=before.untold + (not told),
+                            )
         build_id = served_build(house)
         if any(report.changes for report in reports.values()) and build_id:
             notify("writing the serving snapshot")
             with house.connect() as connection:
                 write_snapshot(house, connection, build_id)
     return BackfillReport(first, last, len(days) - len(clocks), tuple(reports.values()))
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing; what comes after a failure, such as taking the replay away, is not part of it."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
 
 
 def _first_day_of_events(house: House, project: DbtProject, last: date) -> date:

@@ -1,0 +1,37 @@
+"""The ledger: why a value has gone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestration.landing.load import load
+from orchestration.project import House
+from orchestration.publishing.publish import publish
+from orchestration.refresh import write_and_audit
+from orchestration.warehouse.dbt import DbtProject
+from tests.conftest import queried
+
+
+def test_a_user_that_was_merged_into_another_is_cleared_because_of_identity(
+    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+) -> None:
+    project = of_house(house)
+    pages = [
+        {"event_id": f"{user}{day}", "event_name": "page", "user_id": user, "occurred_at": f"2024-03-0{day} 10:00:00"}
+        for user in ("ada", "bob", "cy")
+        for day in (1, 2)
+    ]
+    load(house, [events_file(pages)])
+    write_and_audit(house, project, as_of="2024-03-02")
+    publish(house, project)
+    before = queried(house, "select distinct trait from traits.trait_values where entity_id = 'bob' order by all")
+    assert before
+    alias = {"event_id": "x", "event_type": "alias", "event_name": "alias", "previous_id": "bob", "user_id": "ada"}
+    load(house, [events_file([alias | {"occurred_at": "2024-03-03 09:00:00"}])])
+    write_and_audit(house, project, as_of="2024-03-03")
+    publish(house, project)
+    assert queried(house, "select user_id from identity.dim_users order by all") == [("ada",), ("cy",)]
+    assert queried(house, "select count(*) from traits.trait_values where entity_id = 'bob'") == [(0,)]
+    gone = "select trait, new_value, cause from traits.trait_changes where entity_id = 'bob' and old_value is not null"
+    assert queried(house, f"{gone} order by all") == [(trait, None, "identity") for (trait,) in before]
+    other = "select count(*) from traits.trait_changes where entity_id != 'bob' and cause = 'identity'"
+    assert queried(house, other) == [(0,)]
