@@ -96,8 +96,11 @@ def test_the_first_sync_sends_all_and_the_second_nothing(sample_house: House, sa
     again = run_sync(sample_house, sample_project.catalog, outbox)
     assert (first.planned, first.delivered, again.planned) == (600, 600, 0)
     sent = {message["entity_id"]: message["traits"] for message in delivered(sample_house, "outbox")}
-    published = served(sample_house, "select user_id, at_risk, power_user, ready_to_upgrade from traits.user_traits")
-    assert sent == {u: {"at_risk": a, "power_user": p, "ready_to_upgrade": r} for u, a, p, r in published}
+    published = served(sample_house, "select user_id, at_risk, power_user, lifecycle_stage from traits.user_traits")
+    named = ("at_risk", "power_user", "lifecycle_stage")
+    assert {u: tuple(traits[name] for name in named) for u, traits in sent.items()} == {
+        u: tuple(rest) for u, *rest in published
+    }
 
 
 def test_only_changes_are_sent_with_what_they_were_and_why(sample_house: House, sample_project: DbtProject) -> None:
@@ -228,7 +231,7 @@ def test_csv_has_a_column_a_trait(sample_house: House, sample_project: DbtProjec
     run_sync(sample_house, sample_project.catalog, sheet)
     [path] = (sample_house.outbox / "sheet").glob("*.csv")
     lines = path.read_text().splitlines()
-    assert lines[0] == "entity_type,entity_id,as_of,build_id,at_risk,power_user,ready_to_upgrade"
+    assert lines[0].startswith("entity_type,entity_id,as_of,build_id,activated,at_risk,dormant,lifecycle_stage,")
     assert len(lines) == 601
 
 
