@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash test-spark dev lint lock bench bench-scores clean
+.PHONY: run test test-streams test-crash test-spark dev lint lock bench bench-scores bench-traits clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -31,6 +31,9 @@ lock: .venv/installed  ## pin every version, for every supported Python
 
 bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of five minutes
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.lock; $(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-traits: .venv/installed  ## what traits find of the sandbox's hidden states, beside one-line rules
+	@$(BIN)/python -m benchmarks.traits $(ARGS)
 
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)
