@@ -89,7 +89,8 @@ final as (
         cast(members.last_active_date as date) as last_active_date,
         cast({{ dbt.datediff('members.last_active_date', as_of_date(), 'day') }} as bigint) as silent_days,
         cast(members.gap_count as bigint) as gap_count,
-        cast({{ rounded('members.longest_usual_gap_days', 1) }} as double) as longest_usual_gap_days,
+        -- Of whole days the 95th percentile has two decimals at most: rounded to one, engines would part at its half.
+        cast({{ rounded('members.longest_usual_gap_days', 2) }} as double) as longest_usual_gap_days,
         cast(members.active_days_8w as bigint) as active_days_8w,
         cast(members.events_8w as bigint) as events_8w,
         cast({{ rounded('members.events_8w / around_members.account_events_8w', 3) }} as double) as activity_share_8w,

@@ -88,7 +88,7 @@ final as (
                 'champion_percent': 'cast(decided.champion_percent as bigint)',
                 'champion_silent_days': 'decided.champion_silent_days',
                 'active_others': 'decided.active_others',
-                'longest_usual_gap_days': 'cast(decided.longest_usual_gap_days as decimal(18, 1))',
+                'longest_usual_gap_days': 'cast(decided.longest_usual_gap_days as decimal(18, 2))',
             },
         ) }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of
