@@ -47,6 +47,8 @@ class Judged:
     Attributes:
         states: hidden states in which an entry is right.
         onset: the state whose beginnings are to be found; the first of them if not given.
+        unless: what began in one of these states, or within a day before one, is not to be found: nobody has to be
+            told of it.
         rule: the static rule, a condition over user_features or account_features called f.
 
     """
@@ -54,6 +56,7 @@ class Judged:
     states: tuple[str, ...]
     rule: str
     onset: str = ""
+    unless: tuple[str, ...] = ()
 
     @property
     def found(self) -> str:
@@ -69,15 +72,17 @@ ALONE = (
     "f.is_in_trial and f.days_since_start >= 3 and 1 = (select a.member_count"
     " from replay_features.account_features as a where a.account_id = f.account_id)"
 )
+# The traits leave out whose subscription or job has ended.
+OVER = ("cancelled", "left")
 USERS = {
     "power_user": Judged(("enthusiast",), "f.active_days_7d >= 5"),
     "activated": Judged(("found_value",), "f.core_value_90d >= 1"),
-    "at_risk": Judged(("disengaging", "gone", "left"), "f.silent_days between 7 and 30"),
-    "dormant": Judged(("gone", "disengaging", "left"), "f.silent_days between 30 and 90"),
+    "at_risk": Judged(("disengaging", "gone", "left"), "f.silent_days between 7 and 30", unless=OVER),
+    "dormant": Judged(("gone", "disengaging", "left"), "f.silent_days between 30 and 90", unless=OVER),
     "resurrected": Judged(("returned",), "f.silent_days_before_return >= 30 and f.days_since_return < 7"),
     "ready_to_upgrade": Judged(("wants_upgrade",), "f.pricing_7d >= 1"),
     "pricing_before_value": Judged(("price_shopping",), "f.pricing_28d >= 1 and f.first_core_value_at is null"),
-    "sleepy_trial": Judged(("trial_stalled",), "f.is_in_trial and f.silent_days >= 3"),
+    "sleepy_trial": Judged(("trial_stalled", "disengaging", "gone"), "f.is_in_trial and f.silent_days >= 3"),
     "stuck": Judged(("blocked",), "f.failures_7d >= 3"),
     "needs_teammate": Judged(("needs_team",), ALONE),
 }
@@ -209,7 +214,12 @@ def tally(
             continue
         for started, ended in intervals.spans:
             # What began in the last days may still be found.
-            if not first_counted <= started <= last - timedelta(days=10) or ended - started < timedelta(days=1):
+            over = any(
+                truth[kind, other, one].holds(started + timedelta(days=1))
+                for other in how.unless
+                if (kind, other, one) in truth
+            )
+            if over or not first_counted <= started <= last - timedelta(days=10) or ended - started < timedelta(days=1):
                 continue
             entered = _first_day(days, one, started, ended + GRACE)
             if entered is None:

@@ -69,7 +69,7 @@ class Replay:
                     waiting.append(parent)
         in_order = TopologicalSorter({unique_id: parents[unique_id] for unique_id in needed}).static_order()
         self._readers = Counter(parent for unique_id in needed for parent in parents[unique_id])
-        self._any_date = str(last_date(ANY_CLOCK, project.time_zone))
+        self.any_date = str(last_date(ANY_CLOCK, project.time_zone))
         self.statements = [self._statement(nodes[unique_id], sql[unique_id]) for unique_id in in_order]
         names = {nodes[unique_id]["name"] for unique_id in needed}
         # A trait that another one reads has its own state to carry.
@@ -77,7 +77,7 @@ class Replay:
 
     def _statement(self, node: dict[str, Any], sql: str) -> str:
         """What makes a model's relation; a declared contract decides its types, as it does in a build."""
-        if _RECKONED.search(sql.replace(str(ANY_CLOCK), "").replace(self._any_date, "")):
+        if _RECKONED.search(sql.replace(str(ANY_CLOCK), "").replace(self.any_date, "")):
             raise TraithouseError(
                 f"{node['name']} cannot be replayed: it reckons with as_of before its SQL is made.",
                 "Tell time by as_of(), as_of_date() and days_ago() alone, and reckon in SQL.",
@@ -123,7 +123,7 @@ class Replay:
                 connection.execute("delete from replay_state.trait_state")
             date = str(last_date(clock, self.project.time_zone))
             for statement in self.statements:
-                connection.execute(statement.replace(str(ANY_CLOCK), str(clock)).replace(self._any_date, date))
+                connection.execute(statement.replace(str(ANY_CLOCK), str(clock)).replace(self.any_date, date))
             yield clock
 
     def _carry(self, connection: duckdb.DuckDBPyConnection, clock: datetime) -> None:

@@ -66,7 +66,7 @@ decided as (
             when champions.account_id is null then 'no_champion'
             when coalesce(others.active_others, 0) = 0 then 'all_silent'
             when champions.has_left then 'has_left'
-            when champions.silent_days > greatest(2 * champions.longest_usual_gap_days, 7) then 'is_silent'
+            when champions.silent_days > greatest(2 * champions.longest_usual_gap_days, 21) then 'is_silent'
             else 'is_here'
         end as rule
     from account_features

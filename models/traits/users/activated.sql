@@ -83,6 +83,7 @@ decided as (
     select
         user_features.user_id,
         user_features.core_value_first_7d,
+        user_features.core_value_7d,
         user_features.days_since_start,
         learned.needed_core_values,
         learned.separation,
@@ -93,6 +94,7 @@ decided as (
                 learned.eligible_count < {{ var('minimum_population') }} or coalesce(learned.separation, 0) <= 0
                 then 'not_enough_evidence'
             when user_features.core_value_first_7d >= learned.needed_core_values then 'reached_value'
+            when user_features.core_value_7d >= learned.needed_core_values then 'reached_value_late'
             when coalesce(prior_state.value = 'true', false) then 'stays_activated'
             when user_features.days_since_start < 7 then 'still_time'
             else 'not_in_time'
@@ -107,13 +109,14 @@ final as (
 
     select
         cast(decided.user_id as string) as user_id,
-        cast(decided.rule in ('reached_value', 'stays_activated') as boolean) as value,
+        cast(decided.rule in ('reached_value', 'reached_value_late', 'stays_activated') as boolean) as value,
         cast(decided.score as double) as score,
         cast({{ evidence(
             rule='decided.rule',
             eligible='true',
             features={
                 'core_value_first_7d': 'decided.core_value_first_7d',
+                'core_value_7d': 'decided.core_value_7d',
                 'days_since_start': 'decided.days_since_start',
             },
             thresholds={

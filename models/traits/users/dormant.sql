@@ -10,14 +10,16 @@ decided as (
         user_features.user_id,
         user_features.silent_days,
         user_features.active_days_before_silence,
+        user_features.long_gap_days,
         user_features.silent_days as score,
         case
             when user_features.is_anonymous then 'stranger'
             when user_features.has_left then 'left_the_account'
             when user_features.is_cancelled then 'cancelled'
             when user_features.silent_days >= 90 then 'gone'
-            when user_features.silent_days >= 28 then 'silent'
-            else 'awake'
+            when user_features.silent_days < 28 then 'awake'
+            when user_features.silent_days <= 2 * coalesce(user_features.long_gap_days, 0) then 'comes_seldom'
+            else 'silent'
         end as rule
     from user_features
 
@@ -35,6 +37,7 @@ final as (
             features={
                 'silent_days': 'decided.silent_days',
                 'active_days_before_silence': 'decided.active_days_before_silence',
+                'long_gap_days': 'cast(decided.long_gap_days as decimal(18, 1))',
             },
         ) }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of

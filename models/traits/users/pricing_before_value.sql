@@ -25,9 +25,9 @@ decided as (
             when user_features.subscribed_at is not null then 'has_bought'
             when user_features.pricing_28d = 0 then 'no_intent'
             when user_features.days_since_pricing >= 14 then 'interest_gone'
-            when user_features.pricing_28d >= 2 then 'looks_at_prices'
+            when user_features.pricing_28d >= 3 then 'looks_at_prices'
             when coalesce(prior_state.value = 'true', false) then 'looks_at_prices'
-            else 'one_look'
+            else 'few_looks'
         end as rule
     from user_features
     left join prior_state on user_features.user_id = prior_state.entity_id

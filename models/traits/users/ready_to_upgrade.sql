@@ -75,7 +75,7 @@ thresholds as (
 
     select
         todays_thresholds.eligible_count,
-        {{ rounded('greatest(2.0, ' ~ smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score') ~ ')', 2) }} as enter_score,
+        {{ rounded('greatest(3.0, ' ~ smoothed('todays_thresholds.enter_score', 'prior_thresholds.enter_score') ~ ')', 2) }} as enter_score,
         {{ rounded('greatest(1.0, ' ~ smoothed('todays_thresholds.exit_score', 'prior_thresholds.exit_score') ~ ')', 2) }} as exit_score
     from todays_thresholds
     cross join prior_thresholds

@@ -21,7 +21,7 @@ decided as (
             when user_features.active_days_since_return < 2 then 'one_visit'
             when
                 user_features.days_since_return - user_features.silent_days
-                > 14 * (user_features.active_days_since_return - 1)
+                > 7 * (user_features.active_days_since_return - 1)
                 then 'stray_visits'
             else 'came_back'
         end as rule

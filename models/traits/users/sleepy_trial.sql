@@ -9,6 +9,7 @@ trials as (
     select
         user_features.user_id,
         user_features.is_in_trial,
+        user_features.trial_started_date is not null as has_started_trial,
         user_features.silent_days,
         user_features.trial_days_left,
         {{ dbt.datediff('user_features.trial_began_date', as_of_date(), 'day') }} as days_in_trial,
@@ -23,7 +24,8 @@ trials as (
 
 ),
 
--- Three days are a long weekend; in a longer trial a quarter of it is.
+-- Three days without value are a long weekend; in a longer trial a quarter of it is. Five days without a visit are a
+-- weekend and most of a working week.
 decided as (
 
     select
@@ -32,8 +34,9 @@ decided as (
         trials.days_without_value as score,
         case
             when not trials.is_in_trial then 'no_open_trial'
+            when not trials.has_started_trial then 'trial_of_another'
             when trials.days_without_value < greatest(3.0, trials.trial_days / 4.0) then 'awake'
-            when trials.silent_days < 3 then 'still_looks_around'
+            when trials.silent_days < 5 then 'still_looks_around'
             else 'asleep'
         end as rule
     from trials

@@ -1,0 +1,129 @@
+"""What deciding the traits costs, as ratios to reading the features that they are decided from.
+
+    python -m benchmarks.trait_cost --users 1000000
+
+A sandbox is refreshed and replayed at its last day; its feature and state rows are multiplied until there are as many
+users as asked for, every copy with ids of its own. Then each trait is decided for all of them, and a scan reads every
+value of the tables that the trait reads. Both are timed warm, in one process, on the same tables: the best of three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.traits import prepared
+from orchestration.learning.replay import ANY_CLOCK, Replay, last_date
+from orchestration.sandbox.parameters import Parameters
+
+# Copied as often as the entities that they are of.
+IDS = ("user_id", "account_id", "entity_id")
+READ = re.compile(r'"replay_(features|state|candidates)"\."(\w+)"')
+SCHEMAS = ("features", "state", "candidates")
+BEST_OF = 3
+
+
+def multiply(connection: duckdb.DuckDBPyConnection, copies: int) -> None:
+    """Every row about an entity, so many times; rows about the whole population stay as they are."""
+    tables = connection.execute(
+        "select table_schema, table_name from information_schema.tables"
+        " where table_schema in ('replay_features', 'replay_state') and table_type = 'BASE TABLE'"
+    ).fetchall()
+    for schema, table in tables:
+        columns = [name for (name, *_) in connection.execute(f'describe "{schema}"."{table}"').fetchall()]
+        ids = [name for name in columns if name in IDS]
+        if ids:
+            replaced = ", ".join(
+                f"case when copy = 0 then {name} else {name} || '~' || copy end as {name}" for name in ids
+            )
+            connection.execute(
+                f'create table "{schema}".multiplied as'
+                f' select t.* replace ({replaced}) from "{schema}"."{table}" as t, range({copies}) as c(copy)'
+            )
+            connection.execute(f'drop table "{schema}"."{table}"')
+            connection.execute(f'alter table "{schema}".multiplied rename to "{table}"')
+
+
+def seconds(connection: duckdb.DuckDBPyConnection, statement: str) -> float:
+    """The best of three runs."""
+    taken = []
+    for _ in range(BEST_OF):
+        began = time.perf_counter()
+        connection.execute(statement).fetchall()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def scan_of(connection: duckdb.DuckDBPyConnection, relations: Sequence[tuple[str, str]]) -> str:
+    """A query that reads every value of the relations."""
+    scans = []
+    for schema, name in relations:
+        columns = connection.execute(f'describe "replay_{schema}"."{name}"').fetchall()
+        sums = [
+            f'sum(strlen("{column}"))' if kind == "VARCHAR" else f'count("{column}"), min("{column}"), max("{column}")'
+            for column, kind, *_ in columns
+        ]
+        scans.append(f'(select hash({", ".join(sums)}) from "replay_{schema}"."{name}")')
+    return f"select {', '.join(scans)}"
+
+
+def main() -> None:
+    """Print a line for each trait, and one for all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--accounts", type=int, default=150, help="of the sandbox that is multiplied")
+    given = parser.parse_args()
+    console = Console(width=120)
+    table = Table(box=None, header_style="bold")
+    for title in ("trait", "rows", "seconds", "scan of what it reads", "ratio"):
+        table.add_column(title, justify="left" if title == "trait" else "right")
+    with tempfile.TemporaryDirectory() as folder, console.status("Simulating, loading, refreshing"):
+        parameters = Parameters(accounts=given.accounts, seed=1)
+        house, project = prepared(parameters, Path(folder))
+        clock = datetime(parameters.end.year, parameters.end.month, parameters.end.day)
+        with house.lock("benchmark"):
+            replay = Replay(house, project)
+            with house.connect() as connection, replay.over(connection, [clock]) as clocks:
+                next(clocks)
+                (users,) = connection.execute("select count(*) from replay_features.user_features").fetchone() or (1,)
+                multiply(connection, -(-given.users // users))
+                told = _measured(connection, replay, clock)
+    deciding = sum(one[2] for one in told)
+    scanning = sum(one[3] for one in told)
+    for trait, rows, took, scan, _ in told:
+        table.add_row(trait, f"{rows:,}", f"{took:.2f}", f"{scan:.2f}", f"{took / scan:.1f}")
+    table.add_row("all", "", f"{deciding:.2f}", f"{scanning:.2f}", f"{deciding / scanning:.1f}")
+    console.print(table)
+
+
+def _measured(
+    connection: duckdb.DuckDBPyConnection, replay: Replay, clock: datetime
+) -> list[tuple[str, int, float, float, None]]:
+    date = str(last_date(clock, replay.project.time_zone))
+    statements = {}
+    for statement in replay.statements:
+        ready = statement.replace(str(ANY_CLOCK), str(clock)).replace(replay.any_date, date)
+        made = READ.search(ready)
+        if made and made.group(1) == "candidates":
+            statements[made.group(2)] = ready
+    told = []
+    for trait, statement in track(statements.items(), description="Deciding"):
+        took = seconds(connection, statement)
+        reads = sorted({found for found in READ.findall(statement) if found[1] != trait})
+        (rows,) = connection.execute(f'select count(*) from replay_candidates."{trait}"').fetchone() or (0,)
+        told.append((trait, rows, took, seconds(connection, scan_of(connection, reads)), None))
+    return told
+
+
+if __name__ == "__main__":
+    main()
