@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash test-spark dev lint lock bench bench-scores bench-traits clean
+.PHONY: run test test-streams test-crash test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -34,6 +34,9 @@ bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of
 
 bench-traits: .venv/installed  ## what traits find of the sandbox's hidden states, beside one-line rules
 	@$(BIN)/python -m benchmarks.traits $(ARGS)
+
+bench-trait-cost: .venv/installed  ## what deciding the traits of a million users costs, as ratios to reading their features
+	@$(BIN)/python -m benchmarks.trait_cost $(ARGS)
 
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)

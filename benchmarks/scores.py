@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def compare(
     """
     folds = list(GroupKFold(n_splits=5).split(learn, learned, groups))
 
-    def tuned(estimator: object, grid: dict[str, list[object]]) -> Callable[[pd.DataFrame], np.ndarray]:
+    def tuned(estimator: object, grid: Mapping[str, Sequence[object]]) -> Callable[[pd.DataFrame], np.ndarray]:
         search = GridSearchCV(estimator, grid, scoring="neg_log_loss", cv=folds).fit(learn, learned)
         return lambda rows: search.predict_proba(rows)[:, 1]
 
@@ -116,7 +116,7 @@ def compare(
     plain = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler(), LogisticRegression(max_iter=1000))
     boosted = HistGradientBoostingClassifier(max_iter=150, random_state=SEED, early_stopping=False)
     penalties = {"logisticregression__C": [0.01, 0.1, 1.0, 10.0]}
-    trees = {"max_leaf_nodes": [4, 8, 16], "learning_rate": [0.03, 0.1], "min_samples_leaf": [50, 200]}
+    trees: dict[str, Sequence[object]] = {"max_leaf_nodes": [4, 8, 16], "learning_rate": [0.03, 0.1], "min_samples_leaf": [50, 200]}
     models = {
         "our scorecard": card.probability,
         f"{recency} alone": fit_scorecard(learn[[recency]], learned, groups).probability,

@@ -41,8 +41,8 @@ def prepare_project(project: str) -> Told:
         shutil.copytree(ROOT / "tests" / "data" / "generic", copy / "tests" / "data" / "generic")
         shutil.copytree(ROOT / "seeds", copy / "seeds", ignore=shutil.ignore_patterns("sample"))
         (copy / "tests" / "unit").mkdir(parents=True)
-        for file in ("dbt_project.yml", "profiles.yml"):
-            shutil.copy(ROOT / file, copy / file)
+        for name in ("dbt_project.yml", "profiles.yml"):
+            shutil.copy(ROOT / name, copy / name)
         catalog = copy / "seeds" / "event_catalog.csv"
         fields = csv.DictReader(catalog.read_text().splitlines()).fieldnames or []
         with catalog.open("a", newline="") as file:

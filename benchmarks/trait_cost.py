@@ -29,7 +29,6 @@ from orchestration.sandbox.parameters import Parameters
 # Copied as often as the entities that they are of.
 IDS = ("user_id", "account_id", "entity_id")
 READ = re.compile(r'"replay_(features|state|candidates)"\."(\w+)"')
-SCHEMAS = ("features", "state", "candidates")
 BEST_OF = 3
 
 
@@ -97,18 +96,19 @@ def main() -> None:
                 next(clocks)
                 (users,) = connection.execute("select count(*) from replay_features.user_features").fetchone() or (1,)
                 multiply(connection, -(-given.users // users))
-                told = _measured(connection, replay, clock)
+                told = measured(connection, replay, clock)
     deciding = sum(one[2] for one in told)
     scanning = sum(one[3] for one in told)
-    for trait, rows, took, scan, _ in told:
+    for trait, rows, took, scan in told:
         table.add_row(trait, f"{rows:,}", f"{took:.2f}", f"{scan:.2f}", f"{took / scan:.1f}")
     table.add_row("all", "", f"{deciding:.2f}", f"{scanning:.2f}", f"{deciding / scanning:.1f}")
     console.print(table)
 
 
-def _measured(
+def measured(
     connection: duckdb.DuckDBPyConnection, replay: Replay, clock: datetime
-) -> list[tuple[str, int, float, float, None]]:
+) -> list[tuple[str, int, float, float]]:
+    """Trait, rows, seconds to decide it, seconds to scan what it reads."""
     date = str(last_date(clock, replay.project.time_zone))
     statements = {}
     for statement in replay.statements:
@@ -121,7 +121,7 @@ def _measured(
         took = seconds(connection, statement)
         reads = sorted({found for found in READ.findall(statement) if found[1] != trait})
         (rows,) = connection.execute(f'select count(*) from replay_candidates."{trait}"').fetchone() or (0,)
-        told.append((trait, rows, took, seconds(connection, scan_of(connection, reads)), None))
+        told.append((trait, rows, took, seconds(connection, scan_of(connection, reads))))
     return told
 
 

@@ -32,8 +32,9 @@ from orchestration.landing.load import load
 from orchestration.learning.replay import Replay
 from orchestration.project import House, Settings
 from orchestration.refresh import refresh
-from orchestration.sandbox.make import TRUTH, make_sandbox
+from orchestration.sandbox.make import make_sandbox
 from orchestration.sandbox.parameters import SOURCE, Parameters
+from orchestration.sandbox.write import TRUTH
 from orchestration.warehouse.dbt import DbtProject
 
 GRACE = timedelta(days=2)
