@@ -105,8 +105,8 @@ DAY_CHECKS = (
     SourceCheck("volume_low", "critical", 0.05, None, "at least 5% of the events usual on that weekday", _RELOAD),
     SourceCheck("volume_high", "critical", None, 4, "at most 4 times the events usual on that weekday", _DOUBLED),
     SourceCheck("volume", "warning", 0.99, 1.01, "events within the usual range of that weekday", _RELOAD),
-    SourceCheck("density_low", "critical", 0.6, None, "at least 60% of the usual events a person and hour", _RELOAD),
-    SourceCheck("density_high", "critical", None, 1.6, "at most 160% of the usual events a person and hour", _DOUBLED),
+    SourceCheck("density_low", "critical", 0.55, None, "at least 55% of the usual events a person and hour", _RELOAD),
+    SourceCheck("density_high", "critical", None, 1.7, "at most 170% of the usual events a person and hour", _DOUBLED),
     SourceCheck(
         "silence",
         "critical",

@@ -16,7 +16,7 @@ create schema if not exists state;
 create table if not exists state.source_days (
     source varchar, event_name varchar, behaviour varchar, day date, events bigint, users bigint
 );
--- Grain: source x day x hour (UTC). users: different ids in that hour; identified: events with a user_id; shifted:
+-- Grain: source x day x hour (UTC). users: different ids in that hour; identified: of these, with a user_id; shifted:
 -- events received whole hours before or after they occurred.
 create table if not exists state.source_hours (
     source varchar, day date, hour timestamp, events bigint, users bigint, identified bigint, shifted bigint
@@ -96,7 +96,7 @@ def count_source_days(
         insert into state.source_hours
         select
             source, day, date_trunc('hour', occurred_at), count(*), count(distinct node_key),
-            count(*) filter (is_identified), count(*) filter (is_shifted)
+            count(distinct node_key) filter (is_identified), count(*) filter (is_shifted)
         from counted_events
         group by source, day, date_trunc('hour', occurred_at)
         """

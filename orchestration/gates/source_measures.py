@@ -30,8 +30,8 @@ SMALLEST_SPREAD = 0.1
 # Variance of a day's hours of people, as a multiple of that of independent ones.
 CLUSTERING = 1.5
 MAD_TO_SIGMA = 1.4826
-DENSITY_SIGMAS = 2.5
-LEAST_USER_HOURS = 8
+DENSITY_SIGMAS = 3.0
+LEAST_USER_HOURS = 10
 LONGEST_MEMORY_DAYS = 7
 LEAST_SHIFT_HOURS = 2
 LEAST_SHIFT_EVIDENCE = 10.0
@@ -43,8 +43,8 @@ class DayCount:
 
     Attributes:
         events: all.
-        identified: of these, with a user_id.
-        shifted: of these, received whole hours before or after they occurred.
+        identified: hours of people who have a user_id.
+        shifted: events received whole hours before or after they occurred.
         users: different ids in each hour of the day (UTC), from 0.
 
     """
@@ -256,13 +256,14 @@ def _lag(history: History, day: date) -> Measured:
 
 
 def _ids(history: History, day: date) -> Measured:
-    """Share of events with a user_id, as a share of the usual one; 1 where days as low are known."""
+    """Share of people with a user_id, as a share of the usual one; 1 where days as low are known."""
     found = history.day(day)
-    shares = [one.identified / one.events for one in history.before(day, DAYS_COMPARED) if one.events >= LEAST_EVENTS]
-    if found.events < LEAST_EVENTS or len(shares) < LEAST_HISTORY_DAYS // 2 or median(shares) < 0.05:
+    known = [one for one in history.before(day, DAYS_COMPARED) if one.user_hours >= LEAST_USER_HOURS]
+    shares = [one.identified / one.user_hours for one in known]
+    if found.user_hours < LEAST_USER_HOURS or len(shares) < LEAST_HISTORY_DAYS // 2 or median(shares) < 0.05:
         return Measured(None, TOO_LITTLE)
-    share, usual = found.identified / found.events, median(shares)
-    words = f"{share:.0%} of the events of {day} have a user_id, usually {usual:.0%}"
+    share, usual = found.identified / found.user_hours, median(shares)
+    words = f"{share:.0%} of the people of {day} have a user_id, usually {usual:.0%}"
     return Measured(share / usual if share < min(shares) else 1.0, words)
 
 
