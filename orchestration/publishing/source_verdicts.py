@@ -90,6 +90,15 @@ def last_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -
     return {verdict.source: verdict for verdict in found}
 
 
+def copy_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
+    """Publishes the verdicts of a build; call it within the transaction of its publish."""
+    connection.execute(SOURCE_VERDICT_TABLE)
+    connection.execute("delete from traits.source_verdicts where build_id = $1", [build_id])
+    connection.execute(
+        "insert into traits.source_verdicts by name select * from state.source_verdicts where build_id = $1", [build_id]
+    )
+
+
 def _row(verdict: SourceVerdict) -> dict[str, Any]:
     row = {name: getattr(verdict, name) for name in SourceVerdict.__dataclass_fields__}
     return row | {
