@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.defs import landing, learning, publishing, schedules, syncs, warehouse
+from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
 from orchestration.gates.door_out import check_names
 from orchestration.landing.load import load
@@ -22,6 +22,7 @@ def assembled(house: House, project: DbtProject) -> dg.Definitions:
     return dg.Definitions.merge(
         landing.definitions(house),
         warehouse.definitions(house, project),
+        gates.definitions(house),
         publishing.definitions(house, project),
         syncs.definitions(house, project),
         learning.definitions(house, project),
