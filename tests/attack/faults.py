@@ -205,6 +205,8 @@ class Fault:
         repair: with it, the first publish must not change what readers find; after it, all goes out.
         publish: how it is published at first.
         retired: traits whose values go.
+        other_day: the events themselves are others, and which traits go out is the door in's to say: of each, readers
+            find all last good rows, or all that this build made of the events.
         until: why it is not caught yet.
 
     """
@@ -219,6 +221,7 @@ class Fault:
     repair: Callable[[Scene], object] | None = None
     publish: Callable[[Scene], object] = Scene.publish
     retired: frozenset[str] = frozenset()
+    other_day: bool = False
     until: str = ""
 
 
@@ -264,6 +267,8 @@ def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
     else:
         fault.publish(scene)
     found = served_rows(house)
+    if fault.other_day:
+        found = {name: _as_undisturbed(scene, name, rows) for name, rows in found.items()}
     withheld = arena.passed if "every" in fault.withheld else fault.withheld
     expected: Rows = {
         name: arena.before[name] if name in withheld else rows
@@ -280,6 +285,19 @@ def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
         wrong=differing(found, expected),
         contradictions=tuple(contradictions(house)),
     )
+
+
+def _as_undisturbed(scene: Scene, name: str, rows: list[Any]) -> list[Any]:
+    """The undisturbed rows in place of those of another day, if they are what its candidate holds or the last good."""
+    if name not in scene.arena.passed or rows == scene.arena.before[name]:
+        return scene.arena.undisturbed.get(name, [])
+    trait = scene.project.catalog.trait(name)
+    with scene.house.connect() as connection:
+        made = connection.execute(
+            f"select {trait.id_column}, cast(value as varchar), score, evidence from {trait.candidate}"
+        ).fetchall()
+    published = {(row[1], row[3], row[4], row[5]) for row in rows}
+    return scene.arena.undisturbed[name] if published == set(made) else rows
 
 
 def candidate(
@@ -328,11 +346,17 @@ def candidate_faults() -> list[Fault]:
             f"{update} value = true",
             "column_mean_to_be_between: expected at most half of the population",
         ),
-        candidate("all are false", "update candidates.activated set value = false", ".", "activated", until=LEARNED),
+        candidate(
+            "all are false",
+            "update candidates.activated set value = false",
+            "activated: failed",
+            "activated",
+            until=LEARNED,
+        ),
         candidate(
             "each fifth value is turned round",
             "update candidates.dormant set value = not value where hash(user_id) % 5 = 0",
-            ".",
+            "dormant: failed",
             "dormant",
             until=LEARNED,
         ),
@@ -343,7 +367,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "scores are in another unit",
             "update candidates.power_user set score = score * 1000",
-            ".",
+            "power_user: failed",
             "power_user",
             until=LEARNED,
         ),
@@ -379,13 +403,13 @@ def candidate_faults() -> list[Fault]:
             "the population is threefold",
             "insert into candidates.at_risk select * replace (user_id || n as user_id)"
             " from candidates.at_risk, (values ('_a'), ('_b')) as t(n)",
-            ".",
+            "at_risk: failed",
             until=LEARNED,
         ),
         candidate(
             "ids are of another name space",
             f"{update} user_id = 'crm-' || user_id",
-            ".",
+            "at_risk: failed",
             until=LEARNED,
         ),
         candidate(
@@ -752,7 +776,7 @@ def raw_faults() -> list[Fault]:
 
     def seen(name: str, attack: Callable[[Scene], object], told: str) -> Fault:
         """A day that is wrong as a whole: the door in has to tell, and may withhold."""
-        return Fault(name, "raw", attack, told=told, rebuilt=True, until=DOOR_IN)
+        return Fault(name, "raw", attack, told=told, rebuilt=True, other_day=True, until=DOOR_IN)
 
     return [
         refused("the file is empty", lambda scene: scene.file([]), "No row was accepted"),
