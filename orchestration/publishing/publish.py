@@ -153,6 +153,8 @@ def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, b
             broken.append(replace(verdict, verdict="failed", reason="Its values changed after they were judged."))
         elif verdict.definition_version != trait.version:
             broken.append(replace(verdict, verdict="failed", reason="Its definition changed after it was judged."))
+        elif verdict.contradicts_itself:
+            broken.append(replace(verdict, verdict="failed", reason="Its verdict says passed, and its checks do not."))
     if broken:
         save_verdicts(connection, broken)
     return verdicts | {verdict.trait: verdict for verdict in broken}

@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.errors import TraithouseError
 from orchestration.project import House, read_json
 from orchestration.publishing.tables import TABLES, WIDE_TABLES
 
@@ -71,10 +72,16 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
 
 
 def _point_to(house: House, target: Path) -> None:
+    current = house.serving / "current"
+    if current.is_dir() and not current.is_symlink():
+        raise TraithouseError(
+            f"{current} is a folder, where a link to the served build should be.",
+            "Move it away; traithouse refresh makes the link.",
+        )
     fresh = house.serving / f".current-{os.getpid()}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target.relative_to(house.serving))
-    fresh.replace(house.serving / "current")
+    fresh.replace(current)
 
 
 def _forget_old(house: House) -> None:

@@ -80,6 +80,12 @@ class Verdict:
         return self.members / self.population if self.population else 0.0
 
     @property
+    def contradicts_itself(self) -> bool:
+        """Whether it says passed although a check that withholds did not."""
+        broken = any(not check.passed and check.severity == "critical" for check in self.checks)
+        return self.verdict == "passed" and broken
+
+    @property
     def withheld(self) -> bool:
         """Whether a person has to look."""
         return self.verdict == "failed"
@@ -105,9 +111,11 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 
 def load_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Verdict]:
-    """Verdicts of exactly this build, by trait."""
+    """Verdicts of exactly this build, by trait; one whose checks cannot be read is none."""
     connection.execute(VERDICT_TABLE)
-    cursor = connection.execute("select * from state.gate_verdicts where build_id = $1", [build_id])
+    cursor = connection.execute(
+        "select * from state.gate_verdicts where build_id = $1 and json_valid(checks)", [build_id]
+    )
     names = [column[0] for column in cursor.description or ()]
     return {row[names.index("trait")]: _verdict(dict(zip(names, row, strict=True))) for row in cursor.fetchall()}
 
