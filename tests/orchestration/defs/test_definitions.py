@@ -150,7 +150,7 @@ def test_published_traits_carry_what_a_person_looks_for(
     result = run(assembled(sample_house, sample_project), instance, "refresh")
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path == ["traits", "dormant"]]
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
-    assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 138, 0.23)
+    assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 37, 0.0617)
     assert metadata["changes"] == 0
     assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
 
