@@ -29,6 +29,7 @@ from orchestration.landing.load import load
 from orchestration.landing.pull import pull
 from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
+from orchestration.publishing.rollback import rollback
 from orchestration.refresh import accept_trait, publish_build, refresh
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.make import make_sandbox
@@ -236,10 +237,23 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     if trait is None or why is None:
         published = publish_build(call.house, call.project, notify=call.progress)
     else:
-        who = os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
-        published = accept_trait(call.house, call.project, trait, why=why, who=who, notify=call.progress)
+        published = accept_trait(call.house, call.project, trait, why=why, who=_person(), notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
+
+
+@main.add_command
+@command
+@click.option("--to", help="Build to go back to; default: the one before the newest.")
+@click.option("--reason", "why", required=True, help="Why; recorded.")
+def rollback_command(call: Call, to: str | None, why: str) -> None:
+    """Publish the values of an earlier build again, by compensating rows in the ledger."""
+    done = rollback(call.house, call.project.catalog, to=to, who=_person(), why=why, notify=call.progress)
+    call.answer(done.as_dict(), report.show_rollback)
+
+
+def _person() -> str:
+    return os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
 
 
 @main.add_command

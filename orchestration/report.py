@@ -220,6 +220,14 @@ def show_syncs(answer: dict[str, Any]) -> None:
             )
 
 
+def show_rollback(answer: dict[str, Any]) -> None:
+    """What is published again."""
+    _OUT.print(
+        f"Published again: the values of {answer['to']}; {answer['changes']:,} changes, as build {answer['build_id']}"
+    )
+    _OUT.print(f"Rolled back: {', '.join(answer['undone'])}. The next refresh computes and judges everything anew.")
+
+
 def show_backfill(answer: dict[str, Any]) -> None:
     """Days and changes by trait, and what was left as it was."""
     _OUT.print(f"History of {answer['first']} to {answer['last']}; nothing of it is sent")

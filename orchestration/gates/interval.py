@@ -16,7 +16,7 @@ from statistics import median
 
 LEAST_HISTORY = 7
 MOST_HISTORY = 28
-Z = 5.0
+Z = 4.0
 _TO_DEVIATION = 1.4826
 # Beyond the second largest move of the history: a weekend or the end of a month comes again.
 _OVER_KNOWN_MOVES = 1.5

@@ -121,7 +121,7 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
             reports.append(_report(trait, verdict, counts))
         written += retire(connection, catalog, build)
         for entity in WIDE_TABLES:
-            connection.execute(wide_view(entity, _ever_published(connection, catalog)))
+            connection.execute(wide_view(entity, ever_published(connection, catalog)))
         _write_catalog(connection, catalog, reports)
         published = bool(written) or not _same_catalog(connection)
         if published:
@@ -160,7 +160,8 @@ def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, b
     return verdicts | {verdict.trait: verdict for verdict in broken}
 
 
-def _ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> Sequence[Trait]:
+def ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> Sequence[Trait]:
+    """Declared traits that have values: the columns of the wide tables."""
     with_values = {row[0] for row in connection.execute("select distinct trait from traits.trait_values").fetchall()}
     return [trait for trait in catalog.traits if trait.name in with_values]
 

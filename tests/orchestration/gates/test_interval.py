@@ -1,0 +1,63 @@
+"""Learned intervals: quiet on rhythm, growth and chance; loud on a real shift."""
+
+import random
+
+import pytest
+
+from orchestration.gates.interval import LEAST_HISTORY, most_flips, usual_rows, usual_share
+
+
+def ordinary(seed: int, days: int, population: int = 1_300, level: float = 0.1, trend: float = 0.0) -> list[float]:
+    """Shares of a population whose members come and go by chance, more of them at weekends."""
+    chance = random.Random(seed)
+    members, shares = round(level * population), []
+    for day in range(days):
+        pace = 8 if day % 7 in (5, 6) else 4
+        entered, left = (sum(chance.random() < 0.5 for _ in range(2 * pace)) for _ in range(2))
+        members = max(0, members + entered - left + round(trend * population))
+        shares.append(members / population)
+    return shares
+
+
+@pytest.mark.parametrize("trend", [0.0, 0.002])
+def test_ordinary_days_do_not_alarm(trend: float) -> None:
+    alarms = judged = 0
+    for seed in range(20):
+        shares = ordinary(seed, 60, trend=trend)
+        for day in range(LEAST_HISTORY, 60):
+            usual = usual_share(shares[max(0, day - 28) : day], [8] * 28, 1_300)
+            assert usual.low is not None and usual.high is not None
+            judged += 1
+            alarms += not usual.low <= shares[day] <= usual.high
+    assert judged > 1_000
+    assert alarms <= judged / 500
+
+
+def test_a_quarter_of_the_members_gone_at_once_alarms() -> None:
+    caught = 0
+    for seed in range(100):
+        shares = ordinary(seed, 28)
+        usual = usual_share(shares, [8] * 28, 1_300)
+        assert usual.low is not None
+        caught += 0.75 * shares[-1] < usual.low
+    assert caught >= 95
+
+
+def test_little_history_judges_nothing_but_a_collapse() -> None:
+    assert usual_share([0.1] * (LEAST_HISTORY - 1), [1] * 6, 100).low is None
+    assert most_flips([1] * 6, [100] * 6, 100) is None
+    assert usual_rows([1_000]).low == 900
+    assert usual_rows([1_000]).high is None
+    assert usual_rows([8]).low == 3
+
+
+def test_one_odd_day_does_not_widen_the_interval() -> None:
+    flips = [10] * 20 + [900] + [10] * 7
+    assert (most_flips(flips, [1_300] * 28, 1_300) or 1) < 0.05
+
+
+def test_a_longer_step_may_be_larger() -> None:
+    shares = ordinary(1, 28)
+    day, week = (usual_share(shares, [8] * 28, 1_300, days=days) for days in (1, 7))
+    assert day.high is not None and week.high is not None
+    assert week.high > day.high
