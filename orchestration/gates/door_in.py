@@ -16,7 +16,7 @@ from orchestration.catalog import Catalog
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.gates.source_days import count_source_days
 from orchestration.gates.source_measures import (
-    LEAST_MISSED_IN_SILENCE,
+    LEAST_MISSED,
     TOO_LITTLE,
     DayCount,
     History,
@@ -118,7 +118,7 @@ DAY_CHECKS = (
         "silence",
         "critical",
         None,
-        LEAST_MISSED_IN_SILENCE,
+        LEAST_MISSED,
         "no silence longer than any on days as busy",
         _RELOAD,
     ),
