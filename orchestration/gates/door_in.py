@@ -16,7 +16,7 @@ from orchestration.catalog import Catalog
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.gates.source_days import count_source_days
 from orchestration.gates.source_measures import (
-    LEAST_MISSED_IN_SILENCE,
+    LEAST_MISSED,
     TOO_LITTLE,
     DayCount,
     History,
@@ -52,6 +52,13 @@ class SourceCheck:
     high: float | None
     expected: str
     remedy: str
+
+    def refuses(self, measured: Measured) -> bool:
+        """Whether a measure lies outside the limits; one that could not be taken does not."""
+        value = measured.value
+        if value is None:
+            return False
+        return (self.low is not None and value < self.low) or (self.high is not None and value > self.high)
 
 
 _RELOAD = "Load what is missing and refresh"
@@ -111,7 +118,7 @@ DAY_CHECKS = (
         "silence",
         "critical",
         None,
-        LEAST_MISSED_IN_SILENCE,
+        LEAST_MISSED,
         "no silence longer than any on days as busy",
         _RELOAD,
     ),
@@ -324,7 +331,7 @@ def _touched(
     doubted: set[str] = set()
     for check in critical:
         declared = SOURCE_CHECKS.get(check.name)
-        found = [one[check.name] for one in measures if declared and _is_outside(one[check.name].value, declared)]
+        found = [one[check.name] for one in measures if declared and declared.refuses(one[check.name])]
         about = [one.behaviours for one in found]
         if not about or None in about:
             return tuple(trait.name for trait in catalog.traits if not trait.needs or delivered & set(trait.needs))
@@ -386,14 +393,8 @@ def _in_words(check: Check, measures: Sequence[Mapping[str, Measured]]) -> Check
     if declared is None:
         return check
     found = [one[check.name] for one in measures]
-    broken = [one.observed for one in found if _is_outside(one.value, declared)]
+    broken = [one.observed for one in found if declared.refuses(one)]
     return replace(check, observed=broken[0] if broken else found[-1].observed)
-
-
-def _is_outside(value: float | None, check: SourceCheck) -> bool:
-    if value is None:
-        return False
-    return (check.low is not None and value < check.low) or (check.high is not None and value > check.high)
 
 
 def _nothing_to_judge() -> dict[str, Measured]:

@@ -22,7 +22,8 @@ DAYS_COMPARED = 28
 LEAST_EVENTS = 20
 # Of a Poisson number with this mean, zero has a chance of 1 in 20,000; people are more alike than that.
 LEAST_MISSED = 10.0
-LEAST_MISSED_IN_SILENCE = 6.0
+# Of many events, one or another is silent by chance.
+LEAST_MISSED_OF_EVENT = 15.0
 LEAST_SILENT_SHARE = 0.15
 NEARLY_NOTHING = 0.05
 ROBUST_WIDTH = 4.0
@@ -31,7 +32,8 @@ SMALLEST_SPREAD = 0.1
 CLUSTERING = 1.5
 MAD_TO_SIGMA = 1.4826
 DENSITY_SIGMAS = 3.0
-LEAST_USER_HOURS = 10
+# Fewer hours of people tell nothing of what people usually do.
+LEAST_USER_HOURS = 20
 LONGEST_MEMORY_DAYS = 7
 LEAST_SHIFT_HOURS = 2
 LEAST_SHIFT_EVIDENCE = 10.0
@@ -288,7 +290,9 @@ def _trackers(history: History, day: date) -> Measured:
         since = [history.day(last + timedelta(days=number)) for number in range(1, (day - last).days + 1)]
         missed = share * sum(one.user_hours for one in since)
         # A rare event is had by the same few people day after day, so more days tell less than as many people.
-        needed = LEAST_MISSED * _clustering([users.get(one, 0) for one in dates], [share * one for one in hours])
+        needed = LEAST_MISSED_OF_EVENT * _clustering(
+            [users.get(one, 0) for one in dates], [share * one for one in hours]
+        )
         if missed >= needed * math.sqrt(len(since)):
             silent[unit] = f"{unit[0]} (last on {last}, about {missed:.0f} people missed)"
     gone = {

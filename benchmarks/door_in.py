@@ -1,0 +1,124 @@
+"""False alarms and misses of the door in, on synthetic days of which it is known whether they are ordinary.
+
+    python -m benchmarks.door_in --seeds 1,7 --days 60
+
+A sandbox is built, then every one of its last days is judged as the newest complete one: each critical check that fails
+is a false alarm. Then faults are put into its last workdays, one at a time, and it is counted how many are caught. At
+weekends so few people come that half a day without them is no sign of anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.gates.door_in import DAY_CHECKS, read_histories
+from orchestration.gates.source_days import count_source_days
+from orchestration.gates.source_measures import History, measure_day
+from orchestration.landing.load import load
+from orchestration.project import House, Settings
+from orchestration.refresh import write_and_audit
+from orchestration.sandbox.make import make_sandbox
+from orchestration.sandbox.parameters import DEFAULT_END, SOURCE, Parameters
+from orchestration.sandbox.write import EVENTS
+from orchestration.warehouse.dbt import DbtProject
+
+FAULTY_DAYS = 10
+KIND = "kind_key in (select kind_key from events.event_kinds where event_name = '{}')"
+LATER = "set occurred_at = occurred_at + interval 3 hour"
+
+# What happens to the events of one day.
+FAULTS = {
+    "75% of the rows lost": "delete from events.event_log where {day} and hash(event_id) % 100 < 75",
+    "75% of the people lost": "delete from events.event_log where {day} and hash(node_key) % 100 < 75",
+    "morning missing": "delete from events.event_log where {day} and hour(occurred_at) < 12",
+    "afternoon missing": "delete from events.event_log where {day} and hour(occurred_at) >= 12",
+    "page views silent": f"delete from events.event_log where {{day}} and {KIND.format('Page Viewed')}",
+    "comments silent": f"delete from events.event_log where {{day}} and {KIND.format('Comment Added')}",
+    "occurred 3 hours later": f"update events.event_log {LATER} where {{day}}",
+    "all times 3 hours later": f"update events.event_log {LATER}, received_at = received_at + interval 3 hour"
+    " where {day}",
+    "loaded twice, new ids": "insert into events.event_log select * replace (event_id || '#' as event_id)"
+    " from events.event_log where {day}",
+    "users not identified": "update events.event_log set is_identified = false where {day}",
+}
+
+
+def refused(history: History, day: date) -> list[str]:
+    """Critical checks that a day fails."""
+    measures = measure_day(history, day)
+    return [one.name for one in DAY_CHECKS if one.severity == "critical" and one.refuses(measures[one.name])]
+
+
+def known_until(connection: duckdb.DuckDBPyConnection, day: date) -> History:
+    """The source as it was known at the end of a day."""
+    return read_histories(connection, until=day)[SOURCE]
+
+
+def count(connection: duckdb.DuckDBPyConnection) -> None:
+    """All days anew."""
+    count_source_days(
+        connection,
+        newest_day=DEFAULT_END,
+        loaded_until=1,
+        fingerprint="",
+        time_zone="UTC",
+        bucket_minutes=30,
+        rebuild=True,
+    )
+
+
+def with_fault(connection: duckdb.DuckDBPyConnection, day: date, fault: str) -> History:
+    """The source with a fault in one day; the event log is left as it was."""
+    connection.execute("create or replace temp table kept as select * from events.event_log")
+    connection.execute(fault.format(day=f"occurred_date = date '{day}'"))
+    connection.execute("update events.event_log set occurred_date = cast(occurred_at as date)")
+    count(connection)
+    history = known_until(connection, day)
+    connection.execute("create or replace table events.event_log as from kept")
+    return history
+
+
+def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> None:
+    """Prints alarms over ordinary days, and how many faulty days were caught."""
+    table = Table("seed", "days", "alarms", *FAULTS, title="critical verdicts on ordinary days, and faulty days caught")
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            house = House(Settings(home=Path(folder) / "home"))
+            make_sandbox(Parameters(accounts=accounts, days=days + 60, seed=seed), Path(folder))
+            load(house, [Path(folder) / EVENTS], source=SOURCE)
+            write_and_audit(house, DbtProject(house))
+            with house.connect() as connection:
+                count(connection)
+                judged = [DEFAULT_END - timedelta(days=number) for number in range(days, 0, -1)]
+                alarms = [(day, names) for day in judged if (names := refused(known_until(connection, day), day))]
+                for day, names in alarms:
+                    console.print(f"seed {seed}, {day:%A %d %B}: {', '.join(names)}")
+                workdays = [day for day in judged if day.weekday() < 5][-FAULTY_DAYS:]
+                caught = [
+                    sum(bool(refused(with_fault(connection, day, fault), day)) for day in workdays)
+                    for fault in FAULTS.values()
+                ]
+        table.add_row(str(seed), str(days), str(len(alarms)), *(f"{one} of {len(workdays)}" for one in caught))
+    console.print(table)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1,7")
+    parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--accounts", type=int, default=150)
+    given = parser.parse_args()
+    run([int(seed) for seed in given.seeds.split(",")], given.days, given.accounts, Console(width=200))
+
+
+if __name__ == "__main__":
+    main()
