@@ -116,7 +116,11 @@ def compare(
     plain = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler(), LogisticRegression(max_iter=1000))
     boosted = HistGradientBoostingClassifier(max_iter=150, random_state=SEED, early_stopping=False)
     penalties = {"logisticregression__C": [0.01, 0.1, 1.0, 10.0]}
-    trees: dict[str, Sequence[object]] = {"max_leaf_nodes": [4, 8, 16], "learning_rate": [0.03, 0.1], "min_samples_leaf": [50, 200]}
+    trees: dict[str, Sequence[object]] = {
+        "max_leaf_nodes": [4, 8, 16],
+        "learning_rate": [0.03, 0.1],
+        "min_samples_leaf": [50, 200],
+    }
     models = {
         "our scorecard": card.probability,
         f"{recency} alone": fit_scorecard(learn[[recency]], learned, groups).probability,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.defs import landing, learning, publishing, schedules, syncs, warehouse
+from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.project import House
 from orchestration.warehouse.dbt import DbtProject
 
@@ -12,6 +12,7 @@ project = DbtProject(house)
 defs = dg.Definitions.merge(
     landing.definitions(house, project),
     warehouse.definitions(house, project),
+    gates.definitions(house),
     publishing.definitions(house, project),
     syncs.definitions(house, project),
     learning.definitions(house, project),

@@ -13,6 +13,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.gates.door_in import INPUTS, judge_sources, with_inputs
 from orchestration.gates.engine import Expected, run_suite
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.needs import unmet_need
@@ -28,7 +29,7 @@ SMALLEST_SHARE_OF_LAST_POPULATION = 0.5
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
     suite = suite_of(trait, as_of=datetime(1970, 1, 1), last_population=0)
-    return ["built", "needs", *(expected.name for expected in suite)]
+    return ["built", "needs", *(expected.name for expected in suite), INPUTS]
 
 
 def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Expected]:
@@ -153,6 +154,7 @@ def audit(
                 [build.build_id],
             ).fetchall()
         }
+        sources = judge_sources(connection, project, build, notify=notify)
         verdicts = []
         for trait in project.catalog.traits:
             if trait.name in results and (traits is None or trait.name in traits):
@@ -161,6 +163,7 @@ def audit(
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
                     verdicts.append(_verdict(trait, build, "failed", reason))
+                verdicts[-1] = with_inputs(verdicts[-1], sources)
                 notify(f"gate {trait.name}: {verdicts[-1].verdict}")
         save_verdicts(connection, verdicts)
     return verdicts

@@ -17,6 +17,7 @@ from orchestration.errors import TraithouseError
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.ledger import publish_trait, retire
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
+from orchestration.publishing.source_verdicts import copy_source_verdicts
 from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.sync.ledger import SyncLedger
@@ -234,6 +235,7 @@ def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: S
         "insert into traits.gate_verdicts by name select * from state.gate_verdicts where build_id = $1",
         [build.build_id],
     )
+    copy_source_verdicts(connection, build.build_id)
     now = utc_now()
     connection.execute("delete from traits.builds where build_id = $1", [build.build_id])
     connection.execute(

@@ -30,6 +30,11 @@ create table if not exists traits.gate_verdicts (
     build_id varchar, trait varchar, as_of timestamp, definition_version bigint, verdict varchar, reason varchar,
     population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp
 );
+create table if not exists traits.source_verdicts (
+    build_id varchar, source varchar, as_of timestamp, loaded_after bigint, loaded_until bigint,
+    first_day date, last_day date, verdict varchar, reason varchar, checks varchar, touched varchar,
+    decided_at timestamp
+);
 create table if not exists traits.builds (
     build_id varchar, as_of timestamp, started_at timestamp, published_at timestamp, seconds double,
     changes bigint, values_written bigint, traits_published bigint, traits_withheld bigint
@@ -72,6 +77,7 @@ TABLES = (
     "trait_catalog",
     "trait_thresholds",
     "gate_verdicts",
+    "source_verdicts",
     "builds",
     "sync_log",
     "sync_failures",

@@ -21,12 +21,13 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     run_sync(house, project.catalog, outbox)
     before = queried(house, f"select pricing_since_purchase_28d from features.user_features where user_id = '{user}'")
 
-    # Raw: the user looks at checkout three times on the next morning; one row comes twice.
+    # Raw: the user looks at checkout four times on the next morning; one row comes twice.
     first = {"user_id": user, "event_name": "shipping_details", "occurred_at": "2024-06-30T09:00:00Z"}
     second = first | {"event_name": "payment_details", "occurred_at": "2024-06-30T09:10:00Z"}
     third = second | {"occurred_at": "2024-06-30T09:29:59Z"}
-    loaded = load(house, [events_file([first, second, third, third])], source="shop")
-    assert (loaded.accepted, loaded.duplicates) == (3, 1)
+    fourth = second | {"occurred_at": "2024-06-30T09:20:00Z"}
+    loaded = load(house, [events_file([first, second, third, third, fourth])], source="shop")
+    assert (loaded.accepted, loaded.duplicates) == (4, 1)
 
     # Write, audit, publish.
     written, report = refresh(house, project)
@@ -41,16 +42,16 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     )
     assert meant == [("payment_details", "pricing", "payment"), ("shipping_details", "pricing", "shipping")]
     session = "select event_count, pricing_count, duration_seconds from sessions.fct_sessions"
-    assert queried(house, f"{session} where user_id = '{user}' and session_date = '2024-06-30'") == [(3, 3, 1799)]
+    assert queried(house, f"{session} where user_id = '{user}' and session_date = '2024-06-30'") == [(4, 4, 1799)]
     day = "select event_count, session_count, last_pricing_at::varchar from activity.fct_user_activity_daily"
     assert queried(house, f"{day} where user_id = '{user}' and activity_date = '2024-06-30'") == [
-        (3, 1, "2024-06-30 09:29:59")
+        (4, 1, "2024-06-30 09:29:59")
     ]
     after = queried(
         house,
         f"select pricing_since_purchase_28d, days_since_pricing from features.user_features where user_id = '{user}'",
     )
-    assert after == [(before[0][0] + 3, 0)]
+    assert after == [(before[0][0] + 4, 0)]
 
     # Candidate, gate, ledger, reason.
     candidate = f"select value, evidence from candidates.ready_to_upgrade where user_id = '{user}'"

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.defs import landing, learning, publishing, schedules, syncs, warehouse
+from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
 from orchestration.gates.door_out import check_names
 from orchestration.landing.load import load
@@ -22,6 +22,7 @@ def assembled(house: House, project: DbtProject) -> dg.Definitions:
     return dg.Definitions.merge(
         landing.definitions(house),
         warehouse.definitions(house, project),
+        gates.definitions(house),
         publishing.definitions(house, project),
         syncs.definitions(house, project),
         learning.definitions(house, project),
@@ -149,7 +150,7 @@ def test_published_traits_carry_what_a_person_looks_for(
     result = run(assembled(sample_house, sample_project), instance, "refresh")
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path == ["traits", "dormant"]]
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
-    assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 138, 0.23)
+    assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 37, 0.0617)
     assert metadata["changes"] == 0
     assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
 

@@ -1,0 +1,138 @@
+"""How much each source delivered, by day and by hour: what the door in compares a new day with.
+
+A day is counted anew when a load brings events of it, so that late and repeated events are counted once and a build
+that was cut off may count again. The cost follows the days that new loads touch.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import duckdb
+
+SOURCE_DAY_TABLES = """
+create schema if not exists state;
+-- Grain: source x event_name x behaviour x day (reporting time zone). users: different ids that did it on that day.
+create table if not exists state.source_days (
+    source varchar, event_name varchar, behaviour varchar, day date, events bigint, users bigint
+);
+-- Grain: source x day x hour (UTC). users: different ids in that hour; identified: of these, with a user_id; shifted:
+-- events received whole hours before or after they occurred.
+create table if not exists state.source_hours (
+    source varchar, day date, hour timestamp, events bigint, users bigint, identified bigint, shifted bigint
+);
+-- One row: the newest load that was counted, and the definitions that the event log was made with.
+create table if not exists state.source_days_counted (load_id bigint, fingerprint varchar);
+"""
+
+# Older days are neither counted nor compared.
+COUNTED_DAYS = 120
+# A lag so near to whole hours is a time zone's mistake, unless it is longer than a time zone can be off.
+WHOLE_HOURS_SLACK_SECONDS = 120
+LARGEST_SHIFT_HOURS = 14
+
+
+def count_source_days(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    newest_day: date,
+    loaded_until: int,
+    fingerprint: str,
+    time_zone: str,
+    bucket_minutes: int,
+    rebuild: bool = False,
+) -> None:
+    """Brings ``state.source_days`` and ``state.source_hours`` up to a load.
+
+    Args:
+        connection: the warehouse, with the event log.
+        newest_day: the day that as_of lies in; days until it are counted, ``COUNTED_DAYS`` back.
+        loaded_until: newest load that the event log holds.
+        fingerprint: of the definitions that the event log was made with; with another one all days are counted anew.
+        time_zone: whose days count.
+        bucket_minutes: length of the buckets of ``events.replaced_events``.
+        rebuild: count all days anew.
+
+    """
+    connection.execute(SOURCE_DAY_TABLES)
+    counted = connection.execute("select load_id, fingerprint from state.source_days_counted").fetchone()
+    everything = rebuild or counted is None or counted[1] != fingerprint
+    first_day = newest_day - timedelta(days=COUNTED_DAYS)
+    if everything or counted is None:
+        touched = (
+            f"select cast(unnest(generate_series(date '{first_day}', date '{newest_day}', interval 1 day)) as date)"
+        )
+    else:
+        # A version that was replaced may have lain on another day than the one that replaced it.
+        replaced_at = f"make_timestamp(bucket * {bucket_minutes} * 60000000)"
+        touched = f"""
+            select {_day("occurred_at", time_zone)} from events.event_log where load_id > {counted[0]}
+            union
+            select {_day(replaced_at, time_zone)} from events.replaced_events
+        """
+    connection.execute("begin")
+    connection.execute(
+        f"""
+        create or replace temp table touched_days as
+        select day from ({touched}) as touched (day) where day between date '{first_day}' and date '{newest_day}'
+        """
+    )
+    for table in ("source_days", "source_hours"):
+        connection.execute(
+            f"delete from state.{table} where {'true' if everything else 'day in (from touched_days)'}"
+            f" or day < date '{first_day}'"
+        )
+    connection.execute(_counted_events(time_zone))
+    connection.execute(
+        """
+        insert into state.source_days
+        select source, event_name, behaviour, day, count(*), count(distinct node_key)
+        from counted_events
+        group by source, event_name, behaviour, day
+        """
+    )
+    connection.execute(
+        """
+        insert into state.source_hours
+        select
+            source, day, date_trunc('hour', occurred_at), count(*), count(distinct node_key),
+            count(distinct node_key) filter (is_identified), count(*) filter (is_shifted)
+        from counted_events
+        group by source, day, date_trunc('hour', occurred_at)
+        """
+    )
+    connection.execute("delete from state.source_days_counted")
+    connection.execute("insert into state.source_days_counted values ($1, $2)", [loaded_until, fingerprint])
+    connection.execute("drop view counted_events")
+    connection.execute("commit")
+
+
+def _counted_events(time_zone: str) -> str:
+    """SQL of a view: events of the touched days, machines left out."""
+    hour = 3_600_000_000
+    return f"""
+        create or replace temp view counted_events as
+        with placed as (
+            select *, {_day("occurred_at", time_zone)} as day, abs(epoch_us(received_at) - epoch_us(occurred_at)) as lag
+            from events.event_log
+            -- Two days of slack allow for any time zone; the bounds let an engine skip old days.
+            where not is_bot and occurred_date between
+                (select min(day) - 2 from touched_days) and (select max(day) + 2 from touched_days)
+        )
+        select
+            kinds.source, kinds.event_name, coalesce(rules.behaviour, '') as behaviour, placed.day, placed.occurred_at,
+            placed.node_key, placed.is_identified,
+            placed.lag > {hour // 2} and placed.lag < {LARGEST_SHIFT_HOURS * hour + hour // 2}
+            and abs(placed.lag - {hour} * round(placed.lag / {hour})) < {WHOLE_HOURS_SLACK_SECONDS * 1_000_000}
+            as is_shifted
+        from placed
+        semi join touched_days on placed.day = touched_days.day
+        inner join events.event_kinds as kinds on placed.kind_key = kinds.kind_key
+        left join events.catalog_rules as rules on placed.rule_key = rules.rule_key
+    """
+
+
+def _day(instant: str, time_zone: str) -> str:
+    """SQL of the calendar day of a naive UTC instant."""
+    local = instant if time_zone == "UTC" else f"timezone('{time_zone}', timezone('UTC', {instant}))"
+    return f"cast({local} as date)"
