@@ -7,6 +7,7 @@ Exit codes: 0 good, 2 usage or unreadable input, 3 some trait withheld, 4 some d
 from __future__ import annotations
 
 import functools
+import getpass
 import json
 import os
 import sys
@@ -28,7 +29,7 @@ from orchestration.landing.load import load
 from orchestration.landing.pull import pull
 from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
-from orchestration.refresh import refresh
+from orchestration.refresh import accept_trait, publish_build, refresh
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.make import make_sandbox
 from orchestration.sandbox.parameters import DEFAULT_END, Parameters, read_end
@@ -220,6 +221,23 @@ def pull_command(call: Call, source: str | None) -> int:
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     """Transform, judge and publish what was loaded."""
     _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
+    call.answer(published.as_dict(), report.show_refresh)
+    return _exit_code(published)
+
+
+@main.add_command
+@command
+@click.option("--trait", help="With --accept: which withheld trait.")
+@click.option("--accept", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
+def publish_command(call: Call, trait: str | None, why: str | None) -> int:
+    """Publish what passed in the current build once more; or let a withheld trait through on a person's word."""
+    if (trait is None) != (why is None):
+        raise UsageError("--trait and --accept belong together.", 'traithouse publish --trait T --accept "reason"')
+    if trait is None or why is None:
+        published = publish_build(call.house, call.project, notify=call.progress)
+    else:
+        who = os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
+        published = accept_trait(call.house, call.project, trait, why=why, who=who, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
 

@@ -10,14 +10,16 @@ from datetime import datetime
 import duckdb
 
 from orchestration.errors import TraithouseError
-from orchestration.gates.door_out import audit
+from orchestration.gates.door_out import DEFINITE, audit
 from orchestration.learning.lift import measure_lift
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.learning.stability import measure_stability
 from orchestration.project import House, Notify, silent, utc_now
+from orchestration.publishing.acceptance import accept
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.publishing.state import copy_prior_state
-from orchestration.publishing.verdicts import Verdict
+from orchestration.publishing.tables import PUBLISHED_TABLES
+from orchestration.publishing.verdicts import Verdict, load_verdicts
 from orchestration.warehouse.build import Build, begin_build, current_build, run_build
 from orchestration.warehouse.clock import grid_point_before
 from orchestration.warehouse.dbt import DbtProject, NodeResult
@@ -62,6 +64,26 @@ def audit_again(house: House, project: DbtProject, traits: Sequence[str], *, not
     """Judge candidates of the current build once more, without building anything."""
     with house.lock("traithouse refresh"), _stage(house, "auditing"):
         return audit(house, project, traits=traits, notify=notify)
+
+
+def accept_trait(
+    house: House, project: DbtProject, trait: str, *, why: str, who: str, notify: Notify = silent
+) -> PublishReport:
+    """Let a withheld trait of the current build through, on a person's word, and publish.
+
+    Raises:
+        UsageError: it is not withheld, or for a reason that nobody can accept.
+
+    """
+    project.catalog.trait(trait)
+    with house.lock("traithouse publish"):
+        with house.connect() as connection:
+            connection.execute(PUBLISHED_TABLES)
+            build = current_build(connection)
+            verdict = load_verdicts(connection, build.build_id).get(trait) if build else None
+            accept(connection, verdict, trait, who, why, never=DEFINITE)
+        audit_again(house, project, [trait], notify=notify)
+        return publish_build(house, project, notify=notify)
 
 
 def publish_build(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:

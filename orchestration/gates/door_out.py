@@ -6,8 +6,8 @@ trait's alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
@@ -15,7 +15,11 @@ import duckdb
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.door_in import INPUTS, judge_sources, with_inputs
 from orchestration.gates.engine import Expected, run_suite
+from orchestration.gates.failed_rows import keep_failed_rows
+from orchestration.gates.interval import MOST_HISTORY, most_flips, usual_rows, usual_share
 from orchestration.project import House, Notify, silent, utc_now
+from orchestration.publishing.acceptance import with_acceptance
+from orchestration.publishing.history import Past, read_pasts
 from orchestration.publishing.needs import unmet_need
 from orchestration.publishing.reasons import quoted_value, sentence
 from orchestration.publishing.verdicts import Check, Decision, Verdict, save_verdicts
@@ -23,76 +27,103 @@ from orchestration.warehouse.build import Build, current_build
 from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
 
-SMALLEST_SHARE_OF_LAST_POPULATION = 0.5
+# Before there is history enough, so much at once is a fault and no news.
+MOST_FLIPS_WITHOUT_HISTORY = 0.5
+# A person may let these through; the others are never a matter of opinion.
+DEFINITE = ("built", "needs", "grain", "entity", "value", "value_type", "score", "evidence", "as_of", "known")
 
 
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
-    suite = suite_of(trait, as_of=datetime(1970, 1, 1), last_population=0)
+    suite = suite_of(trait, as_of=datetime(1970, 1, 1), past=Past(), hours_allowed=0)
     return ["built", "needs", *(expected.name for expected in suite), INPUTS]
 
 
-def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Expected]:
+def suite_of(trait: Trait, *, as_of: datetime, past: Past, hours_allowed: float) -> list[Expected]:
     """The default suite and the trait's own expectations.
 
     Args:
         trait: what is judged.
         as_of: clock that every row must carry.
-        last_population: rows at the last publish; 0 when there was none.
+        past: what was published of it.
+        hours_allowed: how old the newest event may be at as_of.
 
     """
     id_column = trait.id_column
-    least = max(1, round(SMALLEST_SHARE_OF_LAST_POPULATION * last_population))
+    rows = usual_rows(past.populations or (past.rows,), days=past.days)
+    share = usual_share(past.shares, past.flips, past.rows, days=past.days)
+    flips = most_flips(past.flips, past.populations, past.rows, days=past.days) or MOST_FLIPS_WITHOUT_HISTORY
+    nowhere = f"{id_column} not in (select {id_column} from identity.dim_{trait.entity}s)"
     suite = [
         Expected(
             "grain",
             "expect_column_values_to_be_unique",
             {"column": id_column},
             expected=f"one row a {trait.entity}",
+            rows=f"{id_column} in (select {id_column} from batch group by {id_column} having count(*) > 1)",
         ),
         Expected(
             "entity",
             "expect_column_values_to_not_be_null",
             {"column": id_column},
-            expected=f"every {id_column} known",
+            expected=f"every {id_column} there",
+            rows=f"{id_column} is null",
         ),
         Expected(
             "value",
             "expect_column_values_to_not_be_null",
             {"column": "value"},
             expected="every value known",
+            rows="value is null",
         ),
-        Expected(
+        no_rows(
             "value_type",
-            "unexpected_rows_expectation",
-            {"unexpected_rows_query": f"select * from {{batch}} where ({_value_is_typed(trait)}) is not true"},
+            f"({_value_is_typed(trait)}) is not true",
             expected=f"every value a {trait.type}",
         ),
-        Expected(
-            "score",
-            "unexpected_rows_expectation",
-            {"unexpected_rows_query": "select * from {batch} where isnan(score) or isinf(score)"},
-            expected="every score null or finite",
-        ),
-        Expected(
+        no_rows("score", "isnan(score) or isinf(score)", expected="every score null or finite"),
+        no_rows(
             "evidence",
-            "unexpected_rows_expectation",
-            {"unexpected_rows_query": f"select * from {{batch}} where ({_evidence_is_whole(trait)}) is not true"},
+            f"({_evidence_is_whole(trait)}) is not true",
             expected="JSON that names a declared rule and holds what its sentence quotes",
         ),
-        Expected(
-            "as_of",
-            "unexpected_rows_expectation",
-            {"unexpected_rows_query": f"select * from {{batch}} where as_of is distinct from timestamp '{as_of}'"},
-            expected=f"every as_of {as_of}",
-        ),
+        no_rows("as_of", f"as_of is distinct from timestamp '{as_of}'", expected=f"every as_of {as_of}"),
+        no_rows("known", nowhere, expected=f"every {trait.entity} one of identity.dim_{trait.entity}s"),
         Expected(
             "population",
             "expect_table_row_count_to_be_between",
-            {"min_value": least},
-            expected=f"at least {least} rows, half of what was published last",
+            {"min_value": round(rows.low or 1), "max_value": None if rows.high is None else round(rows.high)},
+            expected=f"{round(rows.low or 1)} rows or more"
+            + (f", {round(rows.high)} at most" if rows.high else "")
+            + f"; {past.rows} are published",
+        ),
+        Expected(
+            "flips",
+            "expect_column_mean_to_be_between",
+            {"column": "flips", "max_value": flips},
+            expected=f"at most {flips:.2%} of the {trait.entity}s change at once",
+            rows="flips = 1",
+        ),
+        Expected(
+            "freshness",
+            "expect_column_max_to_be_between",
+            {"column": "hours_behind", "max_value": hours_allowed},
+            expected=f"the newest event at most {hours_allowed:g} hours before as_of",
         ),
     ]
+    if trait.type == "boolean":
+        suite.append(
+            Expected(
+                "prevalence",
+                "expect_column_mean_to_be_between",
+                {
+                    "column": "value_number",
+                    "min_value": 0 if share.low is None else share.low,
+                    "max_value": 1 if share.high is None else share.high,
+                },
+                expected=f"share of members: {share.words}",
+            )
+        )
     for extra in trait.gate:
         name = extra.type.removeprefix("expect_")
         taken = sum(one.name.startswith(name) for one in suite)
@@ -106,6 +137,17 @@ def suite_of(trait: Trait, *, as_of: datetime, last_population: int) -> list[Exp
             )
         )
     return suite
+
+
+def no_rows(name: str, condition: str, *, expected: str) -> Expected:
+    """An expectation that no row fulfils a condition."""
+    return Expected(
+        name,
+        "unexpected_rows_expectation",
+        {"unexpected_rows_query": f"select * from {{batch}} where {condition}"},
+        expected=expected,
+        rows=condition,
+    )
 
 
 def _value_is_typed(trait: Trait) -> str:
@@ -155,75 +197,103 @@ def audit(
             ).fetchall()
         }
         sources = judge_sources(connection, project, build, notify=notify)
+        pasts = read_pasts(connection, build, MOST_HISTORY)
+        hours_allowed = float(project.variables["input_freshness_hours"])
+        behind = _hours_behind(connection, build)
         verdicts = []
         for trait in project.catalog.traits:
             if trait.name in results and (traits is None or trait.name in traits):
                 try:
-                    verdicts.append(_judge(connection, trait, build, *results[trait.name]))
+                    past = pasts.get((trait.name, trait.version)) or pasts.get((trait.name, 0)) or Past()
+                    gate = _Gate(connection, build, past, hours_allowed, behind)
+                    verdicts.append(gate.judge(trait, *results[trait.name]))
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
                     verdicts.append(_verdict(trait, build, "failed", reason))
-                verdicts[-1] = with_inputs(verdicts[-1], sources)
+                verdicts[-1] = with_acceptance(connection, with_inputs(verdicts[-1], sources))
                 notify(f"gate {trait.name}: {verdicts[-1].verdict}")
         save_verdicts(connection, verdicts)
     return verdicts
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, status: str, message: str, made: str
-) -> Verdict:
-    built = Check("built", status == "success", "critical", "the model runs in this build", message)
-    if not built.passed:
-        why = "an upstream model failed" if status == "skipped" else f"the model failed: {message}"
-        return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
-    if content_hash(connection, trait.candidate, trait.id_column) != made:
-        reason = "Its rows are not those that its model made in this build."
-        return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
-    last_population = _last_population(connection, trait)
-    reason = unmet_need(connection, trait)
-    needs = Check(
-        "needs",
-        not reason,
-        "critical" if last_population else "warning",
-        f"events for {', '.join(trait.needs) or 'nothing'}",
-        reason or "there are",
-    )
-    if reason:
-        decision: Decision = "failed" if last_population else "not_enough_evidence"
-        return _verdict(trait, build, decision, reason, checks=(built, needs))
-    if not last_population and connection.execute(f"select 1 from {trait.candidate} limit 1").fetchone() is None:
-        reason = f"No {trait.entity} has been seen yet."
-        return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, needs))
-    query = f"select *, {_as_number(trait)} as value_number from {trait.candidate}"
-    suite = suite_of(trait, as_of=build.as_of, last_population=last_population)
-    checks = (built, needs, *run_suite(connection, trait.name, query, suite))
+def _hours_behind(connection: duckdb.DuckDBPyConnection, build: Build) -> float:
+    """From the newest event to as_of; at most 0 when events go on after it."""
+    row = connection.execute("select max(newest_event_at) from raw.loads").fetchone()
+    return (build.as_of - row[0]).total_seconds() / 3600 if row and row[0] else 0.0
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """What one trait is judged with."""
+
+    connection: duckdb.DuckDBPyConnection
+    build: Build
+    past: Past
+    hours_allowed: float
+    hours_behind: float
+
+    def judge(self, trait: Trait, status: str, message: str, made: str) -> Verdict:
+        connection, build, past = self.connection, self.build, self.past
+        built = Check("built", status == "success", "critical", "the model runs in this build", message)
+        if not built.passed:
+            why = "an upstream model failed" if status == "skipped" else f"the model failed: {message}"
+            return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
+        if content_hash(connection, trait.candidate, trait.id_column) != made:
+            reason = "Its rows are not those that its model made in this build."
+            return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
+        reason = unmet_need(connection, trait)
+        needs = Check(
+            "needs",
+            not reason,
+            "critical" if past.rows else "warning",
+            f"events for {', '.join(trait.needs) or 'nothing'}",
+            reason or "there are",
+        )
+        if reason:
+            decision: Decision = "failed" if past.rows else "not_enough_evidence"
+            return _verdict(trait, build, decision, reason, checks=(built, needs))
+        if not past.rows and connection.execute(f"select 1 from {trait.candidate} limit 1").fetchone() is None:
+            reason = f"No {trait.entity} has been seen yet."
+            return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, needs))
+        query = self._rows(trait)
+        suite = suite_of(trait, as_of=build.as_of, past=past, hours_allowed=self.hours_allowed)
+        checks = (built, needs, *run_suite(connection, trait.name, query, suite))
+        keep_failed_rows(connection, build.build_id, trait, query, suite, checks)
+        if reason := broken_reason(checks):
+            return _measured(connection, trait, build, "failed", reason, checks)
+        too_few = connection.execute(
+            f"select evidence from {trait.candidate} where json_extract_string(evidence, '$.rule') = $1 limit 1",
+            [NOT_ENOUGH_EVIDENCE],
+        ).fetchone()
+        if too_few:
+            return _measured(connection, trait, build, "not_enough_evidence", sentence(trait, too_few[0]), checks)
+        return _measured(connection, trait, build, "passed", "", checks)
+
+    def _rows(self, trait: Trait) -> str:
+        """SQL of the candidate with what expectations look at: the value as a number, whether it flips, input's age."""
+        return f"""
+            select
+                c.*, {_as_number(trait)} as value_number, cast({self.hours_behind!r} as double) as hours_behind,
+                cast(v.value is not null and cast(c.value as varchar) is distinct from v.value as integer) as flips
+            from {trait.candidate} as c
+            left join traits.trait_values as v
+                on v.trait = '{trait.name}' and v.entity_id = c.{trait.id_column}
+                    and v.definition_version = {trait.version}
+        """
+
+
+def broken_reason(checks: Iterable[Check]) -> str:
+    """What failed and withholds, as a sentence; empty when nothing did."""
     broken = [check for check in checks if not check.passed and check.severity == "critical"]
-    if broken:
-        reason = "; ".join(f"{one.name}: expected {one.expected}, found {one.observed}" for one in broken)
-        return _measured(connection, trait, build, "failed", f"{reason}.", checks)
-    too_few = connection.execute(
-        f"select evidence from {trait.candidate} where json_extract_string(evidence, '$.rule') = $1 limit 1",
-        [NOT_ENOUGH_EVIDENCE],
-    ).fetchone()
-    if too_few:
-        return _measured(connection, trait, build, "not_enough_evidence", sentence(trait, too_few[0]), checks)
-    return _measured(connection, trait, build, "passed", "", checks)
+    return "; ".join(f"{one.name}: expected {one.expected}, found {one.observed}" for one in broken) + "." * bool(
+        broken
+    )
 
 
 def _as_number(trait: Trait) -> str:
     if trait.type == "boolean":
-        return "case when value then 1 when not value then 0 end"
-    return "cast(value as double)" if trait.type == "number" else "cast(null as double)"
-
-
-def _last_population(connection: duckdb.DuckDBPyConnection, trait: Trait) -> int:
-    exists = connection.execute(
-        "select 1 from duckdb_tables() where schema_name = 'traits' and table_name = 'trait_values'"
-    ).fetchone()
-    if not exists:
-        return 0
-    row = connection.execute("select count(*) from traits.trait_values where trait = $1", [trait.name]).fetchone()
-    return int(row[0]) if row else 0
+        return "case when c.value then 1 when not c.value then 0 end"
+    return "cast(c.value as double)" if trait.type == "number" else "cast(null as double)"
 
 
 def _measured(

@@ -27,13 +27,24 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 @dataclass(frozen=True)
 class Expected:
-    """One expectation of a suite: a stable name, Great Expectations' type and arguments, and what a failure does."""
+    """One expectation of a suite.
+
+    Attributes:
+        name: stable within the suite.
+        type: Great Expectations' name of it.
+        kwargs: its arguments.
+        severity: critical, warning or info: what a failure does.
+        expected: for a person.
+        rows: SQL condition of the rows that break it; empty where it is about all of them.
+
+    """
 
     name: str
     type: str
     kwargs: dict[str, Any]
     severity: str = "critical"
     expected: str = ""
+    rows: str = ""
 
 
 class _BufferedCursor:

@@ -11,7 +11,9 @@ from orchestration.publishing.tables import BACKFILLED_DAYS
 from orchestration.warehouse.build import Build
 
 
-def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> tuple[int, int, int, int]:
+def publish_trait(
+    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, *, accepted: bool = False
+) -> tuple[int, int, int, int]:
     """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left.
 
     A trait without values that has been backfilled goes on from its history. An entity that is nobody any more was
@@ -54,6 +56,7 @@ def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Bu
                 when i.entity_id is null and not exists (select 1 from anybody as a where a.entity_id = k.entity_id)
                     then 'identity'
                 when k.definition_version != $version then 'definition'
+                when $accepted then 'accepted'
                 else 'behaviour'
             end as cause
         from incoming as i
@@ -64,7 +67,7 @@ def publish_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Bu
             or i.evidence is distinct from k.evidence
             or k.definition_version is distinct from $version
         """,
-        {"trait": trait.name, "as_of": build.as_of, "version": trait.version},
+        {"trait": trait.name, "as_of": build.as_of, "version": trait.version, "accepted": accepted},
     )
     connection.execute(
         """

@@ -114,7 +114,7 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
             verdict = verdicts.get(trait.name)
             if verdict and verdict.verdict == "passed":
                 notify(f"publishing {trait.name}")
-                counts = publish_trait(connection, trait, build)
+                counts = publish_trait(connection, trait, build, accepted=verdict.accepted)
             else:
                 counts = (0, 0, 0, 0)
             written += counts[0]
@@ -239,7 +239,7 @@ def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: S
     now = utc_now()
     connection.execute("delete from traits.builds where build_id = $1", [build.build_id])
     connection.execute(
-        "insert into traits.builds values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into traits.builds values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'refresh', null, false)",
         [
             build.build_id,
             build.as_of,

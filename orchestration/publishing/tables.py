@@ -37,7 +37,12 @@ create table if not exists traits.source_verdicts (
 );
 create table if not exists traits.builds (
     build_id varchar, as_of timestamp, started_at timestamp, published_at timestamp, seconds double,
-    changes bigint, values_written bigint, traits_published bigint, traits_withheld bigint
+    changes bigint, values_written bigint, traits_published bigint, traits_withheld bigint,
+    kind varchar, reason varchar, rolled_back boolean
+);
+create table if not exists traits.acceptances (
+    trait varchar, build_id varchar, as_of timestamp, content_hash varchar, checks varchar, reason varchar,
+    accepted_by varchar, accepted_at timestamp
 );
 create table if not exists traits.sync_log (
     sync varchar, started_at timestamp, ended_at timestamp, build_id varchar, dry_run boolean,
@@ -62,6 +67,10 @@ PUBLISHED_TABLES += "".join(
         "grade_reason varchar",
     )
 )
+PUBLISHED_TABLES += "".join(
+    f"alter table traits.builds add column if not exists {column};\n"
+    for column in ("kind varchar", "reason varchar", "rolled_back boolean")
+)
 
 # Days whose history was made later. Grain: trait x as_of; told is whether the trait could be told from events by then.
 BACKFILLED_DAYS = """
@@ -79,6 +88,7 @@ TABLES = (
     "gate_verdicts",
     "source_verdicts",
     "builds",
+    "acceptances",
     "sync_log",
     "sync_failures",
 )

@@ -28,7 +28,7 @@ class Check:
     Attributes:
         name: stable name within the trait.
         passed: whether it held.
-        severity: critical withholds the trait; warning and info are shown.
+        severity: critical withholds the trait; warning and info are shown; accepted would have withheld it.
         expected: what was asked for.
         observed: what was found.
 
@@ -78,6 +78,11 @@ class Verdict:
     def prevalence(self) -> float:
         """Share of the population that has the trait."""
         return self.members / self.population if self.population else 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it passed because a person let it."""
+        return self.verdict == "passed" and any(check.severity == "accepted" for check in self.checks)
 
     @property
     def contradicts_itself(self) -> bool:

@@ -1,0 +1,103 @@
+"""Intervals learned from what was published: how far a number may move at once before a person has to look.
+
+Distances are robust: the median absolute deviation, times 1.4826 as an estimate of the standard deviation (Rousseeuw
+and Croux, "Alternatives to the Median Absolute Deviation", 1993), so that one odd day neither alarms nor widens them
+for weeks. A trend is no alarm: it is taken out by the median of all slopes (Theil-Sen; Sen, "Estimates of the
+Regression Coefficient Based on Kendall's Tau", 1968).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+LEAST_HISTORY = 7
+MOST_HISTORY = 28
+Z = 5.0
+_TO_DEVIATION = 1.4826
+# Beyond the second largest move of the history: a weekend or the end of a month comes again.
+_OVER_KNOWN_MOVES = 1.5
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What is usual; nothing is known of a side without a bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        if self.low is None or self.high is None:
+            return f"any, as there are fewer than {LEAST_HISTORY} publishes to compare with"
+        return f"{self.low:.4g} to {self.high:.4g}"
+
+
+def usual_share(shares: Sequence[float], moved: Sequence[int], population: int, *, days: float = 1) -> Interval:
+    """Where the share of members lies when nothing has happened.
+
+    Args:
+        shares: of the last publishes, oldest first.
+        moved: entities whose value changed in each of them.
+        population: entities now.
+        days: since the last publish; a longer step may be larger.
+
+    """
+    if len(shares) < LEAST_HISTORY:
+        return Interval()
+    steps = [later - earlier for earlier, later in pairwise(shares)]
+    # Who enters or leaves does so independently at best: a count of changes varies like its square root.
+    by_chance = Z * math.sqrt(max(median(moved), 1)) / max(population, 1)
+    step = max(Z * _deviation(steps), _OVER_KNOWN_MOVES * _second_largest(steps), by_chance) * math.sqrt(max(days, 1))
+    expected, residuals = _trend(shares, days)
+    spread = max(Z * _deviation(residuals), by_chance)
+    low, high = min(shares[-1] - step, expected - spread), max(shares[-1] + step, expected + spread)
+    return Interval(max(0.0, low), min(1.0, high))
+
+
+def most_flips(flips: Sequence[int], populations: Sequence[int], population: int, *, days: float = 1) -> float | None:
+    """Largest share of entities whose value changes at once when nothing has happened; null without enough history."""
+    if len(flips) < LEAST_HISTORY:
+        return None
+    shares = [flipped / max(known, 1) for flipped, known in zip(flips, populations, strict=True)]
+    by_chance = (median(flips) + Z * math.sqrt(max(median(flips), 1))) / max(population, 1)
+    usual = max(
+        median(shares) + Z * _deviation(shares),
+        _OVER_KNOWN_MOVES * _second_largest(shares),
+        by_chance,
+    )
+    return min(1.0, usual * max(days, 1))
+
+
+def usual_rows(populations: Sequence[int], *, days: float = 1) -> Interval:
+    """How many entities there are when nothing has happened: hardly fewer, and not suddenly many more."""
+    last = populations[-1]
+    # Identities that prove to be one are few at a time.
+    low = min(0.9 * last, last - 5)
+    if len(populations) < LEAST_HISTORY:
+        return Interval(max(1.0, low))
+    growth = [later / max(earlier, 1) - 1 for earlier, later in pairwise(populations)]
+    usual = max(0.25, median(growth) + Z * _deviation(growth), _OVER_KNOWN_MOVES * _second_largest(growth))
+    return Interval(max(1.0, low), max(last * (1 + usual * max(days, 1)), last + 20))
+
+
+def _deviation(numbers: Sequence[float]) -> float:
+    middle = median(numbers)
+    return _TO_DEVIATION * median(abs(number - middle) for number in numbers)
+
+
+def _second_largest(numbers: Sequence[float]) -> float:
+    return sorted(map(abs, numbers))[-2]
+
+
+def _trend(numbers: Sequence[float], ahead: float) -> tuple[float, list[float]]:
+    """What the trend leads to, and how far each number lies beside it."""
+    count = len(numbers)
+    slope = median((numbers[b] - numbers[a]) / (b - a) for a in range(count) for b in range(a + 1, count))
+    start = median(number - slope * place for place, number in enumerate(numbers))
+    residuals = [number - (start + slope * place) for place, number in enumerate(numbers)]
+    return start + slope * (count - 1 + ahead), residuals

@@ -1,0 +1,92 @@
+"""What the last publishes of each trait were like: the past that the gate compares a candidate with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from orchestration.publishing.tables import PUBLISHED_TABLES
+from orchestration.warehouse.build import Build
+
+
+@dataclass(frozen=True)
+class Past:
+    """One trait's published past; one entry a day, oldest first, of the definition that is declared now.
+
+    Attributes:
+        rows: entities that have a published value now.
+        populations: entities judged in each publish.
+        shares: share of members in each.
+        flips: entities whose value changed in each, first values and last ones not counted.
+        days: from the last publish to the build that is judged.
+
+    """
+
+    rows: int = 0
+    populations: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    flips: tuple[int, ...] = ()
+    days: float = 1
+
+
+def read_pasts(connection: duckdb.DuckDBPyConnection, build: Build, most: int) -> dict[tuple[str, int], Past]:
+    """By trait and definition version; the build itself, later ones and rolled back ones are left out.
+
+    Args:
+        connection: the warehouse.
+        build: the one that is judged.
+        most: how many publishes.
+
+    """
+    connection.execute(PUBLISHED_TABLES)
+    found = connection.execute(
+        """
+        with judged as (
+            select
+                v.trait, v.definition_version, v.population, v.members, v.as_of,
+                cast(v.as_of - interval 1 microsecond as date) as day
+            from traits.gate_verdicts as v
+            inner join traits.builds as b on v.build_id = b.build_id
+            where
+                v.verdict = 'passed' and v.population > 0 and not coalesce(b.rolled_back, false)
+                and v.build_id != $build_id and v.as_of <= $as_of
+        ),
+        daily as (
+            select * from judged
+            qualify row_number() over (partition by trait, definition_version, day order by as_of desc) = 1
+        ),
+        newest as (
+            select * from daily
+            qualify row_number() over (partition by trait, definition_version order by as_of desc) <= $most
+        ),
+        flipped as (
+            select trait, cast(as_of - interval 1 microsecond as date) as day, count(distinct entity_id) as flips
+            from traits.trait_changes
+            where
+                old_value is not null and new_value is not null and cause in ('behaviour', 'accepted')
+                and as_of >= (select min(as_of) - interval 1 day from newest)
+            group by all
+        )
+        select
+            n.trait, n.definition_version,
+            list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
+            list(coalesce(f.flips, 0) order by n.as_of), max(n.as_of)
+        from newest as n
+        left join flipped as f on n.trait = f.trait and n.day = f.day
+        group by n.trait, n.definition_version
+        """,
+        {"build_id": build.build_id, "as_of": build.as_of, "most": most},
+    ).fetchall()
+    rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
+    pasts = {
+        (trait, version): Past(
+            rows=rows.get(trait, 0),
+            populations=tuple(populations),
+            shares=tuple(shares),
+            flips=tuple(flips),
+            days=(build.as_of - last).total_seconds() / 86_400,
+        )
+        for trait, version, populations, shares, flips, last in found
+    }
+    return pasts | {(trait, 0): Past(rows=count) for trait, count in rows.items()}
