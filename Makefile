@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost clean
+.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -19,6 +19,18 @@ test-streams: .venv/installed  ## thousands of random streams: incremental = ful
 
 test-crash: .venv/installed  ## a refresh killed after each of its steps
 	@$(BIN)/python -m tests.streams.crash
+
+attack-faults: .venv/installed  ## what is broken, what is withheld for it, what the user is told
+	@$(BIN)/python -m tests.attack.faults $(ARGS)
+
+attack-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the rest, and random times
+	@$(BIN)/python -m tests.attack.kill $(ARGS)
+
+attack-readers: .venv/installed  ## readers in a loop in several processes during a hundred publishes
+	@$(BIN)/python -m tests.attack.readers $(ARGS)
+
+attack-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
+	@$(BIN)/python -m tests.attack.alarms $(ARGS)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data

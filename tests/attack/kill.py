@@ -327,10 +327,9 @@ def attack(arena: Arena, folder: Path, runs: dict[str, int], at_random: dict[str
         wanted = len(names) if runs.get(stage.name) == -1 else runs.get(stage.name, 0)
         for number in spread(names, wanted):
             made = here.at_step(number, names[number - 1])
-            kills += [made] if made else []
-            notify(
-                f"{stage.name}, {kills[-1].where} of {len(names)}: {kills[-1].served}, {kills[-1].differing or 'same'}"
-            )
+            if made:
+                kills.append(made)
+                notify(f"{stage.name}, {made.where} of {len(names)}: {made.served}, {made.differing or 'same'}")
         left, tries = at_random.get(stage.name, 0), 0
         while left and tries < 10 * at_random[stage.name]:
             tries += 1

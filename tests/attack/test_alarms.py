@@ -1,0 +1,23 @@
+"""A week of ordinary days; `make attack-alarms` replays ninety."""
+
+import pytest
+
+from tests.attack.alarms import DROPS, LEAST_CAUGHT, Alarms, replayed
+
+
+@pytest.fixture(scope="module")
+def alarms(tmp_path_factory: pytest.TempPathFactory) -> Alarms:
+    return replayed(tmp_path_factory.mktemp("alarms"), 7, 60, lambda _: None)
+
+
+@pytest.mark.xdist_group("alarms")
+def test_ordinary_days_withhold_nothing(alarms: Alarms) -> None:
+    assert sum(alarms.judged.values()) >= 60
+    assert alarms.false == []
+
+
+@pytest.mark.xdist_group("alarms")
+@pytest.mark.xfail(strict=True, reason="only caught by the learned interval of the door out")
+def test_a_population_that_drops_by_a_quarter_or_half_is_withheld_the_same_day(alarms: Alarms) -> None:
+    assert min(alarms.dropped.values()) >= 8
+    assert min(alarms.caught_share(percent) for percent in DROPS) >= LEAST_CAUGHT, alarms.missed
