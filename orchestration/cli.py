@@ -23,6 +23,7 @@ from orchestration.backfill import backfill
 from orchestration.cataloguing.suggest import append, suggest
 from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
+from orchestration.forget import forget
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
 from orchestration.landing.pull import pull
@@ -351,6 +352,17 @@ def explain_command(call: Call, entity: str | None, count: int | None, entity_ty
         raise UsageError("Explain whom?", "traithouse explain ENTITY, or --examples 10.")
     found = explain(call.house, call.project.catalog, entity, entity_type=entity_type, trait=trait)
     call.answer({"entity_type": entity_type, "entity_id": entity, "traits": found}, report.show_explanation)
+
+
+@main.add_command
+@command
+@click.argument("entity")
+@click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
+def forget_command(call: Call, entity: str, entity_type: str) -> int:
+    """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
+    done, published = forget(call.house, call.project, entity, entity_type, notify=call.progress)
+    call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, report.show_forgotten)
+    return _exit_code(published)
 
 
 @main.add_command

@@ -11,6 +11,7 @@ import duckdb
 
 from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import audit
+from orchestration.keeping.forget import resume_forget
 from orchestration.learning.lift import measure_lift
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.learning.stability import measure_stability
@@ -45,6 +46,7 @@ def write_and_audit(
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
     _ = project.catalog  # a wrong declaration is refused before anything is made
     with house.lock("traithouse refresh"), _stage(house, "transforming"):
+        resume_forget(house, project, notify=notify)
         build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")

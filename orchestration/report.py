@@ -69,6 +69,23 @@ def show_load(load: dict[str, Any]) -> None:
         _OUT.print(f"  {count:,} rejected: {escape(reason)}")
     if load["reasons"]:
         _OUT.print("  They are kept in raw.rejected_events.")
+    if load["forgotten"]:
+        _OUT.print(f"  {load['forgotten']:,} left out: of somebody who was forgotten.")
+
+
+def show_forgotten(answer: dict[str, Any]) -> None:
+    """What was deleted, and what is still to be done."""
+    done = answer["forgotten"]
+    rows = sum(done["rows"].values())
+    _OUT.print(
+        f"Forgotten: {_count(done['ids'], 'id')}, {_count(rows, 'row')} of raw and published tables,"
+        f" {_count(len(done['files']), 'other file')}, {_count(done['backups'], 'backup')} gone through."
+    )
+    for path, action in done["files"].items():
+        _OUT.print(f"  {escape(path)}: {action}", soft_wrap=True)
+    for sync in done["pending"]:
+        _OUT.print(f"  [yellow]{escape(sync)}[/] still has the person: traithouse sync clears it there.")
+    show_refresh(answer["refresh"])
 
 
 def show_pulls(answer: dict[str, Any]) -> None:
