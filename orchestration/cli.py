@@ -24,6 +24,7 @@ from orchestration.cataloguing.suggest import append, suggest
 from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.forget import forget
+from orchestration.keeping.backup import backup, restore
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
 from orchestration.landing.pull import pull
@@ -363,6 +364,24 @@ def forget_command(call: Call, entity: str, entity_type: str) -> int:
     done, published = forget(call.house, call.project, entity, entity_type, notify=call.progress)
     call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, report.show_forgotten)
     return _exit_code(published)
+
+
+@main.add_command
+@command
+@click.option("--to", type=click.Path(path_type=Path), help="Folder for it; default: backups in the home folder.")
+def backup_command(call: Call, to: Path | None) -> None:
+    """Copy warehouse, served snapshot and sync ledgers, all of one moment."""
+    call.answer(backup(call.house, call.project, to, notify=call.progress).as_dict(), report.show_backup)
+
+
+@main.add_command
+@command
+@click.argument("backup", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what the home holds; it is kept aside.")
+def restore_command(call: Call, backup: Path, force: bool) -> None:
+    """Make the home what it was when BACKUP was made; who was forgotten since stays forgotten."""
+    done = restore(call.house, call.project, backup, force=force, notify=call.progress)
+    call.answer(done.as_dict(), report.show_restored)
 
 
 @main.add_command

@@ -21,6 +21,7 @@ from orchestration.errors import TraithouseError, WarehouseBusyError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # 2: tombstones, which an earlier Traithouse would not heed; files for their owner only.
 HOME_VERSION = 2
+RESTORE_INTENT = "restore.json"
 
 Notify = Callable[[str], None]
 """Told, in a few words, what happens now; progress for a terminal or a run log."""
@@ -94,11 +95,12 @@ class House:
             )
 
     @contextmanager
-    def lock(self, purpose: str) -> Iterator[None]:
+    def lock(self, purpose: str, *, restoring: bool = False) -> Iterator[None]:
         """Holds the one right to write the warehouse; shared by command line and Dagster.
 
         Raises:
             WarehouseBusyError: another process holds it.
+            TraithouseError: a restore was cut off, and this is none.
 
         """
         self.prepare()
@@ -117,6 +119,8 @@ class House:
                 "Wait until it has ended; `traithouse status` works meanwhile.",
             ) from None
         try:
+            if (self.root / RESTORE_INTENT).exists() and not restoring:
+                raise TraithouseError("A restore of this home was cut off.", "traithouse restore BACKUP finishes it.")
             if lock.lock_counter == 1:
                 holder = {"pid": os.getpid(), "purpose": purpose, "since": utc_now().isoformat()}
                 write_atomically(self._holder_file, json.dumps(holder))

@@ -88,6 +88,21 @@ def show_forgotten(answer: dict[str, Any]) -> None:
     show_refresh(answer["refresh"])
 
 
+def show_backup(answer: dict[str, Any]) -> None:
+    """Where a backup is."""
+    of = f"of build {answer['build_id']}" if answer["build_id"] else "nothing was published yet"
+    _OUT.print(f"{escape(answer['folder'])}: {answer['bytes'] / 1e6:,.1f} MB, {of}", soft_wrap=True)
+
+
+def show_restored(answer: dict[str, Any]) -> None:
+    """What a home is now, and where it is what it was."""
+    _OUT.print(f"Restored from {escape(answer['backup'])}.", soft_wrap=True)
+    if answer["replaced"]:
+        _OUT.print(f"What it held is in {escape(answer['replaced'])}; delete it when it is not needed.", soft_wrap=True)
+    if answer["forgotten"]:
+        _OUT.print(f"{_count(answer['forgotten'], 'id')} forgotten since was taken out; traithouse refresh rebuilds.")
+
+
 def show_pulls(answer: dict[str, Any]) -> None:
     """What each pull added."""
     for one in answer["pulls"]:

@@ -29,6 +29,7 @@ from orchestration.errors import TraithouseError, UsageError
 from orchestration.keeping.erase import erase, rewrite
 from orchestration.keeping.files import scrub_files
 from orchestration.keeping.person import Person, resolve
+from orchestration.keeping.seal import SEAL, seal
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import is_buried
 from orchestration.project import House, Notify, Settings, read_json, silent, utc_now, write_atomically
@@ -163,7 +164,11 @@ def scrub(house: House, scope: Scope, person: Person, notify: Notify = silent) -
     backups = _backups(house)
     for backup in backups:
         notify(f"forgetting: backup {backup.name}")
-        inner = scrub(House(Settings(**{**house.settings.model_dump(), "home": backup})), scope, person)
+        # Destinations are told by the home itself.
+        told = Scope(scope.derived, ())
+        inner = scrub(House(Settings(**{**house.settings.model_dump(), "home": backup})), told, person)
+        if (backup / SEAL).exists():
+            seal(backup)
         files |= {f"{backup.relative_to(house.root)}/{name}": action for name, action in inner.files.items()}
     notify("forgetting: older snapshots")
     _drop_old_builds(house)
@@ -211,17 +216,15 @@ def _drop_old_builds(house: House) -> None:
 
 
 def _backups(house: House) -> Sequence[Path]:
-    folder = house.root / "backups"
-    if not folder.is_dir():
-        return []
-    for draft in folder.glob(".*"):
+    """Homes within the home: its backups, and what a restore has replaced; drafts of them are deleted."""
+    for draft in (*house.root.glob("backups/.*"), *house.root.glob(".restore-*")):
         shutil.rmtree(draft)
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    return sorted(path for path in (*house.root.glob("backups/*"), *house.root.glob("replaced-*")) if path.is_dir())
 
 
 def _is_handled(house: House, path: Path) -> bool:
     """Whether a file is not to be gone through as a mere file."""
     first = path.relative_to(house.root).parts[0]
     return first in ("serving", "backups", INTENT, "lock", "sync.lock") or first.startswith(
-        (house.warehouse.name, "sync_ledger.")
+        (house.warehouse.name, "sync_ledger.", "replaced-")
     )

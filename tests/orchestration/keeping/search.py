@@ -47,10 +47,8 @@ def _tables(path: Path, ids: Sequence[str]) -> set[str]:
 
 
 def _holds(connection: duckdb.DuckDBPyConnection, relation: str, ids: Sequence[str]) -> bool:
-    return (
-        connection.execute(
-            f"select 1 from {relation} as t where list_bool_or([contains(cast(t as varchar), x) for x in $ids]) limit 1",
-            {"ids": list(ids)},
-        ).fetchone()
-        is not None
-    )
+    found = connection.execute(
+        f"select 1 from {relation} as t where list_bool_or([contains(cast(t as varchar), x) for x in $ids]) limit 1",
+        {"ids": list(ids)},
+    ).fetchone()
+    return found is not None
