@@ -359,9 +359,12 @@ def explain_command(call: Call, entity: str | None, count: int | None, entity_ty
 @command
 @click.argument("entity")
 @click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
-def forget_command(call: Call, entity: str, entity_type: str) -> int:
+@click.option("--accept-loss", is_flag=True, help="Rebuild without raw rows that were deleted for their age.")
+def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
     """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
-    done, published = forget(call.house, call.project, entity, entity_type, notify=call.progress)
+    done, published = forget(
+        call.house, call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress
+    )
     call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, report.show_forgotten)
     return _exit_code(published)
 

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     target: Literal["duckdb"] = "duckdb"
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
+    # None: for ever. Settings and no vars of dbt, for another var rebuilds everything.
+    raw_days: int | None = Field(default=None, ge=1)
+    ledger_days: int | None = Field(default=None, ge=1)
     memory_limit: str = "3.7GB"
     # DuckDB holds buffers for each of its threads.
     increment_memory_limit: str = f"{340 * (os.cpu_count() or 1)}MB"

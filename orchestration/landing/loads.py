@@ -183,9 +183,7 @@ def _newest_event_at(
             connection, f"select max(occurred_at) from raw.events where load_id = {load_id}"
         )
         return newest
-    described = connection.execute(f"describe {relation}").fetchall()
-    by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
-    present = [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
+    present = _vendor_times(connection, relation)
     if not present:
         return None
     readable = ", ".join(
@@ -197,6 +195,18 @@ def _newest_event_at(
         {"loaded_at": loaded_at, "load_id": load_id},
     ).fetchone()
     return row[0] if row else None
+
+
+def vendor_time(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
+    """SQL of when a row of a vendor's table happened, naive UTC; empty when no column tells."""
+    times = [f"({instant(column)})" for column in _vendor_times(connection, relation)]
+    return f"coalesce({', '.join(times)})" if times else ""
+
+
+def _vendor_times(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+    described = connection.execute(f"describe {relation}").fetchall()
+    by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
+    return [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
 
 
 def _bare(name: str) -> str:
