@@ -24,6 +24,8 @@ from orchestration.backfill import backfill
 from orchestration.cataloguing.suggest import append, suggest
 from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
+from orchestration.forget import forget
+from orchestration.keeping.backup import backup, restore
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
 from orchestration.landing.pull import pull
@@ -383,6 +385,38 @@ def explain_command(call: Call, entity: str | None, count: int | None, entity_ty
         raise UsageError("Explain whom?", "traithouse explain ENTITY, or --examples 10.")
     found = explain(call.house, call.project.catalog, entity, entity_type=entity_type, trait=trait)
     call.answer({"entity_type": entity_type, "entity_id": entity, "traits": found}, report.show_explanation)
+
+
+@main.add_command
+@command
+@click.argument("entity")
+@click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
+@click.option("--accept-loss", is_flag=True, help="Rebuild without raw rows that were deleted for their age.")
+def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
+    """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
+    done, published = forget(
+        call.house, call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress
+    )
+    call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, report.show_forgotten)
+    return _exit_code(published)
+
+
+@main.add_command
+@command
+@click.option("--to", type=click.Path(path_type=Path), help="Folder for it; default: backups in the home folder.")
+def backup_command(call: Call, to: Path | None) -> None:
+    """Copy warehouse, served snapshot and sync ledgers, all of one moment."""
+    call.answer(backup(call.house, call.project, to, notify=call.progress).as_dict(), report.show_backup)
+
+
+@main.add_command
+@command
+@click.argument("backup", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what the home holds; it is kept aside.")
+def restore_command(call: Call, backup: Path, force: bool) -> None:
+    """Make the home what it was when BACKUP was made; who was forgotten since stays forgotten."""
+    done = restore(call.house, call.project, backup, force=force, notify=call.progress)
+    call.answer(done.as_dict(), report.show_restored)
 
 
 @main.add_command

@@ -19,7 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from orchestration.errors import TraithouseError, WarehouseBusyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-HOME_VERSION = 1
+# 2: tombstones, which an earlier Traithouse would not heed; files for their owner only.
+HOME_VERSION = 2
+RESTORE_INTENT = "restore.json"
 
 Notify = Callable[[str], None]
 """Told, in a few words, what happens now; progress for a terminal or a run log."""
@@ -44,6 +46,9 @@ class Settings(BaseSettings):
     target: Literal["duckdb"] = "duckdb"
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
+    # None: for ever. Settings and no vars of dbt, for another var rebuilds everything.
+    raw_days: int | None = Field(default=None, ge=1)
+    ledger_days: int | None = Field(default=None, ge=1)
     memory_limit: str = "3.7GB"
     # DuckDB holds buffers for each of its threads.
     increment_memory_limit: str = f"{340 * (os.cpu_count() or 1)}MB"
@@ -72,24 +77,33 @@ class House:
         self._holder_file = self.root / "lock.json"
 
     def prepare(self) -> None:
-        """Makes the folder, readable by its owner only; refuses one that a later version made."""
+        """Makes the folder, or brings one that an earlier version made up to date; refuses that of a later version.
+
+        What this process makes from here on, also outside the home, is readable by its owner only.
+        """
+        os.umask(0o077)
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         marker = self.root / "home.json"
         if not marker.exists():
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
         version = read_json(marker).get("version")
-        if version != HOME_VERSION:
+        if version == 1:
+            # Tables that lack a column get it where they are made (publishing/tables.py).
+            _for_owner_only(self.root)
+            write_atomically(marker, json.dumps({"version": HOME_VERSION}))
+        elif version != HOME_VERSION:
             raise TraithouseError(
                 f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
                 "Use the version of Traithouse that made it, or another home (--home).",
             )
 
     @contextmanager
-    def lock(self, purpose: str) -> Iterator[None]:
+    def lock(self, purpose: str, *, restoring: bool = False) -> Iterator[None]:
         """Holds the one right to write the warehouse; shared by command line and Dagster.
 
         Raises:
             WarehouseBusyError: another process holds it.
+            TraithouseError: a restore was cut off, and this is none.
 
         """
         self.prepare()
@@ -108,6 +122,8 @@ class House:
                 "Wait until it has ended; `traithouse status` works meanwhile.",
             ) from None
         try:
+            if (self.root / RESTORE_INTENT).exists() and not restoring:
+                raise TraithouseError("A restore of this home was cut off.", "traithouse restore BACKUP finishes it.")
             if lock.lock_counter == 1:
                 holder = {"pid": os.getpid(), "purpose": purpose, "since": utc_now().isoformat()}
                 write_atomically(self._holder_file, json.dumps(holder))
@@ -180,10 +196,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file so that a reader sees the old text or the new one, never a part."""
+    """Replaces a file so that a reader sees the old text or the new one, never a part; its rights stay."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
+    if path.exists():
+        draft.chmod(path.stat().st_mode)
     draft.replace(path)
+
+
+def _for_owner_only(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,8 @@ import duckdb
 
 from orchestration.errors import TraithouseError
 from orchestration.gates.door_out import DEFINITE, audit
+from orchestration.keeping.forget import resume_forget
+from orchestration.keeping.retention import apply_retention, check_retention
 from orchestration.learning.lift import measure_lift
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.learning.stability import measure_stability
@@ -46,7 +48,9 @@ def write_and_audit(
 ) -> Written:
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
     _ = project.catalog  # a wrong declaration is refused before anything is made
+    check_retention(house, project)
     with house.lock("traithouse refresh"), _stage(house, "transforming"):
+        resume_forget(house, project, notify=notify)
         build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
@@ -108,6 +112,7 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
         except (TraithouseError, duckdb.Error) as error:
             notify(f"stability could not be measured: {str(error).splitlines()[0]}")
         report = publish(house, project, notify=notify)
+        apply_retention(house, report.as_of, notify=notify)
         _note_refresh(house, project, report)
     return report
 

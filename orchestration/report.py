@@ -69,6 +69,38 @@ def show_load(load: dict[str, Any]) -> None:
         _OUT.print(f"  {count:,} rejected: {escape(reason)}")
     if load["reasons"]:
         _OUT.print("  They are kept in raw.rejected_events.")
+    if load["forgotten"]:
+        _OUT.print(f"  {load['forgotten']:,} left out: of somebody who was forgotten.")
+
+
+def show_forgotten(answer: dict[str, Any]) -> None:
+    """What was deleted, and what is still to be done."""
+    done = answer["forgotten"]
+    rows = sum(done["rows"].values())
+    _OUT.print(
+        f"Forgotten: {_count(done['ids'], 'id')}, {_count(rows, 'row')} of raw and published tables,"
+        f" {_count(len(done['files']), 'other file')}, {_count(done['backups'], 'backup')} gone through."
+    )
+    for path, action in done["files"].items():
+        _OUT.print(f"  {escape(path)}: {action}", soft_wrap=True)
+    for sync in done["pending"]:
+        _OUT.print(f"  [yellow]{escape(sync)}[/] still has the person: traithouse sync clears it there.")
+    show_refresh(answer["refresh"])
+
+
+def show_backup(answer: dict[str, Any]) -> None:
+    """Where a backup is."""
+    of = f"of build {answer['build_id']}" if answer["build_id"] else "nothing was published yet"
+    _OUT.print(f"{escape(answer['folder'])}: {answer['bytes'] / 1e6:,.1f} MB, {of}", soft_wrap=True)
+
+
+def show_restored(answer: dict[str, Any]) -> None:
+    """What a home is now, and where it is what it was."""
+    _OUT.print(f"Restored from {escape(answer['backup'])}.", soft_wrap=True)
+    if answer["replaced"]:
+        _OUT.print(f"What it held is in {escape(answer['replaced'])}; delete it when it is not needed.", soft_wrap=True)
+    if answer["forgotten"]:
+        _OUT.print(f"{_count(answer['forgotten'], 'id')} forgotten since was taken out; traithouse refresh rebuilds.")
 
 
 def show_pulls(answer: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ class Record:
         build_id: the snapshot's build.
         acknowledged_build_id: build of the last acknowledgement; empty before the first.
         as_of: the snapshot's clock, naive UTC.
+        forgotten: the entity was forgotten in this house; the receiver is to delete it.
 
     """
 
@@ -43,6 +44,7 @@ class Record:
     build_id: str
     acknowledged_build_id: str
     as_of: datetime
+    forgotten: bool = False
 
     @property
     def record_id(self) -> str:
@@ -56,7 +58,8 @@ class Record:
 
     def message(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return {
+        said = {"forgotten": True} if self.forgotten else {}
+        return said | {
             "entity_type": self.entity_type,
             "entity_id": self.entity_id,
             "traits": self.traits,

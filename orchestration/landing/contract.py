@@ -39,4 +39,7 @@ create table if not exists raw.pulled_cursors (
     source varchar, table_name varchar, origin varchar, cursor_column varchar, cursor_value varchar,
     pulled_at timestamp, load_id bigint
 );
+create table if not exists raw.tombstones (
+    salt varchar, entity_type varchar, id_hash varchar, forgotten_at timestamp
+);
 """

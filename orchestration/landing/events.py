@@ -8,7 +8,8 @@ from datetime import datetime
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.landing.contract import EVENT_TYPES, FIELDS, TIME_FIELDS
+from orchestration.landing.contract import EVENT_TYPES, FIELDS, OBJECT_FIELDS, TIME_FIELDS
+from orchestration.landing.tombstones import blot_out_forgotten, drop_forgotten, withdraw_events
 
 
 def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -127,6 +128,7 @@ def land_events(
         {"loaded_at": loaded_at},
     )
     connection.execute("set TimeZone = 'UTC'")
+    drop_forgotten(connection, vendor=False)
     content = ", ".join(f for f in FIELDS if f not in ("event_id", *TIME_FIELDS))
     repeat = "row_number() over (partition by file, content order by record_number)" if keep_repeats else "1"
     connection.execute(
@@ -150,6 +152,8 @@ def land_events(
         from numbered
         """
     )
+    withdraw_events(connection)
+    blot_out_forgotten(connection, "accepted", OBJECT_FIELDS)
     same = " and ".join(f"known.{field} is not distinct from accepted.{field}" for field in FIELDS)
     connection.execute(
         f"""

@@ -65,7 +65,7 @@ def load(
         report = land_batch(connection, to, [str(path) for path in files], loaded_at)
         connection.execute("rollback" if report.load_id is None else "commit")
         house.note(loads=load_totals(connection))
-    if not report.accepted and not report.duplicates:
+    if not report.accepted and not report.duplicates and not report.forgotten:
         first = next(iter(report.reasons.items()), ("the files hold no rows", 0))
         raise UsageError(
             f"No row was accepted; {report.rejected} rejected, most of all: {first[0]}.",

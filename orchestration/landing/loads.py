@@ -36,6 +36,7 @@ class LoadReport:
         duplicates: rows that raw, or the same batch, already had.
         rejected: rows that were put aside, with reasons, in raw.rejected_events.
         reasons: rejected rows by reason.
+        forgotten: rows of somebody who was forgotten; nothing is kept of them.
 
     """
 
@@ -45,6 +46,7 @@ class LoadReport:
     duplicates: int
     rejected: int
     reasons: dict[str, int]
+    forgotten: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -153,6 +155,7 @@ def _report(connection: duckdb.DuckDBPyConnection, relation: str, load_id: int) 
     accepted = _scalar(connection, f"select count(*) from {relation} where load_id = {load_id}")
     put_aside = _scalar(connection, f"select count(*) from raw.rejected_events where load_id = {load_id}")
     good = _scalar(connection, "select count(*) from parsed where reason is null")
+    withdrawn = _scalar(connection, "select count(*) from forgotten_records where file is null")
     reasons = connection.execute(
         "select reason, count(*) from parsed where reason is not null group by reason order by 2 desc, 1"
     ).fetchall()
@@ -160,9 +163,10 @@ def _report(connection: duckdb.DuckDBPyConnection, relation: str, load_id: int) 
         load_id=load_id if accepted or put_aside else None,
         table=relation.replace('"', ""),
         accepted=accepted,
-        duplicates=good - accepted,
+        duplicates=good - accepted - withdrawn,
         rejected=sum(count for _, count in reasons),
         reasons=dict(reasons),
+        forgotten=_scalar(connection, "select count(*) from forgotten_records"),
     )
 
 
@@ -179,9 +183,7 @@ def _newest_event_at(
             connection, f"select max(occurred_at) from raw.events where load_id = {load_id}"
         )
         return newest
-    described = connection.execute(f"describe {relation}").fetchall()
-    by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
-    present = [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
+    present = _vendor_times(connection, relation)
     if not present:
         return None
     readable = ", ".join(
@@ -193,6 +195,18 @@ def _newest_event_at(
         {"loaded_at": loaded_at, "load_id": load_id},
     ).fetchone()
     return row[0] if row else None
+
+
+def vendor_time(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
+    """SQL of when a row of a vendor's table happened, naive UTC; empty when no column tells."""
+    times = [f"({instant(column)})" for column in _vendor_times(connection, relation)]
+    return f"coalesce({', '.join(times)})" if times else ""
+
+
+def _vendor_times(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
+    described = connection.execute(f"describe {relation}").fetchall()
+    by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
+    return [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
 
 
 def _bare(name: str) -> str:

@@ -37,6 +37,7 @@ class PullReport:
         duplicates: rows that were there already.
         rejected: rows put aside in raw.rejected_events.
         reasons: rejected rows by reason.
+        forgotten: rows of somebody who was forgotten.
         refused: file -> why it could not be read; it is tried again by the next pull.
         error: why the pull brought nothing, or empty.
 
@@ -50,6 +51,7 @@ class PullReport:
     duplicates: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    forgotten: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
@@ -193,6 +195,6 @@ def _land(connection: duckdb.DuckDBPyConnection, one: Pull, origins: Sequence[st
         return PullReport(one.source, one.landed_in)
     report = land_batch(connection, to, origins, loaded_at)
     error = ""
-    if report.load_id is not None and not report.accepted and not report.duplicates:
+    if report.load_id is not None and not report.accepted and not report.duplicates and not report.forgotten:
         error = f"No row was accepted, most of all: {next(iter(report.reasons))}; see raw.rejected_events."
     return PullReport(one.source, **asdict(report), error=error)

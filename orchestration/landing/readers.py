@@ -89,7 +89,8 @@ def file_kind(path: Path) -> str:
 
 
 @contextmanager
-def _open_bytes(path: Path) -> Iterator[Any]:
+def open_bytes(path: Path) -> Iterator[Any]:
+    """The bytes of a file, decompressed as its name says."""
     suffix = path.suffix.lower()
     if suffix == ".gz":
         with gzip.open(path, "rb") as stream:
@@ -105,7 +106,7 @@ def _open_bytes(path: Path) -> Iterator[Any]:
 @contextmanager
 def _open_text(path: Path) -> Iterator[Iterator[tuple[int, str]]]:
     """Numbered lines; bytes that are no UTF-8 become lone surrogates, so that they stay visible."""
-    with _open_bytes(path) as stream:
+    with open_bytes(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
         yield enumerate(text, start=1)
 
@@ -206,7 +207,7 @@ def _parquet(path: Path) -> Iterator[Record]:
     with tempfile.NamedTemporaryFile(suffix=".parquet") as plain:
         source = str(path)
         if path.suffix.lower() in (".gz", ".zst"):
-            with _open_bytes(path) as stream:
+            with open_bytes(path) as stream:
                 shutil.copyfileobj(stream, plain)
             plain.flush()
             source = plain.name

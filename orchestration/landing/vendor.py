@@ -8,6 +8,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.landing.events import pointer
+from orchestration.landing.tombstones import blot_out_forgotten, drop_forgotten
 
 OWN_COLUMNS = ("loaded_at", "load_id")
 
@@ -38,9 +39,11 @@ def land_vendor_table(
         for name, column in zip(columns, quoted, strict=True)
     )
     connection.execute("create or replace temp table parsed as select *, error as reason from landing")
+    drop_forgotten(connection, vendor=True)
     connection.execute(
-        f"create or replace temp table accepted as select distinct {picked or 'null'} from landing where error is null"
+        f"create or replace temp table accepted as select distinct {picked or 'null'} from parsed where reason is null"
     )
+    blot_out_forgotten(connection, "accepted", quoted)
     if quoted:
         accepted = ", ".join(c if c in quoted else f"cast(null as varchar) as {c}" for c in every)
         connection.execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import duckdb
 
 from orchestration.catalog import Catalog, Trait
@@ -154,6 +156,31 @@ def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, bui
             "build_id": build.build_id,
         },
     )
+
+
+def prune_ledger(connection: duckdb.DuckDBPyConnection, horizon: datetime) -> int:
+    """Deletes rows before a horizon that no state from then on rests on, and counts them; call it in a transaction.
+
+    Kept are the last row of each entity and trait before it, unless that is its end, and the first of each trait.
+    """
+    row = connection.execute(
+        """
+        delete from traits.trait_changes where seq in (
+            select seq from traits.trait_changes
+            where as_of < $horizon
+            qualify
+                (
+                    new_value is null
+                    or row_number() over (partition by entity_type, entity_id, trait order by as_of desc, seq desc) > 1
+                )
+                and row_number() over (
+                    partition by trait order by cause = 'backfill', as_of, seq
+                ) > 1
+        )
+        """,
+        {"horizon": horizon},
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> int:

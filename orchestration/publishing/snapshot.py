@@ -66,12 +66,13 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
     target = next(builds / name for name in names if not (builds / name).exists())
     draft.rename(target)
-    _point_to(house, target)
+    point_to(house, target)
     _forget_old(house)
     return target
 
 
-def _point_to(house: House, target: Path) -> None:
+def point_to(house: House, target: Path) -> None:
+    """Makes a build the one that readers see, in one step."""
     current = house.serving / "current"
     if current.is_dir() and not current.is_symlink():
         raise TraithouseError(

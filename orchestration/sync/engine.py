@@ -79,7 +79,7 @@ def run_sync(
     if kind.remote and not house.settings.is_production and not dry_run:
         why_dry = f"TRAITHOUSE_ENV is {house.settings.env}; remote destinations are served in production only"
     dry = dry_run or bool(why_dry)
-    with _one_at_a_time(house), SyncLedger(house) as ledger:
+    with one_sync_at_a_time(house), SyncLedger(house) as ledger:
         records = plan(house, catalog, sync, ledger)
         notify(f"sync {sync.name}: {len(records)} to deliver")
         if dry:
@@ -141,6 +141,7 @@ def plan(
     """
     traits = {trait.name: trait for trait in catalog.traits_of(sync)}
     known = ledger.acknowledged(sync.name, sync.entity)
+    forgotten = ledger.forgotten(sync.name, sync.entity)
     desired, reasons, build_id, as_of = _published(house, sync, traits)
     for name, values in instead.items():
         for published in desired.values():
@@ -167,6 +168,7 @@ def plan(
                     build_id=build_id,
                     acknowledged_build_id=acknowledged_build_id,
                     as_of=as_of,
+                    forgotten=entity_id in forgotten,
                 )
             )
     return records
@@ -238,7 +240,13 @@ def _deliver(
 
 
 @contextmanager
-def _one_at_a_time(house: House) -> Iterator[None]:
+def one_sync_at_a_time(house: House) -> Iterator[None]:
+    """Holds the right to deliver from a home.
+
+    Raises:
+        WarehouseBusyError: another process is syncing.
+
+    """
     house.prepare()
     path: Path = house.root / "sync.lock"
     try:

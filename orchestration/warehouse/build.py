@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.catalog import TRAIT_FOLDER
-from orchestration.errors import UsageError
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.warehouse.clock import resolve_as_of
@@ -38,6 +38,9 @@ create table if not exists state.watermark (load_id bigint, as_of timestamp, fin
 create table if not exists state.node_results (
     build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double,
     content_hash varchar
+);
+create table if not exists state.retention (
+    table_name varchar, kept_from timestamp, rows_deleted bigint, deleted_at timestamp, is_rebuilt boolean
 );
 create schema if not exists learning;
 create table if not exists learning.score_models (
@@ -110,6 +113,7 @@ def begin_build(
 
     Raises:
         UsageError: as_of cannot be used, or there are no events.
+        TraithouseError: everything has to be rebuilt, and raw no longer holds everything.
 
     """
     if partial and as_of is not None:
@@ -136,6 +140,12 @@ def begin_build(
         last_number, last_as_of = begun or (0, previous_as_of)
         # Another definition, or a clock before that of the last build, also of one that was cut off: start over.
         start_over = full_refresh or built_from != fingerprint or resolved < last_as_of
+        kept_from = raw_kept_from(connection)
+        if start_over and not full_refresh and kept_from:
+            raise TraithouseError(
+                f"Everything has to be rebuilt, and raw rows from before {kept_from} UTC were deleted for their age.",
+                "traithouse refresh --full-refresh does it without them: what looks back further is cut short.",
+            )
         number = last_number + 1
         build = Build(
             build_number=number,
@@ -159,6 +169,17 @@ def begin_build(
         )
         connection.execute("commit")
     return build
+
+
+def raw_kept_from(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """From when on raw is complete, when rows that a rebuild would miss were deleted for their age; naive UTC."""
+    connection.execute(STATE_TABLES)
+    row = connection.execute(
+        "select max(kept_from) from state.retention where starts_with(table_name, 'raw')"
+        " and table_name != 'raw.rejected_events' and not is_rebuilt"
+    ).fetchone()
+    kept_from: datetime | None = row[0] if row else None
+    return kept_from
 
 
 def current_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
@@ -216,6 +237,8 @@ def run_build(
                 "insert into state.watermark values ($1, $2, $3)",
                 [build.loaded_until, build.as_of, build.fingerprint],
             )
+            if build.full_refresh:
+                connection.execute("update state.retention set is_rebuilt = true")
         connection.execute("commit")
     return results
 

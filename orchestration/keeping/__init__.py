@@ -1,0 +1,1 @@
+"""Keeping a house: forgetting a person, retention, backup and restore."""
