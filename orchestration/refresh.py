@@ -22,6 +22,7 @@ from orchestration.publishing.publish import PublishReport, publish
 from orchestration.publishing.state import copy_prior_state
 from orchestration.publishing.tables import PUBLISHED_TABLES
 from orchestration.publishing.verdicts import Verdict, load_verdicts
+from orchestration.sync.alert import alert
 from orchestration.warehouse.build import Build, begin_build, current_build, run_build
 from orchestration.warehouse.clock import grid_point_before
 from orchestration.warehouse.dbt import DbtProject, NodeResult
@@ -114,6 +115,7 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
         report = publish(house, project, notify=notify)
         apply_retention(house, report.as_of, notify=notify)
         _note_refresh(house, project, report)
+        alert(house, report, notify=notify)
     return report
 
 

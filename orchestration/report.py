@@ -362,6 +362,13 @@ def show_status(status: dict[str, Any]) -> None:
                 _OUT.print(f"  [dim]{trait['trait']}: {escape(trait['grade_reason'])}[/]", soft_wrap=True)
     for kind in ("withheld", "not_enough_evidence"):
         _reasons([one | {"verdict": "failed" if kind == "withheld" else kind} for one in status[kind]])
+    if status["withheld"]:
+        _OUT.print(
+            "They keep their last good values. Repair the cause and refresh; or, where the shift is real:"
+            ' traithouse publish --trait T --accept "why"'
+        )
+    if status["data_docs"]:
+        _OUT.print(f"What the gate expected and found: {status['data_docs']}", soft_wrap=True)
     if status["sync_failures"]:
         _OUT.print(f"[red]{status['sync_failures']:,} records could not be delivered[/]; the next sync tries again.")
 

@@ -115,6 +115,7 @@ def house_status(house: House) -> dict[str, Any]:
         ],
         "last_sync": dict(zip(("sync", "started_at", "ended_at", "build_id"), log[-1], strict=False)) if log else None,
         "sync_failures": len(failures),
+        "data_docs": written.get("data_docs"),
     }
 
 

@@ -60,6 +60,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                 "published": report.published,
                 "withheld": ", ".join(trait.trait for trait in report.withheld) or "none",
                 "path": dg.MetadataValue.path(house.serving / "current"),
+                "data_docs": dg.MetadataValue.path(str(house.status().get("data_docs"))),
             },
         )
         if report.failed_models:

@@ -13,8 +13,9 @@ from datetime import datetime
 import duckdb
 
 from orchestration.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.gates.data_docs import write_data_docs
 from orchestration.gates.door_in import INPUTS, judge_sources, with_inputs
-from orchestration.gates.engine import Expected, run_suite
+from orchestration.gates.engine import Expected, collecting, run_suite
 from orchestration.gates.failed_rows import keep_failed_rows
 from orchestration.gates.interval import MOST_HISTORY, most_flips, usual_rows, usual_share
 from orchestration.project import House, Notify, silent, utc_now
@@ -185,11 +186,11 @@ def audit(
         notify: progress.
 
     """
-    with house.connect() as connection:
+    with house.connect() as connection, collecting() as results:
         build = current_build(connection)
         if build is None:
             return []
-        results = {
+        made_of = {
             name: made
             for name, *made in connection.execute(
                 "select name, status, message, content_hash from state.node_results where build_id = $1",
@@ -202,17 +203,23 @@ def audit(
         behind = _hours_behind(connection, build)
         verdicts = []
         for trait in project.catalog.traits:
-            if trait.name in results and (traits is None or trait.name in traits):
+            if trait.name in made_of and (traits is None or trait.name in traits):
                 try:
                     past = pasts.get((trait.name, trait.version)) or pasts.get((trait.name, 0)) or Past()
                     gate = _Gate(connection, build, past, hours_allowed, behind)
-                    verdicts.append(gate.judge(trait, *results[trait.name]))
+                    verdicts.append(gate.judge(trait, *made_of[trait.name]))
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
                     verdicts.append(_verdict(trait, build, "failed", reason))
                 verdicts[-1] = with_acceptance(connection, with_inputs(verdicts[-1], sources))
                 notify(f"gate {trait.name}: {verdicts[-1].verdict}")
         save_verdicts(connection, verdicts)
+    if traits is None:
+        try:
+            docs = write_data_docs(house.root, build.build_id, results, kept=house.settings.builds_kept)
+            house.note(data_docs=str(docs))
+        except Exception as error:  # pages for a person hold nothing back
+            notify(f"Data Docs could not be written: {' '.join(str(error).split())[:300]}")
     return verdicts
 
 

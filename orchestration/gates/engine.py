@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -95,7 +97,7 @@ class _BorrowedConnection:
 
 
 @cache
-def _context() -> AbstractDataContext:
+def context() -> AbstractDataContext:
     """One ephemeral context a process: importing is slow, and each context leaves a folder behind."""
     import great_expectations
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -107,6 +109,20 @@ def _context() -> AbstractDataContext:
         logging.disable(logging.NOTSET)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
+
+
+_COLLECTED: ContextVar[list[Any] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Any]]:
+    """While it is open, what Great Expectations says of each suite is kept in the list, for ``data_docs``."""
+    results: list[Any] = []
+    token = _COLLECTED.set(results)
+    try:
+        yield results
+    finally:
+        _COLLECTED.reset(token)
 
 
 def run_suite(
@@ -122,7 +138,7 @@ def _run(connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Se
     from great_expectations import ExpectationSuite
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    source = _context().data_sources.add_or_update_sql(
+    source = context().data_sources.add_or_update_sql(
         name,
         connection_string="duckdb:///:memory:",
         kwargs={"creator": lambda: _BorrowedConnection(connection), "poolclass": StaticPool},
@@ -139,6 +155,8 @@ def _run(connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Se
         ],
     )
     outcome = batch.validate(configured, result_format={"result_format": "BASIC", "partial_unexpected_count": 3})
+    if (collected := _COLLECTED.get()) is not None:
+        collected.append(outcome)
     by_name = {result.expectation_config.meta["name"]: result for result in outcome.results}
     return tuple(
         Check(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.gates.failed_rows import FAILED_ROWS
 from orchestration.landing.load import load
 from orchestration.project import House, Settings
 from orchestration.refresh import refresh
@@ -85,9 +86,9 @@ def traced_home(tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[Ho
     fill(house, project, folder, with_pat=True)
     run_sync(house, project.catalog, project.catalog.sync("outbox"))
     with house.connect() as connection:
-        connection.execute("create table state.failed_rows (trait varchar, total bigint, example varchar)")
-        rows = [("at_risk", 2, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
-        connection.executemany("insert into state.failed_rows values (?, ?, ?)", rows)
+        connection.execute(FAILED_ROWS)
+        rows = [(one, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
+        connection.executemany("insert into state.failed_rows values ('b', 'at_risk', 'value', 2, ?, ?)", rows)
     write_ndjson(house.inbox / "loaded" / "story.ndjson", story(with_pat=True))
     with gzip.open(house.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
         stream.write(f'user,note\nu-otto-other,"asked\nfor {PAT}"\n{PAT},hers\nu-otto-other,his\n')

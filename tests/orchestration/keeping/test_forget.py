@@ -74,7 +74,7 @@ def test_files_keep_the_rows_of_others(traced_house: House, traced_project: DbtP
     assert (root / "data_docs" / "index.html").read_text() == "<td>forgotten</td><td>u-otto-other</td>"
     assert done.files["unknown.bin"] == "deleted"
     assert "u-otto-other" in "".join(path.read_text() for path in root.rglob("outbox/outbox/*"))
-    assert queried(traced_house, "select example from state.failed_rows") == [
+    assert queried(traced_house, "select row_json from state.failed_rows") == [
         ('{"user_id": "u-otto-other", "value": null}',)
     ]
 

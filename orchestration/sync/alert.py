@@ -1,0 +1,57 @@
+"""One alert hook: a POST of JSON to ``TRAITHOUSE_ALERT_URL`` when a trait is withheld, or passes again.
+
+``text`` is what chat tools show (Slack, Mattermost, Discord with /slack); the other keys are for programs. The address
+is a secret: it comes from the environment at the moment of sending and reaches no log, error or table.
+"""
+
+from __future__ import annotations
+
+import os
+
+import httpx
+
+from orchestration.project import House, Notify, silent
+from orchestration.publishing.publish import PublishReport
+
+ADDRESS = "TRAITHOUSE_ALERT_URL"
+SECONDS = 10
+
+
+def alert(house: House, report: PublishReport, *, notify: Notify = silent) -> bool:
+    """Tells what changed since the last alert that arrived; whether one was sent.
+
+    An alert that does not arrive holds nothing back, and is sent again after the next publish.
+
+    Args:
+        house: where; hold its lock.
+        report: of the publish.
+        notify: progress.
+
+    """
+    address = os.environ.get(ADDRESS)
+    known: dict[str, str] = house.status().get("alerted") or {}
+    judged = {trait.trait for trait in report.traits if trait.judged}
+    withheld = {trait.trait: trait.reason for trait in report.withheld}
+    fresh = {trait: reason for trait, reason in withheld.items() if trait not in known}
+    recovered = sorted(trait for trait in known if trait in judged and trait not in withheld)
+    if not address or not (fresh or recovered):
+        return False
+    lines = [f"{trait} is withheld: {reason}" for trait, reason in sorted(fresh.items())]
+    lines += [f"{trait} is published again." for trait in recovered]
+    message = {
+        "text": "\n".join([f"Traithouse, build {report.build_id}", *lines]),
+        "build_id": report.build_id,
+        "as_of": str(report.as_of),
+        "withheld": [{"trait": trait, "reason": reason} for trait, reason in sorted(fresh.items())],
+        "recovered": recovered,
+    }
+    try:
+        httpx.post(address, json=message, timeout=SECONDS).raise_for_status()
+    except httpx.HTTPStatusError as error:
+        notify(f"the alert was refused with {error.response.status_code}; it will be sent again")
+        return False
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again")
+        return False
+    house.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
+    return True

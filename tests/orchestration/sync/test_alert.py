@@ -1,0 +1,81 @@
+"""The alert hook, over real HTTP on loopback."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from orchestration.project import House
+from orchestration.publishing.publish import PublishReport, TraitReport
+from orchestration.sync.alert import alert
+
+GOOD = TraitReport("at_risk", "At risk", "passed", "", 600, 500, 40, 0.07)
+BAD = replace(GOOD, verdict="failed", reason="population: expected 540 rows or more, found 300.")
+
+
+class Hook(HTTPServer):
+    """Keeps what it was sent; answers with ``status``."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(hook.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """A hook that listens, and its address with a secret in the environment."""
+    with Hook() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("TRAITHOUSE_ALERT_URL", f"http://127.0.0.1:{server.server_port}/T0/very-secret")
+        yield server
+        server.shutdown()
+
+
+def reported(*traits: TraitReport) -> PublishReport:
+    """A publish with these traits."""
+    return PublishReport("000002-x", datetime(2024, 6, 30), "000002-x", True, (), traits)
+
+
+def test_it_tells_once_what_is_withheld_and_once_that_it_is_over(house: House, hook: Hook) -> None:
+    assert not alert(house, reported(GOOD))
+    assert alert(house, reported(BAD))
+    assert not alert(house, reported(BAD))
+    assert alert(house, reported(GOOD))
+    assert not alert(house, reported(GOOD))
+    first, second = hook.received
+    assert first["withheld"] == [{"trait": "at_risk", "reason": BAD.reason}]
+    assert "at_risk is withheld: population: expected 540 rows or more" in first["text"]
+    assert second["recovered"] == ["at_risk"]
+
+
+def test_an_alert_that_does_not_arrive_is_sent_again_and_never_names_its_address(house: House, hook: Hook) -> None:
+    said: list[str] = []
+    hook.status = 500
+    assert not alert(house, reported(BAD), notify=said.append)
+    hook.status = 200
+    assert alert(house, reported(BAD), notify=said.append)
+    assert said == ["the alert was refused with 500; it will be sent again"]
+    assert "secret" not in json.dumps([said, house.status(), hook.received])
+
+
+def test_without_an_address_nothing_is_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRAITHOUSE_ALERT_URL", raising=False)
+    assert not alert(house, reported(BAD))
+    assert "alerted" not in house.status()
