@@ -122,7 +122,10 @@ def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
 
 
 def _invent_history(house: House) -> None:
-    """As if days before had been published alike, so that a gate that learns from them has learnt."""
+    """As if days before had been published alike, so that a gate that learns from them has learnt.
+
+    On each of them one entity in fifty changes its mind for a moment, as some do every day.
+    """
     with house.connect() as connection:
         for days in range(1, DAYS_OF_HISTORY + 1):
             for table, instants in (
@@ -138,6 +141,19 @@ def _invent_history(house: House) -> None:
                     from {table} where build_id like '000001-%'
                     """
                 )
+            connection.execute(
+                f"""
+                insert into traits.trait_changes by name
+                select
+                    -{days * 2} + way as seq, entity_type, entity_id, trait,
+                    case way when 0 then value else 'otherwise' end as old_value,
+                    case way when 0 then 'otherwise' else value end as new_value,
+                    as_of - interval {days} day as as_of, 'behaviour' as cause,
+                    '000000-' || strftime(as_of - interval {days} day, '%Y%m%dT%H%M%SZ') as build_id
+                from traits.trait_values, (values (0), (1)) as ways (way)
+                where hash(entity_id || '{days}') % 50 = 0
+                """
+            )
 
 
 def served_rows(house: House) -> Rows:

@@ -321,7 +321,7 @@ def _id_of(trait: str) -> str:
 
 
 SOME = "user_id in (select user_id from candidates.at_risk order by user_id limit 20)"
-LEARNED = "the learned interval, the flip breaker and the score range of the door out"
+LEARNED = "a range of scores that is learned from what was published"
 
 
 def candidate_faults() -> list[Fault]:
@@ -329,7 +329,7 @@ def candidate_faults() -> list[Fault]:
     update = "update candidates.at_risk set"
     evidence = "evidence: expected JSON that names a declared rule"
     return [
-        candidate("ids are null", f"{update} user_id = null where {SOME}", "entity: expected every user_id known"),
+        candidate("ids are null", f"{update} user_id = null where {SOME}", "entity: expected every user_id "),
         candidate(
             "rows come twice",
             "insert into candidates.at_risk select * from candidates.at_risk limit 20",
@@ -353,14 +353,12 @@ def candidate_faults() -> list[Fault]:
             "update candidates.activated set value = false",
             "activated: failed",
             "activated",
-            until=LEARNED,
         ),
         candidate(
             "each fifth value is turned round",
             "update candidates.dormant set value = not value where hash(user_id) % 5 = 0",
             "dormant: failed",
             "dormant",
-            until=LEARNED,
         ),
         candidate(
             "scores are not a number", f"{update} score = 'nan' where {SOME}", "score: expected every score null"
@@ -388,31 +386,28 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "the clock is tomorrow's", f"{update} as_of = as_of + interval 1 day where {SOME}", "as_of: expected"
         ),
-        candidate("no row is left", "delete from candidates.at_risk", "population: expected at least"),
+        candidate("no row is left", "delete from candidates.at_risk", "population: expected [0-9]+ rows or more"),
         candidate(
             "less than half of the population is left",
             "delete from candidates.at_risk where user_id >"
             " (select quantile_disc(user_id, 0.4) from candidates.at_risk)",
-            "population: expected at least",
+            "population: expected [0-9]+ rows or more",
         ),
         candidate(
             "a quarter of the population is lost",
             "delete from candidates.at_risk where hash(user_id) % 4 = 0",
             "population: expected",
-            until=LEARNED,
         ),
         candidate(
             "the population is threefold",
-            "insert into candidates.at_risk select * replace (user_id || n as user_id)"
+            "insert into candidates.at_risk select at_risk.* replace (user_id || n as user_id)"
             " from candidates.at_risk, (values ('_a'), ('_b')) as t(n)",
             "at_risk: failed",
-            until=LEARNED,
         ),
         candidate(
             "ids are of another name space",
             f"{update} user_id = 'crm-' || user_id",
             "at_risk: failed",
-            until=LEARNED,
         ),
         candidate(
             "a category is empty",
@@ -435,7 +430,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "two traits are broken in two ways",
             f"{update} value = null where {SOME}; delete from candidates.single_player",
-            "single_player: failed. population",
+            "single_player: failed. .*population",
             also=("single_player",),
         ),
         Fault(
@@ -930,9 +925,9 @@ def main() -> int:
             except Exception as error:
                 found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
                 withheld, went_out, told, rows = frozenset(), 0, "", 0
+                surprises += bool(fault.until)
             shutil.rmtree(place)
-            expected = bool(fault.until) == bool(found)
-            surprises += not expected
+            surprises += bool(fault.until) != bool(found)
             if not fault.until:
                 wrong_rows += rows
                 good_withheld += any(text.startswith("withheld though good") for text in found)
