@@ -115,7 +115,8 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
         report = publish(house, project, notify=notify)
         apply_retention(house, report.as_of, notify=notify)
         _note_refresh(house, project, report)
-        alert(house, report, notify=notify)
+        judged = [trait.trait for trait in report.traits if trait.judged]
+        alert(house, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
     return report
 
 

@@ -7,31 +7,38 @@ is a secret: it comes from the environment at the moment of sending and reaches 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 
 import httpx
 
 from orchestration.project import House, Notify, silent
-from orchestration.publishing.publish import PublishReport
 
 ADDRESS = "TRAITHOUSE_ALERT_URL"
 SECONDS = 10
 
 
-def alert(house: House, report: PublishReport, *, notify: Notify = silent) -> bool:
+def alert(
+    house: House,
+    build_id: str,
+    judged: Collection[str],
+    withheld: Mapping[str, str],
+    *,
+    notify: Notify = silent,
+) -> bool:
     """Tells what changed since the last alert that arrived; whether one was sent.
 
     An alert that does not arrive holds nothing back, and is sent again after the next publish.
 
     Args:
         house: where; hold its lock.
-        report: of the publish.
+        build_id: the build that was published.
+        judged: traits that it judged.
+        withheld: of these, those that it withheld, with the reason.
         notify: progress.
 
     """
     address = os.environ.get(ADDRESS)
     known: dict[str, str] = house.status().get("alerted") or {}
-    judged = {trait.trait for trait in report.traits if trait.judged}
-    withheld = {trait.trait: trait.reason for trait in report.withheld}
     fresh = {trait: reason for trait, reason in withheld.items() if trait not in known}
     recovered = sorted(trait for trait in known if trait in judged and trait not in withheld)
     if not address or not (fresh or recovered):
@@ -39,9 +46,8 @@ def alert(house: House, report: PublishReport, *, notify: Notify = silent) -> bo
     lines = [f"{trait} is withheld: {reason}" for trait, reason in sorted(fresh.items())]
     lines += [f"{trait} is published again." for trait in recovered]
     message = {
-        "text": "\n".join([f"Traithouse, build {report.build_id}", *lines]),
-        "build_id": report.build_id,
-        "as_of": str(report.as_of),
+        "text": "\n".join([f"Traithouse, build {build_id}", *lines]),
+        "build_id": build_id,
         "withheld": [{"trait": trait, "reason": reason} for trait, reason in sorted(fresh.items())],
         "recovered": recovered,
     }

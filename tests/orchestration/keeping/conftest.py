@@ -93,7 +93,7 @@ def traced_home(tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[Ho
     with gzip.open(house.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
         stream.write(f'user,note\nu-otto-other,"asked\nfor {PAT}"\n{PAT},hers\nu-otto-other,his\n')
     (house.logs / "old.log").write_text(f"could not judge {PAT}.\nnor u-other-secret\n")
-    (house.root / "data_docs").mkdir()
+    (house.root / "data_docs").mkdir(exist_ok=True)
     (house.root / "data_docs" / "index.html").write_text(f"<td>{PAT}</td><td>u-otto-other</td>")
     (house.root / "unknown.bin").write_bytes(b"\xff\xfe" + PAT.encode())
     (house.root / "dagster").mkdir(exist_ok=True)

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from orchestration.project import House
-from orchestration.publishing.publish import PublishReport, TraitReport
+from orchestration.project import House, Notify, silent
 from orchestration.sync.alert import alert
 
-GOOD = TraitReport("at_risk", "At risk", "passed", "", 600, 500, 40, 0.07)
-BAD = replace(GOOD, verdict="failed", reason="population: expected 540 rows or more, found 300.")
+REASON = "population: expected 540 rows or more, found 300."
+BAD = {"at_risk": REASON}
+GOOD: dict[str, str] = {}
 
 
 class Hook(HTTPServer):
@@ -48,19 +46,19 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         server.shutdown()
 
 
-def reported(*traits: TraitReport) -> PublishReport:
-    """A publish with these traits."""
-    return PublishReport("000002-x", datetime(2024, 6, 30), "000002-x", True, (), traits)
+def told(house: House, withheld: dict[str, str], notify: Notify = silent) -> bool:
+    """One publish of one trait."""
+    return alert(house, "000002-x", ["at_risk"], withheld, notify=notify)
 
 
 def test_it_tells_once_what_is_withheld_and_once_that_it_is_over(house: House, hook: Hook) -> None:
-    assert not alert(house, reported(GOOD))
-    assert alert(house, reported(BAD))
-    assert not alert(house, reported(BAD))
-    assert alert(house, reported(GOOD))
-    assert not alert(house, reported(GOOD))
+    assert not told(house, GOOD)
+    assert told(house, BAD)
+    assert not told(house, BAD)
+    assert told(house, GOOD)
+    assert not told(house, GOOD)
     first, second = hook.received
-    assert first["withheld"] == [{"trait": "at_risk", "reason": BAD.reason}]
+    assert first["withheld"] == [{"trait": "at_risk", "reason": REASON}]
     assert "at_risk is withheld: population: expected 540 rows or more" in first["text"]
     assert second["recovered"] == ["at_risk"]
 
@@ -68,14 +66,14 @@ def test_it_tells_once_what_is_withheld_and_once_that_it_is_over(house: House, h
 def test_an_alert_that_does_not_arrive_is_sent_again_and_never_names_its_address(house: House, hook: Hook) -> None:
     said: list[str] = []
     hook.status = 500
-    assert not alert(house, reported(BAD), notify=said.append)
+    assert not told(house, BAD, said.append)
     hook.status = 200
-    assert alert(house, reported(BAD), notify=said.append)
+    assert told(house, BAD, said.append)
     assert said == ["the alert was refused with 500; it will be sent again"]
     assert "secret" not in json.dumps([said, house.status(), hook.received])
 
 
 def test_without_an_address_nothing_is_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRAITHOUSE_ALERT_URL", raising=False)
-    assert not alert(house, reported(BAD))
+    assert not told(house, BAD)
     assert "alerted" not in house.status()
