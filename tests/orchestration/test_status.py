@@ -17,7 +17,7 @@ def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
         "orchestration",
         "refresh",
         "--as-of",
-        "2024-07-05",
+        "2024-07-01",
         "--home",
         str(sample_house.root),
     ]
@@ -33,7 +33,7 @@ def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
             time.sleep(0.1)
         output, _ = process.communicate()
     assert process.returncode == 0
-    assert json.loads(output)["build_id"] == "000002-20240706T000000Z"
+    assert json.loads(output)["build_id"] == "000002-20240702T000000Z"
     assert {"transforming", "publishing"} <= set(seen)
     after = house_status(sample_house)
-    assert (after["busy"], after["running"], after["served_build"]) == (None, None, "000002-20240706T000000Z")
+    assert (after["busy"], after["running"], after["served_build"]) == (None, None, "000002-20240702T000000Z")
