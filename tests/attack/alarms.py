@@ -89,11 +89,13 @@ def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date,
         yield day, path
 
 
-def replayed(folder: Path, days: int, accounts: int, notify: Callable[[str], None]) -> Alarms:
+def replayed(
+    folder: Path, parsed_project: DbtProject, days: int, accounts: int, notify: Callable[[str], None]
+) -> Alarms:
     """So many days, one by one."""
     alarms = Alarms()
     house = House(Settings(home=folder / "home"))
-    project = moved(parsed(), house)
+    project = moved(parsed_project, house)
     parameters = Parameters(accounts=accounts, days=KNOWN_DAYS + days, seed=11)
     for published, (day, events) in enumerate(days_of_events(folder, parameters)):
         if published > days:
@@ -182,7 +184,9 @@ def main() -> int:
     parser.add_argument("--accounts", type=int, default=80)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        alarms = replayed(Path(name), given.days, given.accounts, lambda text: print(text, file=sys.stderr, flush=True))
+        alarms = replayed(
+            Path(name), parsed(), given.days, given.accounts, lambda text: print(text, file=sys.stderr, flush=True)
+        )
     print(summary(alarms))
     print(*alarms.false, *alarms.missed[:20], sep="\n")
     good = alarms.false_alarm_rate <= MOST_FALSE_ALARMS

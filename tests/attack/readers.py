@@ -5,9 +5,11 @@
 
 Each publish gives every row of one trait the number of its build as score, so that rows of two builds cannot be taken
 for those of one. How a reader sees one build: it resolves the link ``serving/current`` once, and opens all it wants in
-the folder that it got. Who follows the link anew for each file may get two builds. A folder stays until as many builds
-as are kept have been published after it; a file that is open stays readable even then (POSIX). A reader that finds its
-folder gone before it has opened it resolves the link again.
+the folder that it got. A database may be opened through the link, too, for it is opened once. Parquet may not: engines
+open a file for its footer and again for its data, and between the two the link may have moved; that kind of reader is
+here to show it, and nothing is promised to it. A folder stays until as many builds as are kept have been published
+after it; a file that is open stays readable even then (POSIX). A reader that finds its folder gone before it has opened
+it resolves the link again.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from orchestration.warehouse.dbt import DbtProject
 from tests.attack.arena import in_child, make_arena, parsed, table
 
 MARKED = "dormant"
+# Seconds between two reads: readers that never rest measure each other's waiting.
+PAUSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -135,29 +139,41 @@ def read_parquet(house: House) -> tuple[str, list[str]]:
         return one_build(connection, folder, lambda name: f"'{folder / name}.parquet'")
 
 
-def read_through_link(house: House) -> tuple[str, list[str]]:
-    """One file through the link: whichever build it is of, it is whole."""
+def read_database_through_link(house: House) -> tuple[str, list[str]]:
+    """The tables of one database, opened through the link."""
+    with duckdb.connect(str(house.serving / "current" / "traithouse.duckdb"), read_only=True) as connection:
+        return _marked(connection, "traits.trait_values")
+
+
+def read_parquet_through_link(house: House) -> tuple[str, list[str]]:
+    """One file through the link."""
     with duckdb.connect() as connection:
-        path = house.serving / "current" / "trait_values.parquet"
-        rows = connection.execute(
-            f"select distinct build_id, printf('%06d', cast(score as bigint)) || substr(build_id, 7)"
-            f" from '{path}' where trait = '{MARKED}'"
-        ).fetchall()
+        return _marked(connection, f"'{house.serving / 'current' / 'trait_values.parquet'}'")
+
+
+def _marked(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, list[str]]:
+    rows = connection.execute(
+        "select distinct build_id, printf('%06d', cast(score as bigint)) || substr(build_id, 7)"
+        f" from {relation} where trait = '{MARKED}'"
+    ).fetchall()
     builds = {build for row in rows for build in row}
-    return min(builds), [] if len(builds) == 1 else [f"one file of {sorted(builds)}"]
+    return min(builds), [] if len(builds) == 1 else [f"rows of {sorted(builds)}"]
 
 
+UNPROMISED = "Parquet, through the link"
 KINDS: dict[str, Callable[[House], tuple[str, list[str]]]] = {
     "DuckDB, resolved": read_database,
     "Parquet, resolved": read_parquet,
-    "Parquet, one file through the link": read_through_link,
+    "DuckDB, through the link": read_database_through_link,
+    UNPROMISED: read_parquet_through_link,
 }
 
 
 def read_in_a_loop(house: House, kind: str, stop: Path) -> Readings:
     """Reads until there is a file that says stop."""
     read, milliseconds, problems, builds, gone = KINDS[kind], [], [], set(), 0
-    while not stop.exists():
+    parent = os.getppid()
+    while not stop.exists() and os.getppid() == parent:
         began = time.perf_counter()
         try:
             build, wrong = read(house)
@@ -171,6 +187,7 @@ def read_in_a_loop(house: House, kind: str, stop: Path) -> Readings:
         milliseconds.append(1000 * (time.perf_counter() - began))
         builds.add(build)
         problems += wrong
+        time.sleep(PAUSE)
     return Readings(kind, len(milliseconds), len(builds), gone, problems, milliseconds)
 
 
@@ -178,12 +195,13 @@ def read_slowly(house: House, stop: Path, kept: int) -> Readings:
     """Keeps one database open until its folder is deleted, and asks again: the answer has to be the same."""
     everything = "select count(*), sum(hash(t)) from traits.trait_values as t"
     milliseconds, problems, builds = [], [], set()
-    while not stop.exists():
+    parent = os.getppid()
+    while not stop.exists() and os.getppid() == parent:
         folder = (house.serving / "current").resolve()
         began = time.perf_counter()
         with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
             first = connection.execute(everything).fetchall()
-            while folder.exists() and not stop.exists():
+            while folder.exists() and not stop.exists() and os.getppid() == parent:
                 time.sleep(0.01)
             again = connection.execute(everything).fetchall()
             more = connection.execute("select count(*) from traits.trait_changes").fetchall()
@@ -268,7 +286,16 @@ def summary(readings: Sequence[Readings]) -> str:
     """What readers met, as a table; latencies in milliseconds from the link to the last row."""
     head = ("reader", "reads", "builds seen", "folder gone", "errors, mixed or torn", "p50 ms", "p99 ms", "max ms")
     lines: list[Sequence[Any]] = [
-        (one.kind, one.reads, one.builds, one.gone, len(one.problems), one.at(0.5), one.at(0.99), one.at(1.0))
+        (
+            one.kind + (" (not promised)" if one.kind == UNPROMISED else ""),
+            one.reads,
+            one.builds,
+            one.gone,
+            len(one.problems),
+            one.at(0.5),
+            one.at(0.99),
+            one.at(1.0),
+        )
         for one in readings
     ]
     return table(head, lines)
@@ -290,7 +317,7 @@ def main() -> int:
             notify=lambda text: print(text, file=sys.stderr, flush=True),
         )
     print(summary(readings))
-    problems = [problem for one in readings for problem in one.problems]
+    problems = [problem for one in readings for problem in one.problems if one.kind != UNPROMISED]
     print(*problems[:10], sep="\n", end="\n" if problems else "")
     return 1 if problems or not all(one.reads for one in readings) else 0
 

@@ -2,12 +2,13 @@
 
 import pytest
 
+from orchestration.warehouse.dbt import DbtProject
 from tests.attack.alarms import DROPS, LEAST_CAUGHT, Alarms, replayed
 
 
 @pytest.fixture(scope="module")
-def alarms(tmp_path_factory: pytest.TempPathFactory) -> Alarms:
-    return replayed(tmp_path_factory.mktemp("alarms"), 7, 60, lambda _: None)
+def alarms(tmp_path_factory: pytest.TempPathFactory, project: DbtProject) -> Alarms:
+    return replayed(tmp_path_factory.mktemp("alarms"), project, 7, 60, lambda _: None)
 
 
 @pytest.mark.xdist_group("alarms")
