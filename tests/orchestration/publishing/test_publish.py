@@ -114,7 +114,7 @@ def test_values_that_changed_after_the_audit_are_not_published(sample_house: Hou
 
 def test_a_verdict_of_another_build_publishes_nothing(sample_house: House, sample_project: DbtProject) -> None:
     before = served(sample_house, "from traits.trait_values order by all")
-    write_and_audit(sample_house, sample_project, as_of="2024-07-02")
+    write_and_audit(sample_house, sample_project, as_of="2024-07-01")
     with sample_house.connect() as connection:
         build_id = queried_one(connection, "select build_id from state.current_build")
         verdicts = load_verdicts(connection, build_id)
@@ -203,7 +203,7 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
         """
     )
     with subprocess.Popen([sys.executable, "-c", reader], stdout=subprocess.PIPE, text=True) as process:
-        for day in ("2024-07-01", "2024-07-02", "2024-07-03"):
+        for day in ("2024-06-30", "2024-07-01"):
             refresh(sample_house, sample_project, as_of=day)
         (sample_house.root / "stop").touch()
         output, _ = process.communicate(timeout=60)
@@ -213,11 +213,19 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
 
 def test_old_builds_are_kept_up_to_the_limit(sample_house: House, of_house: Callable[[House], DbtProject]) -> None:
     house = House(sample_house.settings.model_copy(update={"builds_kept": 2}))
-    for day in ("2024-07-01", "2024-07-02"):
+    for day in ("2024-06-30", "2024-07-01"):
         refresh(house, of_house(house), as_of=day)
     names = sorted(path.name for path in (house.serving / "builds").iterdir())
-    assert names == ["000002-20240702T000000Z", "000003-20240703T000000Z"]
+    assert names == ["000002-20240701T000000Z", "000003-20240702T000000Z"]
     assert (house.serving / "current").readlink().name == names[-1]
+
+
+def test_parquet_that_has_not_changed_is_shared_between_builds(sample_house: House, sample_project: DbtProject) -> None:
+    before = (sample_house.serving / "current").resolve()
+    refresh(sample_house, sample_project, as_of="2024-07-01")
+    after = (sample_house.serving / "current").resolve()
+    assert (after / "sync_failures.parquet").samefile(before / "sync_failures.parquet")
+    assert not (after / "trait_values.parquet").samefile(before / "trait_values.parquet")
 
 
 def test_the_snapshot_holds_the_same_rows_as_parquet(sample_house: House) -> None:

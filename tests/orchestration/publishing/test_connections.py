@@ -1,0 +1,20 @@
+"""The connection recipe of the README for SQLAlchemy (Superset), while a refresh goes on."""
+
+from sqlalchemy import create_engine, text
+
+from orchestration.project import House
+from orchestration.refresh import refresh
+from orchestration.warehouse.dbt import DbtProject
+
+
+def test_sqlalchemy_reads_the_snapshot_read_only_while_the_next_one_is_made(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    path = (sample_house.serving / "current" / "traithouse.duckdb").resolve()
+    engine = create_engine(f"duckdb:///{path}?access_mode=read_only")
+    with engine.connect() as connection:
+        before = connection.execute(text("select max(build_id) from traits.builds")).scalar()
+        refresh(sample_house, sample_project, as_of="2024-07-01")
+        assert connection.execute(text("select max(build_id) from traits.builds")).scalar() == before
+        assert connection.execute(text("select count(*) from traits.user_traits")).scalar() == 600
+    engine.dispose()
