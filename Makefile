@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost clean
+.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -49,6 +49,9 @@ bench-traits: .venv/installed  ## what traits find of the sandbox's hidden state
 
 bench-trait-cost: .venv/installed  ## what deciding the traits of a million users costs, as ratios to reading their features
 	@$(BIN)/python -m benchmarks.trait_cost $(ARGS)
+
+bench-publishes: .venv/installed  ## what ten publishes of 1% changes write at a million entities
+	@$(BIN)/python -m benchmarks.publishes $(ARGS)
 
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)

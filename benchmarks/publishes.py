@@ -1,0 +1,103 @@
+"""What ten publishes of 1% changes cost at a million entities: time, bytes written and disk that is used.
+
+    python -m benchmarks.publishes --entities 1000000
+
+One trait of as many users as asked for; in each build 1% of them change. Judging and transforming are not part of it.
+Ratios are to writing all values of the trait once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.project import House, Settings, utc_now
+from orchestration.publishing.publish import publish
+from orchestration.publishing.verdicts import Verdict, save_verdicts
+from orchestration.warehouse.build import STATE_TABLES
+from orchestration.warehouse.content import content_hash
+from orchestration.warehouse.dbt import DbtProject
+
+TRAIT = "stuck"
+SHARE = 100
+
+
+def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime) -> None:
+    """Candidates of one build; each build turns another hundredth of the users round."""
+    evidence = '{"rule": "no_failure", "eligible": true, "features": {"failures_7d": 0}, "thresholds": {"failures": 3}}'
+    connection.execute("create schema if not exists candidates")
+    connection.execute(
+        f"""
+        create or replace table candidates.{TRAIT} as
+        select
+            'user_' || lpad(cast(n as varchar), 9, '0') as user_id, n % {SHARE} between 1 and {number} as value,
+            cast(case when n % {SHARE} = {number} then {number} end as double) as score, '{evidence}' as evidence,
+            timestamp '{as_of}' as as_of
+        from range({entities}) as r(n)
+        """
+    )
+
+
+def main() -> None:
+    """Print a line a publish, and the disk that is used in the end."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--entities", type=int, default=1_000_000)
+    parser.add_argument("--publishes", type=int, default=10)
+    given = parser.parse_args()
+    table = Table("publish", "changes", "seconds", "ratio", "snapshot MB", "ratio ", box=None, header_style="bold")
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(Settings(home=Path(folder) / "home"))
+        project = DbtProject(house)
+        trait = project.catalog.trait(TRAIT)
+        first: tuple[float, float] | None = None
+        for number in range(given.publishes + 1):
+            as_of = datetime(2026, 1, 1) + timedelta(days=number)
+            with house.lock("benchmark"), house.connect() as connection:
+                connection.execute(STATE_TABLES + "create schema if not exists identity")
+                candidates(connection, given.entities, number, as_of)
+                connection.execute(
+                    f"create or replace table identity.dim_users as select user_id from candidates.{TRAIT}"
+                )
+                connection.execute("delete from state.current_build")
+                build_id = f"{number + 1:06d}-{as_of:%Y%m%dT%H%M%SZ}"
+                connection.execute(
+                    "insert into state.current_build values ($1, $2, $3, null, 0, 0, false, '', $4)",
+                    [number + 1, build_id, as_of, utc_now()],
+                )
+                content = content_hash(connection, trait.candidate, trait.id_column)
+                counts = (given.entities, given.entities, number * given.entities // SHARE)
+                save_verdicts(
+                    connection,
+                    [Verdict(build_id, TRAIT, as_of, trait.version, "passed", "", *counts, content, utc_now())],
+                )
+            began = time.perf_counter()
+            report = publish(house, project)
+            seconds = time.perf_counter() - began
+            served = (house.serving / "current").resolve()
+            size = sum(path.stat().st_size for path in served.iterdir() if path.stat().st_nlink == 1) / 1e6
+            first = first or (seconds, size)
+            changes = sum(one.changes for one in report.traits)
+            table.add_row(
+                "all values once" if number == 0 else str(number),
+                f"{changes:,}",
+                f"{seconds:.1f}",
+                f"{seconds / first[0]:.2f}",
+                f"{size:.0f}",
+                f"{size / first[1]:.2f}",
+            )
+        used = sum(path.stat().st_size / path.stat().st_nlink for path in house.serving.rglob("*") if path.is_file())
+        warehouse = house.warehouse.stat().st_size
+    console = Console(width=120)
+    console.print(table)
+    console.print(f"Disk in the end: warehouse {warehouse / 1e6:.0f} MB, {used / 1e6:.0f} MB of retained snapshots")
+
+
+if __name__ == "__main__":
+    main()
