@@ -183,9 +183,12 @@ def _failed_models(models: Sequence[str]) -> None:
 
 
 def _reasons(traits: list[dict[str, Any]]) -> None:
+    same: dict[tuple[str, str], list[str]] = {}
     for trait in traits:
         if trait.get("reason") and trait["verdict"] != "passed":
-            _OUT.print(f"{trait['trait']}: {_VERDICTS[trait['verdict']]}. {escape(trait['reason'])}")
+            same.setdefault((trait["verdict"], trait["reason"]), []).append(trait["trait"])
+    for (verdict, reason), names in same.items():
+        _OUT.print(f"{', '.join(names)}: {_VERDICTS[verdict]}. {escape(reason)}")
 
 
 def show_learned(answer: dict[str, Any]) -> None:

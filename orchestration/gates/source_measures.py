@@ -300,7 +300,8 @@ def _trackers(history: History, day: date) -> Measured:
     }
     behaviours = {one[1] for one in silent} | {one[1] for one in history.units if one[0] in gone}
     names = sorted(set(silent.values()))
-    words = f"silent: {', '.join(names)}" if names else f"every frequent event came on {day}"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    words = f"silent: {', '.join(names[:3])}{more}" if names else f"every frequent event came on {day}"
     return Measured(float(len(silent)), words, frozenset(behaviours - {""}))
 
 
