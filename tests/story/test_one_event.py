@@ -21,6 +21,15 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     run_sync(house, project.catalog, outbox)
     before = queried(house, f"select pricing_since_purchase_28d from features.user_features where user_id = '{user}'")
 
+    # The others come as they did on the Sunday before: a day on which one user came would not pass the door in.
+    others = queried(
+        house,
+        "select user_id, event_name, cast(occurred_at + interval 7 day as varchar) from raw.events"
+        f" where cast(occurred_at as date) = '2024-06-23' and user_id != '{user}'",
+    )
+    names = ("user_id", "event_name", "occurred_at")
+    load(house, [events_file(dict(zip(names, one, strict=True)) for one in others)], source="shop")
+
     # Raw: the user looks at checkout four times on the next morning; one row comes twice.
     first = {"user_id": user, "event_name": "shipping_details", "occurred_at": "2024-06-30T09:00:00Z"}
     second = first | {"event_name": "payment_details", "occurred_at": "2024-06-30T09:10:00Z"}
@@ -38,7 +47,7 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     meant = queried(
         house,
         "select distinct event_name, behaviour, step from events.fct_events"
-        f" where user_id = '{user}' and load_id = 2 order by event_name",
+        f" where user_id = '{user}' and load_id = 3 order by event_name",
     )
     assert meant == [("payment_details", "pricing", "payment"), ("shipping_details", "pricing", "shipping")]
     session = "select event_count, pricing_count, duration_seconds from sessions.fct_sessions"
