@@ -39,26 +39,28 @@ def write_data_docs(home: Path, build_id: str, results: Sequence[Any], *, kept: 
     draft.mkdir(parents=True)
     store = context().validation_results_store
     run = RunIdentifier(run_name=build_id)
-    for result in results:
-        key = ValidationResultIdentifier(ExpectationSuiteIdentifier(result.suite_name), run, "candidate")
-        store.set(key, result)
-    SiteBuilder(
-        context(),
-        store_backend={"class_name": "TupleFilesystemStoreBackend", "base_directory": str(draft)},
-        site_name=build_id,
-        site_index_builder={"class_name": "DefaultSiteIndexBuilder"},
-        site_section_builders={
-            "expectations": "None",
-            "profiling": "None",
-            "validations": {
-                "class_name": "DefaultSiteSectionBuilder",
-                "source_store_name": context().validation_results_store_name,
+    try:
+        for result in results:
+            key = ValidationResultIdentifier(ExpectationSuiteIdentifier(result.suite_name), run, "candidate")
+            store.set(key, result)
+        SiteBuilder(
+            context(),
+            store_backend={"class_name": "TupleFilesystemStoreBackend", "base_directory": str(draft)},
+            site_name=build_id,
+            site_index_builder={"class_name": "DefaultSiteIndexBuilder"},
+            site_section_builders={
+                "expectations": "None",
+                "profiling": "None",
+                "validations": {
+                    "class_name": "DefaultSiteSectionBuilder",
+                    "source_store_name": context().validation_results_store_name,
+                },
             },
-        },
-        show_how_to_buttons=False,
-    ).build()
-    for key in store.list_keys():
-        store.remove_key(key)
+            show_how_to_buttons=False,
+        ).build()
+    finally:
+        for key in store.list_keys():
+            store.remove_key(key)
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
     for old in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")[:-kept]:

@@ -198,15 +198,14 @@ def audit(
             ).fetchall()
         }
         sources = judge_sources(connection, project, build, notify=notify)
-        pasts = read_pasts(connection, build, MOST_HISTORY)
+        pasts = read_pasts(connection, project.catalog, build, MOST_HISTORY)
         hours_allowed = float(project.variables["input_freshness_hours"])
         behind = _hours_behind(connection, build)
         verdicts = []
         for trait in project.catalog.traits:
             if trait.name in made_of and (traits is None or trait.name in traits):
                 try:
-                    past = pasts.get((trait.name, trait.version)) or pasts.get((trait.name, 0)) or Past()
-                    gate = _Gate(connection, build, past, hours_allowed, behind)
+                    gate = _Gate(connection, build, pasts[trait.name], hours_allowed, behind)
                     verdicts.append(gate.judge(trait, *made_of[trait.name]))
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"

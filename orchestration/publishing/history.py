@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from orchestration.catalog import Catalog
 from orchestration.publishing.tables import PUBLISHED_TABLES
 from orchestration.warehouse.build import Build
 
@@ -30,11 +31,12 @@ class Past:
     days: float = 1
 
 
-def read_pasts(connection: duckdb.DuckDBPyConnection, build: Build, most: int) -> dict[tuple[str, int], Past]:
-    """By trait and definition version; the build itself, later ones and rolled back ones are left out.
+def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build, most: int) -> dict[str, Past]:
+    """By trait, for all that are declared; the build itself, later ones and rolled back ones are left out.
 
     Args:
         connection: the warehouse.
+        catalog: what is declared; what another version of a definition gave is not comparable.
         build: the one that is judged.
         most: how many publishes.
 
@@ -43,22 +45,21 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, build: Build, most: int) -
     found = connection.execute(
         """
         with judged as (
-            select
-                v.trait, v.definition_version, v.population, v.members, v.as_of,
-                cast(v.as_of - interval 1 microsecond as date) as day
+            select v.trait, v.population, v.members, v.as_of, cast(v.as_of - interval 1 microsecond as date) as day
             from traits.gate_verdicts as v
             inner join traits.builds as b on v.build_id = b.build_id
             where
                 v.verdict = 'passed' and v.population > 0 and not coalesce(b.rolled_back, false)
+                and list_contains($declared, v.trait || ' ' || v.definition_version)
                 and v.build_id != $build_id and v.as_of <= $as_of
         ),
         daily as (
             select * from judged
-            qualify row_number() over (partition by trait, definition_version, day order by as_of desc) = 1
+            qualify row_number() over (partition by trait, day order by as_of desc) = 1
         ),
         newest as (
             select * from daily
-            qualify row_number() over (partition by trait, definition_version order by as_of desc) <= $most
+            qualify row_number() over (partition by trait order by as_of desc) <= $most
         ),
         flipped as (
             select trait, cast(as_of - interval 1 microsecond as date) as day, count(distinct entity_id) as flips
@@ -69,24 +70,22 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, build: Build, most: int) -
             group by all
         )
         select
-            n.trait, n.definition_version,
-            list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
+            n.trait, list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
             list(coalesce(f.flips, 0) order by n.as_of), max(n.as_of)
         from newest as n
         left join flipped as f on n.trait = f.trait and n.day = f.day
-        group by n.trait, n.definition_version
+        group by n.trait
         """,
-        {"build_id": build.build_id, "as_of": build.as_of, "most": most},
+        {
+            "build_id": build.build_id,
+            "as_of": build.as_of,
+            "most": most,
+            "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits],
+        },
     ).fetchall()
     rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
-    pasts = {
-        (trait, version): Past(
-            rows=rows.get(trait, 0),
-            populations=tuple(populations),
-            shares=tuple(shares),
-            flips=tuple(flips),
-            days=(build.as_of - last).total_seconds() / 86_400,
-        )
-        for trait, version, populations, shares, flips, last in found
-    }
-    return pasts | {(trait, 0): Past(rows=count) for trait, count in rows.items()}
+    pasts = {trait.name: Past(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
+    for trait, populations, shares, flips, last in found:
+        days = (build.as_of - last).total_seconds() / 86_400
+        pasts[trait] = Past(rows.get(trait, 0), tuple(populations), tuple(shares), tuple(flips), days)
+    return pasts

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
-import signal
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,30 +198,6 @@ def contradictions(house: House) -> list[str]:
         if ledger != (0,):
             wrong.append(f"{ledger} values are not what the ledger adds up to")
     return wrong
-
-
-def in_child(work: Callable[[], object], told: Path | None = None, seconds: float = 300) -> int:
-    """Runs something in a fork of this process and gives its wait status; what it raised is written to ``told``."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException as error:
-            if told:
-                hint = getattr(error, "hint", "")
-                told.write_text(f"{type(error).__name__}: {error} {hint}", encoding="utf-8", errors="replace")
-            os._exit(1)
-        os._exit(0)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    raise TimeoutError(f"a child did not end within {seconds} seconds")
 
 
 @contextmanager

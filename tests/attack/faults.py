@@ -47,12 +47,12 @@ from tests.attack.arena import (
     Rows,
     contradictions,
     differing,
-    in_child,
     make_arena,
     parsed,
     served_rows,
     table,
 )
+from tests.children import forked, in_child, killed
 
 SNAPSHOT = "writing the serving snapshot"
 # Above what a status file needs, below any snapshot and any transaction of a warehouse.
@@ -566,20 +566,14 @@ def publish_faults() -> list[Fault]:
                 ready.touch()
                 time.sleep(120)
 
-        child = os.fork()
-        if child == 0:
-            try:
-                hold()
-            finally:
-                os._exit(0)
+        child = forked(hold)
         try:
             while not ready.exists():
                 time.sleep(0.01)
             assert scene.command("refresh") == 5
             assert scene.command("status") == 0
         finally:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            killed(child)
 
     def back(scene: Scene) -> None:
         assert scene.command("refresh", "--as-of", "2024-06-20") == 2

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,8 @@ from orchestration.publishing.publish import publish
 from orchestration.refresh import refresh, write_and_audit
 from orchestration.sandbox.parameters import SOURCE
 from orchestration.warehouse.dbt import DbtProject
-from tests.attack.arena import NEXT_DAY, Arena, contradictions, in_child, make_arena, parsed, table
+from tests.attack.arena import NEXT_DAY, Arena, contradictions, make_arena, parsed, table
+from tests.children import forked, in_child, killed, killing_at
 from tests.streams.harness import OF_THE_RUN
 
 # What tells of a run and not of its result.
@@ -154,15 +154,7 @@ def stepwise(house: House, project: DbtProject, work: Work, step: Notify) -> Non
 
 def killed_at(house: House, project: DbtProject, work: Work, number: int) -> None:
     """Work that kills itself at a step."""
-    counted = 0
-
-    def step(_: str) -> None:
-        nonlocal counted
-        counted += 1
-        if counted == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    stepwise(house, project, work, step)
+    stepwise(house, project, work, killing_at(number))
 
 
 def steps_of(stage: Stage, arena: Arena, folder: Path) -> list[str]:
@@ -187,20 +179,8 @@ def killed_after(start: Callable[[], int], seconds: float) -> bool:
     ended, _ = os.waitpid(child, os.WNOHANG)
     if ended:
         return False
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    killed(child)
     return True
-
-
-def _forked(work: Callable[[], object]) -> int:
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
 
 
 def _started(house: House, command: Sequence[str]) -> int:
@@ -278,7 +258,7 @@ class Attack:
             return self.stage.work(house, self.arena.project_of(house), lambda _: None)
 
         killed = killed_after(
-            lambda: _started(house, self.stage.command) if command else _forked(work),
+            lambda: _started(house, self.stage.command) if command else forked(work),
             seconds,
         )
         if not killed:

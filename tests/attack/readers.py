@@ -32,7 +32,8 @@ from orchestration.project import House
 from orchestration.publishing.publish import publish
 from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
-from tests.attack.arena import in_child, make_arena, parsed, table
+from tests.attack.arena import make_arena, parsed, table
+from tests.children import in_child
 
 MARKED = "dormant"
 # Seconds between two reads: readers that never rest measure each other's waiting.

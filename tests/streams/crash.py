@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from orchestration.project import House, Settings
 from orchestration.publishing.state import copy_prior_state
 from orchestration.warehouse.build import begin_build, run_build
 from orchestration.warehouse.dbt import DbtProject
+from tests.children import in_child, killing_at
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
 from tests.streams.harness import Batches, build, differing, frozen, load_batch
@@ -30,33 +30,12 @@ from tests.streams.harness import Batches, build, differing, frozen, load_batch
 STREAMS = 40
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Runs something in a fork of this process, and gives its wait status."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    try:
-        work()
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    os._exit(0)
-
-
 def killed_after(house: House, project: DbtProject, clock: str, nodes: int) -> None:
     """A refresh that dies as soon as so many nodes have ended."""
-    ended = 0
-
-    def count(message: str) -> None:
-        nonlocal ended
-        ended += 1
-        if ended == nodes:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     made = begin_build(house, project, as_of=clock, full_refresh=False)
     with house.connect() as connection:
         copy_prior_state(connection, project.catalog, made.as_of)
-    run_build(house, project, made, notify=count)
+    run_build(house, project, made, notify=killing_at(nodes))
 
 
 def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) -> tuple[int, list[str]]:

@@ -20,11 +20,11 @@ from orchestration.refresh import refresh
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
+from tests.children import in_child
 from tests.conftest import NOW, queried, served
 from tests.orchestration.keeping.conftest import story, write_ndjson
 from tests.orchestration.keeping.search import PAT, places
 from tests.orchestration.keeping.test_rights import open_to_others
-from tests.streams.crash import in_child
 from tests.streams.harness import differing, frozen
 
 PUBLISHED = "select * exclude (build_id) from traits.trait_values order by all"

@@ -22,10 +22,10 @@ from orchestration.refresh import refresh
 from orchestration.sync.engine import plan, run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
+from tests.children import in_child
 from tests.conftest import NOW, queried, served
 from tests.orchestration.keeping.conftest import VENDOR_ROWS, fill, story, write_ndjson
 from tests.orchestration.keeping.search import PAT, PERSON, places
-from tests.streams.crash import in_child
 from tests.streams.harness import differing, frozen
 
 LEDGER = "sync_ledger.development.sqlite"
