@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ from orchestration.refresh import publish_build
 from orchestration.status import rows, snapshot
 from orchestration.warehouse.dbt import DbtProject
 
+# The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))
 SNAPSHOT_KEY = dg.AssetKey(["serving", "snapshot"])
 
 
@@ -34,6 +37,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
             dg.AssetSpec(
                 SNAPSHOT_KEY,
                 group_name="serving",
+                freshness_policy=FRESHNESS,
                 deps=[published_key(trait.name) for trait in traits],
                 kinds={"duckdb", "parquet"},
                 description="What BI tools, syncs and the API read: serving/current in the home.",
@@ -76,6 +80,7 @@ def _spec(trait: Trait) -> dg.AssetSpec:
         group_name="traits",
         deps=[candidate_key(trait)],
         skippable=True,
+        freshness_policy=FRESHNESS,
         kinds={"duckdb"},
         owners=[f"team:{trait.owner}"],
         description=f"{trait.title}. {trait.description}\n\n{trait.purpose}",

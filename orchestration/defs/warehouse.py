@@ -1,6 +1,7 @@
 """The dbt project: one asset a seed or model, and on each candidate one asset check an expectation of its gate."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,6 +9,7 @@ from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
 from orchestration.catalog import Trait
 from orchestration.defs.landing import POOL
+from orchestration.gates.data_docs import page_of
 from orchestration.gates.door_out import check_names
 from orchestration.project import House
 from orchestration.publishing.verdicts import Check, Verdict
@@ -66,7 +68,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
         wanted = context.selected_asset_check_keys
         if not selected:
             judged = audit_again(house, project, [key.asset_key.path[-1] for key in wanted], notify=context.log.info)
-            yield from _check_results(judged, wanted)
+            yield from _check_results(house, judged, wanted)
             return
         written = write_and_audit(
             house,
@@ -85,20 +87,24 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                     "build_id": written.build.build_id,
                 }
                 yield dg.MaterializeResult(asset_key=keys[result.unique_id], metadata=metadata)
-        yield from _check_results(written.verdicts, wanted)
+        yield from _check_results(house, written.verdicts, wanted)
 
     return dg.Definitions(assets=[warehouse])
 
 
-def _check_results(verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
+def _check_results(
+    house: House, verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckResult]:
+    index = Path(house.status().get("data_docs") or "none")
     for verdict in verdicts:
+        page = page_of(index, verdict.trait)
         for check in verdict.checks:
             key = dg.AssetCheckKey(dg.AssetKey(["candidates", verdict.trait]), check.name)
             if key in wanted:
-                yield _check_result(key, verdict, check)
+                yield _check_result(key, verdict, check, page)
 
 
-def _check_result(key: dg.AssetCheckKey, verdict: Verdict, check: Check) -> dg.AssetCheckResult:
+def _check_result(key: dg.AssetCheckKey, verdict: Verdict, check: Check, page: Path | None) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
@@ -112,5 +118,6 @@ def _check_result(key: dg.AssetCheckKey, verdict: Verdict, check: Check) -> dg.A
             "population": verdict.population,
             "prevalence": round(verdict.prevalence, 4),
             "build_id": verdict.build_id,
+            **({"data_docs": dg.MetadataValue.path(page)} if page else {}),
         },
     )

@@ -1,11 +1,13 @@
 """Data Docs: Great Expectations' own pages on what was expected and found, one site a build.
 
 They quote values that broke an expectation; like everything in the home they are for its owner alone. Their styles and
-charts come from public servers when a browser opens them; the words do not.
+charts come from public servers when a browser opens them; the words do not. The list of the pages is written here, for
+the one that Great Expectations makes stays empty without those servers.
 """
 
 from __future__ import annotations
 
+import html
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,8 +63,35 @@ def write_data_docs(home: Path, build_id: str, results: Sequence[Any], *, kept: 
     finally:
         for key in store.list_keys():
             store.remove_key(key)
+    (draft / "index.html").write_text(_index(draft, build_id, results))
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
     for old in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")[:-kept]:
         shutil.rmtree(old)
     return final / "index.html"
+
+
+def page_of(index: Path, suite: str) -> Path | None:
+    """The page of one suite (a trait's has its name) in the site of an index, when there is one."""
+    return next((index.parent / "validations" / suite).rglob("*.html"), None)
+
+
+def _index(site: Path, build_id: str, results: Sequence[Any]) -> str:
+    """One line a suite, those that did not hold first."""
+    rows = ""
+    for result in sorted(results, key=lambda one: (bool(one.success), one.suite_name)):
+        page = page_of(site / "index.html", result.suite_name)
+        name = html.escape(result.suite_name)
+        if page:
+            name = f'<a href="{html.escape(str(page.relative_to(site)))}">{name}</a>'
+        held = f"{result.statistics['successful_expectations']} of {result.statistics['evaluated_expectations']}"
+        color = "#1a7f37" if result.success else "#cf222e"
+        rows += f'<tr><td>{name}</td><td style="color:{color}">{held} expectations held</td></tr>\n'
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{build_id}</title></head>
+<body style="font:16px sans-serif;margin:2em">
+<h1>What was expected and found in build {build_id}</h1>
+<table cellpadding="6">
+{rows}</table>
+</body></html>
+"""

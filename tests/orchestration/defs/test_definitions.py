@@ -3,6 +3,7 @@
 import json
 import runpy
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
         (["candidates", "power_user"], "column_mean_to_be_between", dg.AssetCheckSeverity.ERROR)
     ]
     assert 0 < float(str(red[0].metadata["observed"].value)) < 0.2
+    assert "mean must be less than or equal to" in Path(str(red[0].metadata["data_docs"].value)).read_text()
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
     }
@@ -122,6 +124,18 @@ def test_one_candidate_alone_keeps_the_clock_and_the_watermark(
     assert queried(sample_house, "select distinct as_of::varchar from candidates.power_user") == [
         ("2024-06-30 00:00:00",)
     ]
+
+
+def test_a_published_trait_is_overdue_when_a_daily_refresh_did_not_publish_it(
+    house: House, project: DbtProject
+) -> None:
+    graph = assembled(house, project).resolve_asset_graph()
+    out = [key for key in graph.executable_asset_keys if key.path[0] in ("traits", "serving")]
+    assert len(out) == len(project.catalog.traits) + 1
+    for key in out:
+        policy = graph.get(key).freshness_policy
+        assert policy is not None
+        assert timedelta(hours=24) < policy.fail_window.to_timedelta() < timedelta(hours=48)
 
 
 def test_every_gate_key_is_a_real_asset_key(house: House, project: DbtProject) -> None:
