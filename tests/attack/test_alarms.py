@@ -1,4 +1,4 @@
-"""A week of ordinary days; `make attack-alarms` replays ninety."""
+"""Two weeks of ordinary days; `make attack-alarms` replays ninety."""
 
 import pytest
 
@@ -8,16 +8,14 @@ from tests.attack.alarms import DROPS, LEAST_CAUGHT, Alarms, replayed
 
 @pytest.fixture(scope="module")
 def alarms(tmp_path_factory: pytest.TempPathFactory, project: DbtProject) -> Alarms:
-    return replayed(tmp_path_factory.mktemp("alarms"), project, 7, 60, lambda _: None)
+    return replayed(tmp_path_factory.mktemp("alarms"), project, 14, 60, lambda _: None)
 
 
-@pytest.mark.xdist_group("alarms")
 def test_ordinary_days_withhold_nothing(alarms: Alarms) -> None:
     assert sum(alarms.judged.values()) >= 60
     assert alarms.false == []
 
 
-@pytest.mark.xdist_group("alarms")
 def test_a_population_that_drops_by_a_quarter_or_half_is_withheld_the_same_day(alarms: Alarms) -> None:
     assert min(alarms.dropped.values()) >= 8
     assert min(alarms.caught_share(percent) for percent in DROPS) >= LEAST_CAUGHT, alarms.missed

@@ -27,7 +27,6 @@ def _parameter(fault: Fault) -> object:
     return pytest.param(fault, id=f"{fault.stage}: {fault.name}", marks=marks)
 
 
-@pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("fault", [_parameter(fault) for fault in faults() if not fault.slow])
 def test_a_fault_withholds_what_it_breaks_and_nothing_else(fault: Fault, arena: Arena, tmp_path: Path) -> None:
     assert wrongs(fault, run(fault, arena, tmp_path), arena) == []

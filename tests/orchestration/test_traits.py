@@ -18,8 +18,6 @@ from orchestration.warehouse.clock import days_before
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import queried
 
-pytestmark = pytest.mark.xdist_group("sandbox")
-
 # What is counted from the day is the same number in the features; the others are made in the trait itself.
 FEATURES = {"user": "features.user_features", "account": "features.account_features"}
 
