@@ -6,9 +6,11 @@ sync. Nothing is listed anywhere else.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -101,15 +103,99 @@ class Trait(Declaration):
         return _PLACEHOLDER.findall(self.sentences[rule])
 
 
+Scalar = bool | float | str | None
+Grade = Literal["A", "B", "C"]
+
+
+class Target(Declaration):
+    """Where one trait goes at the destination.
+
+    Attributes:
+        field: name of the field there; the trait's own when it is left out.
+        cast: type of the value there; the trait's own when it is left out.
+        cleared: what stands there once the entity no longer has a published value; null where nothing is said.
+
+    """
+
+    field: str = ""
+    cast: Literal["boolean", "number", "string", ""] = ""
+    cleared: Scalar = None
+
+
+class Scope(Declaration):
+    """Entities that a sync sends: those whose published value of a trait is this one."""
+
+    trait: str
+    value: str = "true"
+
+
 class Sync(Declaration):
-    """One reverse sync: ``config.meta.sync`` of an exposure, with the exposure's own name and description."""
+    """One reverse sync: ``config.meta.sync`` of an exposure, with the exposure's own name and description.
+
+    Attributes:
+        destination: name of a file in ``orchestration/destinations``.
+        object: kind of record there; the destination's first one for the entity when it is left out.
+        entity: whose traits.
+        identifier: user_id, account_id, or a dated attribute (email, ...) by which the destination knows the entity.
+        identifier_field: the destination's field of the identifier; its own default when it is left out.
+        traits: names, ``all``, or keys and values of traits.
+        fields: trait -> its field; a trait without an entry keeps its name and type.
+        scope: only these entities; who leaves it is cleared.
+        mode: upsert clears the fields of who is no longer sent; mirror deletes the record.
+        schedule: cron, in the reporting time zone; left out: after each publish.
+        purpose: only entities whose recorded consent names it.
+        budget: most operations that the vendor bills, a UTC day.
+        minimum_grade: traits whose measured stability grade is worse are not sent.
+        first: ``everything``, or ``from_now_on``: what is published at the first run counts as sent.
+        breaker: largest share of the records known there that one run may change, from 100 known records on.
+        paused: nothing is sent.
+        options: the destination's own.
+
+    """
 
     name: str
     description: str
     destination: str
     traits: Literal["all"] | tuple[str, ...] | dict[str, str]
     entity: Literal["user", "account"] = "user"
+    object: str = ""
+    identifier: str = ""
+    identifier_field: str = ""
+    fields: dict[str, Target] = Field(default_factory=dict)
+    scope: Scope | None = None
+    mode: Literal["upsert", "mirror"] = "upsert"
+    schedule: str = ""
+    purpose: str = ""
+    budget: int | None = Field(default=None, ge=1)
+    minimum_grade: Grade | None = None
+    first: Literal["everything", "from_now_on"] = "everything"
+    breaker: float = Field(default=0.5, gt=0, le=1)
+    paused: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def identified_by(self) -> str:
+        """``user_id``, ``account_id`` or the name of an attribute."""
+        return self.identifier or f"{self.entity}_id"
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the identifier is the published id itself."""
+        return self.identified_by == f"{self.entity}_id"
+
+    def target(self, trait: Trait) -> Target:
+        """Field, type and cleared value of a trait, with nothing left out."""
+        said = self.fields.get(trait.name, Target())
+        return Target(field=said.field or trait.name, cast=said.cast or _CASTS[trait.type], cleared=said.cleared)
+
+
+_CASTS: dict[str, Literal["boolean", "number", "string"]] = {
+    "boolean": "boolean",
+    "number": "number",
+    "category": "string",
+}
+# What a value of a trait may become without a loss that nobody asked for.
+_MAY_BECOME = {"boolean": ("boolean", "number", "string"), "number": ("number", "string"), "string": ("string",)}
 
 
 T = TypeVar("T")
@@ -160,6 +246,7 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
 
     """
     behaviours = _behaviours(manifest)
+    attributes = _attributes(manifest)
     traits = []
     for node in manifest["nodes"].values():
         if node["resource_type"] == "model" and node["original_file_path"].startswith(TRAIT_FOLDER):
@@ -172,7 +259,7 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
                 )
             traits.append(_parse(Trait, meta | _identity(node), where))
             _check_trait(traits[-1], behaviours, where)
-    syncs = []
+    syncs, places = [], {}
     for exposure in manifest["exposures"].values():
         meta = exposure["config"].get("meta", {}).get("sync")
         if meta is None and exposure["original_file_path"].startswith(SYNC_FOLDER):
@@ -181,19 +268,14 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
                 "It is what makes an exposure a sync.",
             )
         if meta is not None:
-            syncs.append(
-                _parse(
-                    Sync,
-                    meta | _identity(exposure),
-                    f"{_yaml_file(exposure)}: sync {exposure['name']}",
-                )
-            )
+            places[exposure["name"]] = f"{_yaml_file(exposure)}: sync {exposure['name']}"
+            syncs.append(_parse(Sync, meta | _identity(exposure), places[exposure["name"]]))
     catalog = Catalog(
         traits=tuple(sorted(traits, key=lambda trait: trait.name)),
         syncs=tuple(sorted(syncs, key=lambda sync: sync.name)),
     )
     for sync in catalog.syncs:
-        _check_sync(sync, catalog)
+        _check_sync(sync, catalog, attributes, places[sync.name])
     return catalog
 
 
@@ -236,6 +318,15 @@ def _behaviours(manifest: Mapping[str, Any]) -> set[str]:
     )
 
 
+def _attributes(manifest: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Entity and attribute: what the attribute catalogue says is kept of users and accounts."""
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "seed" and node["name"] == "attribute_catalog":
+            with (Path(node["root_path"]) / node["original_file_path"]).open(newline="") as file:
+                return {(row["entity_type"], row["attribute"]) for row in csv.DictReader(file)}
+    return set()
+
+
 def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
     for behaviour in (*trait.needs, *trait.outcome.behaviours):
         if behaviour not in behaviours:
@@ -247,15 +338,48 @@ def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
         raise UsageError(f"{where}: outcome.value belongs to a category, and to it alone.", "Say of whom it is said.")
 
 
-def _check_sync(sync: Sync, catalog: Catalog) -> None:
-    where = f"sync {sync.name}"
+def _check_sync(sync: Sync, catalog: Catalog, attributes: set[tuple[str, str]], where: str) -> None:
     if isinstance(sync.traits, dict):
         for key in sync.traits:
             if key not in Trait.model_fields:
                 raise UsageError(f"{where}: {key!r} is not a key of a trait.", _suggest(key, Trait.model_fields))
-    for trait in catalog.traits_of(sync):
+    elif sync.traits != "all":
+        _check_names(sync.traits, catalog, f"{where}: traits")
+    sent = catalog.traits_of(sync)
+    for trait in sent:
         if trait.entity != sync.entity:
             raise UsageError(
                 f"{where} sends {sync.entity}s, but {trait.name} is a trait of {trait.entity}s.",
                 "Declare one sync for each entity.",
             )
+    if not sync.is_native and (sync.entity, sync.identified_by) not in attributes:
+        known = {f"{sync.entity}_id": 0} | {name: 0 for entity, name in attributes if entity == sync.entity}
+        raise UsageError(
+            f"{where}: identifier: {sync.identified_by!r} is no attribute of {sync.entity}s.",
+            _suggest(sync.identified_by, known) or f"There are: {', '.join(sorted(known))}.",
+        )
+    _check_names(sync.fields, catalog, f"{where}: fields")
+    names: dict[str, str] = {}
+    for trait in sent:
+        target = sync.target(trait)
+        at = f"{where}: fields.{trait.name}"
+        if target.field in names:
+            raise UsageError(
+                f"{at}: {names[target.field]} has the field {target.field!r}, too.", "Name another."
+            )
+        names[target.field] = trait.name
+        if target.cast not in _MAY_BECOME[_CASTS[trait.type]]:
+            raise UsageError(f"{at}: a {trait.type} cannot become a {target.cast}.", "Leave cast out.")
+    if sync.scope is not None:
+        _check_names([sync.scope.trait], catalog, f"{where}: scope.trait")
+        if catalog.trait(sync.scope.trait).entity != sync.entity:
+            raise UsageError(f"{where}: scope.trait: {sync.scope.trait} is not of {sync.entity}s.", "Name one that is.")
+    if sync.purpose and sync.entity != "user":
+        raise UsageError(f"{where}: purpose: accounts give no consent.", "Leave it out.")
+
+
+def _check_names(names: Iterable[str], catalog: Catalog, where: str) -> None:
+    known = {trait.name: trait for trait in catalog.traits}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{where}: there is no trait {name!r}.", _suggest(name, known))

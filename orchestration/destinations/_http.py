@@ -1,0 +1,226 @@
+"""What destinations behind HTTP share: one client, secrets from the environment, and what an answer means.
+
+TLS certificates are always checked; redirects are never followed; http is spoken with this machine alone, unless the
+destination itself allows otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+
+from orchestration.catalog import Sync
+from orchestration.destinations import (
+    ClosedError,
+    Destination,
+    LimitedError,
+    Options,
+    RefusedError,
+    UnavailableError,
+)
+from orchestration.destinations._pace import Pace
+from orchestration.errors import UsageError
+
+ANSWER_BYTES = 16 << 20
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class HttpOptions(Options):
+    """How the vendor is called.
+
+    Attributes:
+        base_url: another address than the vendor's usual one (a region, a proxy, a stand-in).
+        timeout_seconds: how long one call may take.
+
+    """
+
+    base_url: str = ""
+    timeout_seconds: float = 30.0
+
+
+class HttpDestination(Destination):
+    """A destination behind HTTP.
+
+    Attributes:
+        base_url: the vendor's usual address.
+        retried: statuses after which the same call may go through later, beside 5xx.
+        limited: of these, those that ask for a pause.
+
+    """
+
+    remote: ClassVar[bool] = True
+    base_url: ClassVar[str]
+    retried: ClassVar[frozenset[int]] = frozenset({408, 425, 429})
+    limited: ClassVar[frozenset[int]] = frozenset({429})
+    options_type: ClassVar[type[Options]] = HttpOptions
+
+    def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
+        super().__init__(sync, outbox, pace)
+        self._secrets: set[str] = set()
+        self._renewing = threading.Lock()
+        self._client = httpx.Client(
+            base_url=self.address(),
+            timeout=self.options.timeout_seconds,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=self.workers, max_keepalive_connections=self.workers),
+        )
+
+    def address(self) -> str:
+        """Where the vendor is, from the options.
+
+        Raises:
+            UsageError: it is not https, and not this machine.
+
+        """
+        address: str = self.options.base_url or self.base_url
+        return checked_address(address, "options.base_url")
+
+    def secret(self, variable: str) -> str:
+        """A secret from the environment; it is masked in whatever is told.
+
+        Raises:
+            UsageError: it is not set.
+
+        """
+        value = os.environ.get(variable)
+        if not value:
+            raise UsageError(
+                f"sync {self.sync.name}: the environment variable {variable} is not set.", "The destination reads it."
+            )
+        self._secrets.add(value)
+        return value
+
+    def mask(self, text: str) -> str:
+        """The text without any secret, in one line of at most 300 characters."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:300]
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every call, the key among them; asked for anew after ``renew``."""
+        return {}
+
+    def renew(self) -> bool:
+        """Gets a new token after a 401; whether there is one."""
+        return False
+
+    def seconds_to_wait(self, answer: httpx.Response) -> float | None:
+        """What the answer says of when to come again: Retry-After (RFC 9110, 10.2.3), or the vendor's own headers."""
+        return retry_after(answer)
+
+    def words(self, answer: httpx.Response) -> str:
+        """What the vendor says is wrong."""
+        try:
+            said = answer.json()
+        except ValueError:
+            return answer.text
+        return str(said.get("message") or said.get("error") or said) if isinstance(said, dict) else str(said)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        accepted: tuple[int, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        **given: Any,
+    ) -> httpx.Response:
+        """One call under the limits; gives an answer of 2xx or of a status in ``accepted``.
+
+        Raises:
+            RefusedError: another answer of 4xx.
+            UnavailableError: no answer, or one that asks to come again.
+            ClosedError: the key is wrong, or the answer leads elsewhere.
+
+        """
+        key = self.headers()
+        answer = self._send(method, path, {**key, **(headers or {})}, given)
+        if answer.status_code == 401:
+            with self._renewing:
+                # Another worker may have renewed it meanwhile.
+                renewed = self.headers() != key or self.renew()
+            if renewed:
+                answer = self._send(method, path, {**self.headers(), **(headers or {})}, given)
+        status = answer.status_code
+        if answer.is_success or status in accepted:
+            return answer
+        said = self.mask(f"answered {status}: {self.words(answer)}").removesuffix(": ")
+        if status in self.retried or answer.is_server_error:
+            kind = LimitedError if status in self.limited else UnavailableError
+            raise kind(said, self.seconds_to_wait(answer))
+        if status in (401, 403):
+            raise ClosedError(f"{said} (is the key right, and allowed to write?)")
+        if answer.is_redirect:
+            raise ClosedError(f"answered {status}: it leads to another address, which is not followed")
+        raise RefusedError(said)
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], given: Mapping[str, Any]) -> httpx.Response:
+        self.pace.take()
+        try:
+            with self._client.stream(method, path, headers=headers, **given) as answer:
+                body = b""
+                for part in answer.iter_bytes():
+                    body += part
+                    if len(body) > ANSWER_BYTES:
+                        raise UnavailableError(f"the answer is larger than {ANSWER_BYTES} bytes")
+                plain = [(k, v) for k, v in answer.headers.items() if k not in ("content-encoding", "content-length")]
+                return httpx.Response(answer.status_code, headers=plain, content=body, request=answer.request)
+        except httpx.InvalidURL:
+            raise UsageError(f"sync {self.sync.name}: the address is not a URL.", "It is https://host/path.") from None
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"no answer: {type(error).__name__}") from None
+
+    def close(self) -> None:
+        """Closes the connection pool."""
+        self._client.close()
+
+
+def json_of(answer: httpx.Response) -> Any:
+    """The answer's JSON.
+
+    Raises:
+        UnavailableError: it is none; whether the records were taken is not known.
+
+    """
+    try:
+        return answer.json()
+    except ValueError:
+        raise UnavailableError(f"answered {answer.status_code} with something that is no JSON") from None
+
+
+def checked_address(address: str, where: str) -> str:
+    """An address that secrets and persons may be sent to.
+
+    Raises:
+        UsageError: it is no URL, or neither https nor this machine.
+
+    """
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if not url.host or url.scheme not in ("https", "http"):
+        raise UsageError(f"{where} is not a URL.", "It is https://host/path.")
+    if url.scheme == "http" and url.host not in _LOOPBACK:
+        raise UsageError(f"{where} is not encrypted.", "It begins with https://.")
+    return address
+
+
+def retry_after(answer: httpx.Response) -> float | None:
+    """Seconds that Retry-After asks for, given in seconds or as a date; nothing when it says neither."""
+    said = answer.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,87 @@
+"""How fast a destination may be called: limits and pauses that all workers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most so many calls in any window of so many seconds."""
+
+    calls: int
+    seconds: float
+
+
+class Pace:
+    """Thread-safe; a sliding window for each limit, so that no window ever holds more than the limit allows.
+
+    Args:
+        rates: all of them hold.
+        clock: seconds that only rise.
+        sleep: waits.
+
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[Rate] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._windows = [(rate, deque[float]()) for rate in rates]
+        self._clock, self._sleep = clock, sleep
+        self._lock = threading.Lock()
+        self._paused_until = 0.0
+        self._waits: list[tuple[float, float]] = []
+
+    def take(self) -> None:
+        """Waits until one more call is allowed, and counts it."""
+        while (seconds := self._try_take()) > 0:
+            self._wait(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """No worker calls before so many seconds have passed."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def backoff(self, seconds: float) -> None:
+        """This worker alone waits."""
+        self._wait(seconds)
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long at least one worker waited."""
+        with self._lock:
+            total, reached = 0.0, float("-inf")
+            for begun, ended in sorted(self._waits):
+                total += max(0.0, ended - max(begun, reached))
+                reached = max(reached, ended)
+            return total
+
+    def _try_take(self) -> float:
+        """Counts a call and gives 0, or gives the seconds after which to ask again."""
+        with self._lock:
+            now = self._clock()
+            wait = self._paused_until - now
+            for rate, taken in self._windows:
+                while taken and taken[0] <= now - rate.seconds:
+                    taken.popleft()
+                if len(taken) >= rate.calls:
+                    wait = max(wait, taken[0] + rate.seconds - now)
+            if wait > 0:
+                return wait
+            for _, taken in self._windows:
+                taken.append(now)
+            return 0.0
+
+    def _wait(self, seconds: float) -> None:
+        begun = self._clock()
+        self._sleep(seconds)
+        with self._lock:
+            self._waits.append((begun, self._clock()))

@@ -1,0 +1,274 @@
+"""Whom a sync sends, and as what: the served snapshot, through the declaration.
+
+Identifiers and consent are personal, so they are in no published table. Publishing writes those that declared syncs
+need into ``people.parquet`` of the home, which syncs alone read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+
+from orchestration.catalog import Catalog, Sync, Trait
+from orchestration.errors import UsageError
+from orchestration.project import House, read_json
+
+CONSENT = "consent"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One entity that a sync sends.
+
+    Attributes:
+        entity_id: user_id or account_id.
+        source: hash of the published values and of the declaration.
+
+    """
+
+    entity_id: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Audience:
+    """What a sync wants of its destination.
+
+    Attributes:
+        build_id: the snapshot's build.
+        as_of: its clock, naive UTC.
+        folder: the snapshot.
+        wanted: identifier -> whom.
+        skipped: entity -> why it is not sent, for who has a value of one of the traits.
+        held: trait -> why its fields stay as they are.
+
+    """
+
+    build_id: str
+    as_of: datetime
+    folder: Path
+    wanted: dict[str, Wanted]
+    skipped: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+
+
+def people_names(catalog: Catalog) -> list[list[str]]:
+    """Entity and attribute of what declared syncs need to know of persons, sorted."""
+    needed = {(sync.entity, sync.identified_by) for sync in catalog.syncs if not sync.is_native}
+    needed |= {(sync.entity, CONSENT) for sync in catalog.syncs if sync.purpose}
+    return [list(one) for one in sorted(needed)]
+
+
+def write_people(house: House, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """Writes identifiers and consent as they are now; call it under the lock.
+
+    Grain of ``people.parquet``: entity_type x entity_id x attribute; value is text. ``people.json`` says which
+    attributes were asked for.
+    """
+    names = people_names(catalog)
+    target, listed = house.root / "people.parquet", house.root / "people.json"
+    if not names:
+        target.unlink(missing_ok=True)
+        listed.unlink(missing_ok=True)
+        return
+    draft = target.with_suffix(".draft")
+    quoted = str(draft).replace("'", "''")
+    connection.execute("create or replace temp table asked (entity_type varchar, attribute varchar)")
+    connection.executemany("insert into asked values (?, ?)", names)
+    connection.execute(
+        f"""
+        copy (
+            select a.entity_type, a.entity_id, a.attribute, a.value
+            from identity.attributes as a
+            semi join asked using (entity_type, attribute)
+            where a.valid_to is null and a.value is not null and a.value != ''
+            order by all
+        ) to '{quoted}' (format parquet)
+        """
+    )
+    draft.replace(target)
+    listed.write_text(json.dumps(names))
+
+
+def audience(
+    house: House,
+    catalog: Catalog,
+    sync: Sync,
+    instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> Audience:
+    """Everybody whom the sync sends now.
+
+    Args:
+        house: where.
+        catalog: what is declared.
+        sync: which.
+        instead: by trait and entity, values that count in place of what is published.
+
+    Raises:
+        UsageError: nothing is published yet, or what the sync needs of persons was not written since it was declared.
+
+    """
+    current = house.serving / "current"
+    if not current.exists():
+        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
+    # Resolved once: a publish that moves the link meanwhile cannot mix two builds.
+    folder = current.resolve()
+    manifest = read_json(folder / "manifest.json")
+    people = _people(house, sync)
+    traits = catalog.traits_of(sync)
+    with duckdb.connect() as connection:
+        attached = str(folder / "traithouse.duckdb").replace("'", "''")
+        connection.execute(f"attach '{attached}' as served (read_only)")
+        held = _held(connection, sync, traits)
+        sent = [trait.name for trait in traits if trait.name not in held]
+        _values(connection, sync, instead)
+        rows = connection.execute(
+            f"""
+            with chosen as (
+                select entity_id, trait, value from current_values where list_contains($sent, trait)
+            ),
+            entities as (
+                select
+                    entity_id,
+                    md5(string_agg(trait || chr(31) || value, chr(30) order by trait) || $declaration) as source
+                from chosen group by entity_id
+            ),
+            {_PEOPLE if people else _NOBODY}
+            select
+                e.entity_id, e.source,
+                case when $native then e.entity_id else i.value end as identifier,
+                $scope is null or s.entity_id is not null as in_scope,
+                $purpose = '' or list_contains(
+                    list_transform(string_split_regex(coalesce(c.value, ''), '[^[:alnum:]_.:-]+'), x -> lower(x)),
+                    lower($purpose)
+                ) as has_consent
+            from entities as e
+            left join identifiers as i on e.entity_id = i.entity_id
+            left join consents as c on e.entity_id = c.entity_id
+            left join (
+                select entity_id from current_values where trait = $scope and value = $scope_value
+            ) as s on e.entity_id = s.entity_id
+            order by e.entity_id
+            """,
+            {
+                "sent": sent,
+                "declaration": declaration_hash(catalog, sync),
+                "native": sync.is_native,
+                "scope": sync.scope.trait if sync.scope else None,
+                "scope_value": sync.scope.value if sync.scope else None,
+                "purpose": sync.purpose,
+                **({"people": str(people), "entity": sync.entity, "attribute": sync.identified_by} if people else {}),
+            },
+        ).fetchall()
+    wanted: dict[str, Wanted] = {}
+    skipped: dict[str, str] = {}
+    for entity_id, source, identifier, in_scope, has_consent in rows:
+        if not in_scope:
+            skipped[entity_id] = "out of scope"
+        elif not has_consent:
+            skipped[entity_id] = f"no consent to {sync.purpose}"
+        elif not identifier:
+            skipped[entity_id] = f"no {sync.identified_by}"
+        elif identifier in wanted:
+            # The least id keeps it, whatever was sent before, so that the end does not depend on the way to it.
+            skipped[entity_id] = f"{sync.identified_by} is that of {wanted[identifier].entity_id}, too"
+        else:
+            wanted[identifier] = Wanted(entity_id, source)
+    as_of = datetime.fromisoformat(str(manifest["as_of"]))
+    return Audience(str(manifest["build_id"]), as_of, folder, wanted, skipped, held)
+
+
+_PEOPLE = """
+people as (select * from read_parquet($people) where entity_type = $entity),
+identifiers as (select entity_id, min(value) as value from people where attribute = $attribute group by entity_id),
+consents as (select entity_id, min(value) as value from people where attribute = 'consent' group by entity_id)
+"""
+_NOBODY = """
+identifiers as (select null::varchar as entity_id, null::varchar as value where false),
+consents as (select null::varchar as entity_id, null::varchar as value where false)
+"""
+
+
+def _people(house: House, sync: Sync) -> Path | None:
+    """The file of identifiers and consent, where the sync needs it."""
+    needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
+    needed += [[sync.entity, CONSENT]] if sync.purpose else []
+    if not needed:
+        return None
+    path, listed = house.root / "people.parquet", house.root / "people.json"
+    names = json.loads(listed.read_text()) if listed.exists() and path.exists() else []
+    for entity, attribute in needed:
+        if [entity, attribute] not in names:
+            raise UsageError(
+                f"sync {sync.name}: {attribute} of {entity}s has not been read since the sync was declared.",
+                "traithouse refresh reads it.",
+            )
+    return path
+
+
+def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Trait]) -> dict[str, str]:
+    """Traits whose measured grade is worse than the sync asks for."""
+    if sync.minimum_grade is None:
+        return {}
+    grades = dict(connection.execute("select trait, grade from served.traits.trait_catalog").fetchall())
+    held = {}
+    for trait in traits:
+        grade = grades.get(trait.name)
+        if grade is None or grade > sync.minimum_grade:
+            held[trait.name] = f"stability grade {grade or 'not known yet'}, {sync.minimum_grade} is asked for"
+    if traits and len(held) == len(traits):
+        name, why = next(iter(held.items()))
+        raise UsageError(
+            f"sync {sync.name}: no trait has the grade that minimum_grade asks for ({name}: {why}).",
+            "Lower minimum_grade, or name other traits.",
+        )
+    return held
+
+
+def _values(
+    connection: duckdb.DuckDBPyConnection, sync: Sync, instead: Mapping[str, Mapping[str, str]]
+) -> None:
+    connection.execute("create temp table put_instead (entity_id varchar, trait varchar, value varchar)")
+    for trait, values in instead.items():
+        if values:
+            connection.execute(
+                "insert into put_instead select unnest($ids), $trait, unnest($values)",
+                {"ids": list(values), "trait": trait, "values": list(values.values())},
+            )
+    entity, replaced = sync.entity, ", ".join(f"'{name}'" for name in instead) or "''"
+    connection.execute(
+        f"""
+        create temp view current_values as
+        select entity_id, trait, value, reason from served.traits.trait_values
+        where entity_type = '{entity}' and trait not in ({replaced})
+        union all
+        select entity_id, trait, value, null as reason from put_instead
+        """
+    )
+
+
+def declaration_hash(catalog: Catalog, sync: Sync) -> str:
+    """Hash of what turns published values into fields."""
+    targets = {
+        trait.name: [trait.type, sync.target(trait).model_dump()] for trait in catalog.traits_of(sync)
+    }
+    facts = [sync.destination, sync.object, sync.identified_by, sync.identifier_field, targets, sync.options]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def typed(trait: Trait, text: str, cast: str) -> bool | float | str:
+    """A published value (text) as the type that the destination is to get."""
+    if trait.type == "boolean":
+        truth = text == "true"
+        return text if cast == "string" else int(truth) if cast == "number" else truth
+    if trait.type == "number":
+        return text if cast == "string" else float(text)
+    return text
