@@ -147,7 +147,8 @@ class Sync(Declaration):
         budget: most operations that the vendor bills, a UTC day.
         minimum_grade: traits whose measured stability grade is worse are not sent.
         first: ``everything``, or ``from_now_on``: what is published at the first run counts as sent.
-        breaker: largest share of the records known there that one run may change, from 100 known records on.
+        breaker: largest share of the records known there that one run may change, from 100 known records on; left out:
+            half of them at a remote destination.
         paused: nothing is sent.
         options: the destination's own.
 
@@ -169,7 +170,7 @@ class Sync(Declaration):
     budget: int | None = Field(default=None, ge=1)
     minimum_grade: Grade | None = None
     first: Literal["everything", "from_now_on"] = "everything"
-    breaker: float = Field(default=0.5, gt=0, le=1)
+    breaker: float | None = Field(default=None, gt=0, le=1)
     paused: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -364,9 +365,7 @@ def _check_sync(sync: Sync, catalog: Catalog, attributes: set[tuple[str, str]], 
         target = sync.target(trait)
         at = f"{where}: fields.{trait.name}"
         if target.field in names:
-            raise UsageError(
-                f"{at}: {names[target.field]} has the field {target.field!r}, too.", "Name another."
-            )
+            raise UsageError(f"{at}: {names[target.field]} has the field {target.field!r}, too.", "Name another.")
         names[target.field] = trait.name
         if target.cast not in _MAY_BECOME[_CASTS[trait.type]]:
             raise UsageError(f"{at}: a {trait.type} cannot become a {target.cast}.", "Leave cast out.")

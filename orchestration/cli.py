@@ -358,7 +358,7 @@ def _sync_all(call: Call, name: str | None, dry_run: bool) -> list[SyncReport]:
             # One sync that cannot run must not hold the others.
             if name:
                 raise
-            reports.append(SyncReport(one.name, one.destination, dry_run, "", 0, error=f"{error.message} {error.hint}"))
+            reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
     return reports
 
 

@@ -15,8 +15,8 @@ from orchestration.project import House, Notify, silent
 from orchestration.publishing.reasons import sentence_sql
 from orchestration.publishing.snapshot import served_build
 from orchestration.publishing.tables import PUBLISHED_TABLES
-from orchestration.sync.engine import plan
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.plan import plan
 from orchestration.warehouse.build import STATE_TABLES, project_fingerprint
 from orchestration.warehouse.dbt import DbtProject
 
@@ -186,8 +186,8 @@ def _syncs(house: House, project: DbtProject, trait: Trait, values: dict[str, st
         return [
             {
                 "sync": sync.name,
-                "records_now": len(plan(house, project.catalog, sync, ledger)),
-                "records_then": len(plan(house, project.catalog, sync, ledger, {trait.name: values})),
+                "records_now": len(plan(house, project.catalog, sync, ledger).records),
+                "records_then": len(plan(house, project.catalog, sync, ledger, {trait.name: values}).records),
             }
             for sync in carrying
         ]

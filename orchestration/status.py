@@ -20,7 +20,7 @@ from orchestration.errors import TraithouseError, UsageError
 from orchestration.project import House, utc_now, versions
 from orchestration.publishing.reasons import sentence
 from orchestration.publishing.snapshot import served_build
-from orchestration.sync.engine import destination_of
+from orchestration.sync.engine import check_fields
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
 
@@ -92,7 +92,7 @@ def house_status(house: House) -> dict[str, Any]:
     newest = (written.get("loads") or {}).get("newest_event_at")
     with SyncLedger(house) as ledger:
         failures = ledger.failure_rows()
-        log = ledger.log_rows()
+        log = ledger.run_rows()
     return {
         "home": str(house.root),
         "environment": house.settings.env,
@@ -226,7 +226,7 @@ def doctor(house: House, project: DbtProject) -> dict[str, Any]:
     catalog = project.catalog
     for sync in catalog.syncs:
         try:
-            destination_of(sync)
+            check_fields(catalog, sync)
         except TraithouseError as error:
             problems.append(f"{error.message} {error.hint}")
     busy = house.busy()

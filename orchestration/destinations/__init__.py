@@ -79,7 +79,7 @@ class Record:
 
     def message(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        said = {"forgotten": True} if self.forgotten else {}
+        said: dict[str, Any] = {"forgotten": True} if self.forgotten else {}
         said |= {"deleted": True} if self.action == "delete" else {}
         said |= {"identifier": self.identifier} if self.identifier != self.entity_id else {}
         return said | {

@@ -151,7 +151,7 @@ class HttpDestination(Destination):
         status = answer.status_code
         if answer.is_success or status in accepted:
             return answer
-        said = self.mask(f"answered {status}: {self.words(answer)}").removesuffix(": ")
+        said = self.mask(f"answered {status}: {self.words(answer)}").removesuffix(":")
         if status in self.retried or answer.is_server_error:
             kind = LimitedError if status in self.limited else UnavailableError
             raise kind(said, self.seconds_to_wait(answer))
@@ -221,6 +221,7 @@ def retry_after(answer: httpx.Response) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
+        seconds: float = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+        return max(0.0, seconds)
     except (TypeError, ValueError):
         return None

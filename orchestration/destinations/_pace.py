@@ -51,7 +51,7 @@ class Pace:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def backoff(self, seconds: float) -> None:
-        """This worker alone waits."""
+        """Only the calling worker waits."""
         self._wait(seconds)
 
     @property

@@ -9,10 +9,10 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from orchestration.destinations import Destination, Failure, Options, Record
+from orchestration.destinations import Destination, ObjectKind, Options, Outcomes, Record, UnavailableError
 from orchestration.project import write_atomically
 
 
@@ -26,10 +26,14 @@ class FileDestination(Destination):
     """Acknowledged once the file has its name."""
 
     remote: ClassVar[bool] = False
+    objects: ClassVar[Mapping[str, ObjectKind]] = {
+        "users": ObjectKind("user", "user_id", deletes=True),
+        "accounts": ObjectKind("account", "account_id", deletes=True),
+    }
     batch_size: ClassVar[int] = 10_000
     options_type: ClassVar[type[Options]] = FileOptions
 
-    def deliver(self, records: Sequence[Record]) -> list[Failure | None]:
+    def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Writes one file a batch."""
         text = _ndjson(records) if self.options.format == "ndjson" else _csv(records)
         first = records[0]
@@ -39,7 +43,7 @@ class FileDestination(Destination):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / f"{first.build_id}-{digest}.{self.options.format}", text)
         except OSError as error:
-            return [Failure(f"{folder} cannot be written: {error.strerror}", destination_down=True)] * len(records)
+            raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from None
         return [None] * len(records)
 
 
@@ -48,12 +52,12 @@ def _ndjson(records: Sequence[Record]) -> str:
 
 
 def _csv(records: Sequence[Record]) -> str:
-    traits = sorted({name for record in records for name in record.traits})
+    traits = sorted({name for record in records for name in record.fields})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["entity_type", "entity_id", "as_of", "build_id", *traits])
     for record in records:
-        values = [json.dumps(v) if isinstance(v, bool) else v for v in map(record.traits.get, traits)]
+        values = [json.dumps(v) if isinstance(v, bool) else v for v in map(record.fields.get, traits)]
         writer.writerow(
             [
                 record.entity_type,

@@ -1,21 +1,33 @@
 """Any HTTP endpoint, one POST a record, signed as Standard Webhooks (specification 1.0.0, standardwebhooks.com).
 
 Headers ``webhook-id`` (the same for every attempt at one change), ``webhook-timestamp`` and ``webhook-signature``; the
-secret (``whsec_...``) comes from the environment. A 2xx answer acknowledges; anything else, a redirect included, fails.
+secret (``whsec_...``) comes from the environment. A 2xx answer acknowledges; 410 says that the endpoint is gone, and
+nothing more is sent before the next run; 408, 425, 429 and 5xx are tried again; anything else, a redirect included, is
+refused. No vendor limit; the endpoint may ask for a pause with 429 and Retry-After.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import ClassVar
 
 import httpx
 from standardwebhooks.webhooks import Webhook
 
-from orchestration.destinations import Destination, Failure, Options, Record
+from orchestration.destinations import (
+    ClosedError,
+    Failure,
+    ObjectKind,
+    Options,
+    Outcomes,
+    Record,
+    RefusedError,
+    UnavailableError,
+)
+from orchestration.destinations._http import HttpDestination, checked_address
 from orchestration.errors import UsageError
 
 
@@ -34,32 +46,53 @@ class WebhookOptions(Options):
     timeout_seconds: float = 10.0
 
 
-class WebhookDestination(Destination):
+class WebhookDestination(HttpDestination):
     """Acknowledged by a 2xx answer."""
 
-    remote: ClassVar[bool] = True
+    objects: ClassVar[Mapping[str, ObjectKind]] = {
+        "users": ObjectKind("user", "entity_id", deletes=True),
+        "accounts": ObjectKind("account", "entity_id", deletes=True),
+    }
     batch_size: ClassVar[int] = 20
+    batch_bytes: ClassVar[int] = 20 << 20
+    workers: ClassVar[int] = 4
     options_type: ClassVar[type[Options]] = WebhookOptions
 
-    def __init__(self, options: dict[str, Any], outbox: Any) -> None:
-        super().__init__(options, outbox)
-        self._client = httpx.Client(timeout=self.options.timeout_seconds, follow_redirects=False)
+    def address(self) -> str:
+        """The endpoint; nothing of it is told, for its path or query may be a secret."""
+        return checked_address(self.secret(self.options.url_env), self.options.url_env)
 
-    def deliver(self, records: Sequence[Record]) -> list[Failure | None]:
-        """Posts record by record."""
-        url = _from_environment(self.options.url_env)
-        if not url.startswith(("https://", "http://")):
-            raise UsageError(f"{self.options.url_env} is not a URL.", "It is https://host/path.")
+    @cached_property
+    def _signer(self) -> Webhook:
         try:
-            signer = Webhook(_from_environment(self.options.secret_env))
+            return Webhook(self.secret(self.options.secret_env))
+        except UsageError:
+            raise
         except Exception:  # the library raises several kinds, some with the secret in their text
             raise UsageError(
                 f"{self.options.secret_env} is not a signing secret.",
                 "It is whsec_ and base64 text.",
             ) from None
-        return [self._post(url, signer, record) for record in records]
 
-    def _post(self, url: str, signer: Webhook, record: Record) -> Failure | None:
+    def deliver(self, records: Sequence[Record]) -> Outcomes:
+        """Posts record by record; what went through is not sent again because a later one did not."""
+        outcomes: Outcomes = []
+        for record in records:
+            try:
+                self._post(record)
+                outcomes.append(None)
+            except RefusedError as error:
+                outcomes.append(Failure(str(error)))
+            except UnavailableError as error:
+                if not outcomes:
+                    raise
+                if error.seconds:
+                    self.pace.pause(error.seconds)
+                outcomes += [Failure(str(error), again=True)] * (len(records) - len(outcomes))
+                break
+        return outcomes
+
+    def _post(self, record: Record) -> None:
         body = json.dumps(
             {
                 "type": "traits.changed",
@@ -73,26 +106,11 @@ class WebhookDestination(Destination):
             "content-type": "application/json",
             "webhook-id": record.record_id,
             "webhook-timestamp": str(int(sent_at.timestamp())),
-            "webhook-signature": signer.sign(record.record_id, sent_at, body),
+            "webhook-signature": self._signer.sign(record.record_id, sent_at, body),
         }
-        try:
-            answer = self._client.post(url, content=body, headers=headers)
-        except httpx.InvalidURL:
-            raise UsageError(f"{self.options.url_env} is not a URL.", "It is https://host/path.") from None
-        except httpx.HTTPError as error:
-            return Failure(f"no answer: {type(error).__name__}", destination_down=True)
-        if answer.is_success:
-            return None
-        down = answer.status_code in (408, 425, 429) or answer.is_server_error
-        return Failure(f"answered {answer.status_code}", destination_down=down)
+        if self.call("POST", "", content=body, headers=headers, accepted=(410,)).status_code == 410:
+            raise ClosedError("answered 410: the endpoint is gone")
 
-    def close(self) -> None:
-        """Closes the connection pool."""
-        self._client.close()
-
-
-def _from_environment(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise UsageError(f"The environment variable {name} is not set.", "The webhook destination reads it.")
-    return value
+    def words(self, answer: httpx.Response) -> str:
+        """Nothing: what an unknown endpoint answers may quote anything."""
+        return ""

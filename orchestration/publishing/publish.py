@@ -20,6 +20,7 @@ from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.publishing.source_verdicts import copy_source_verdicts
 from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.verdicts import Verdict, load_verdicts, save_verdicts
+from orchestration.sync.audience import write_people
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.build import Build, current_build, failed_models
 from orchestration.warehouse.content import content_hash
@@ -128,6 +129,7 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
             copy_sync_ledger(house, connection)
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
+        write_people(house, connection, catalog)
         newest = connection.execute(
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
@@ -282,7 +284,7 @@ def copy_sync_ledger(house: House, connection: duckdb.DuckDBPyConnection) -> Non
     """Copies the log of deliveries next to the traits, so that a BI tool sees both."""
     with SyncLedger(house) as ledger:
         for table, rows in (
-            ("sync_log", ledger.log_rows()),
+            ("sync_log", ledger.run_rows()),
             ("sync_failures", ledger.failure_rows()),
         ):
             connection.execute(f"delete from traits.{table}")

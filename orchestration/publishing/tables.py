@@ -46,10 +46,12 @@ create table if not exists traits.acceptances (
 );
 create table if not exists traits.sync_log (
     sync varchar, started_at timestamp, ended_at timestamp, build_id varchar, dry_run boolean,
-    planned bigint, delivered bigint, failed bigint
+    planned bigint, delivered bigint, failed bigint, skipped bigint, not_tried bigint, operations bigint,
+    retries bigint, waited_seconds double, latency_p50_ms double, latency_p95_ms double, error varchar
 );
 create table if not exists traits.sync_failures (
-    sync varchar, entity_type varchar, entity_id varchar, build_id varchar, reason varchar, failed_at timestamp
+    sync varchar, entity_type varchar, entity_id varchar, build_id varchar, reason varchar, failed_at timestamp,
+    kind varchar, tries bigint, first_failed_at timestamp
 );
 """
 
@@ -70,6 +72,23 @@ PUBLISHED_TABLES += "".join(
 PUBLISHED_TABLES += "".join(
     f"alter table traits.builds add column if not exists {column};\n"
     for column in ("kind varchar", "reason varchar", "rolled_back boolean")
+)
+PUBLISHED_TABLES += "".join(
+    f"alter table traits.{table} add column if not exists {column};\n"
+    for table, columns in {
+        "sync_log": (
+            "skipped bigint",
+            "not_tried bigint",
+            "operations bigint",
+            "retries bigint",
+            "waited_seconds double",
+            "latency_p50_ms double",
+            "latency_p95_ms double",
+            "error varchar",
+        ),
+        "sync_failures": ("kind varchar", "tries bigint", "first_failed_at timestamp"),
+    }.items()
+    for column in columns
 )
 
 # Days whose history was made later. Grain: trait x as_of; told is whether the trait could be told from events by then.

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import duckdb
 
@@ -145,7 +144,7 @@ def audience(
             select
                 e.entity_id, e.source,
                 case when $native then e.entity_id else i.value end as identifier,
-                $scope is null or s.entity_id is not null as in_scope,
+                $scope::varchar is null or s.entity_id is not null as in_scope,
                 $purpose = '' or list_contains(
                     list_transform(string_split_regex(coalesce(c.value, ''), '[^[:alnum:]_.:-]+'), x -> lower(x)),
                     lower($purpose)
@@ -154,7 +153,7 @@ def audience(
             left join identifiers as i on e.entity_id = i.entity_id
             left join consents as c on e.entity_id = c.entity_id
             left join (
-                select entity_id from current_values where trait = $scope and value = $scope_value
+                select entity_id from current_values where trait = $scope::varchar and value = $scope_value::varchar
             ) as s on e.entity_id = s.entity_id
             order by e.entity_id
             """,
@@ -233,9 +232,7 @@ def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Tr
     return held
 
 
-def _values(
-    connection: duckdb.DuckDBPyConnection, sync: Sync, instead: Mapping[str, Mapping[str, str]]
-) -> None:
+def _values(connection: duckdb.DuckDBPyConnection, sync: Sync, instead: Mapping[str, Mapping[str, str]]) -> None:
     connection.execute("create temp table put_instead (entity_id varchar, trait varchar, value varchar)")
     for trait, values in instead.items():
         if values:
@@ -257,9 +254,7 @@ def _values(
 
 def declaration_hash(catalog: Catalog, sync: Sync) -> str:
     """Hash of what turns published values into fields."""
-    targets = {
-        trait.name: [trait.type, sync.target(trait).model_dump()] for trait in catalog.traits_of(sync)
-    }
+    targets = {trait.name: [trait.type, sync.target(trait).model_dump()] for trait in catalog.traits_of(sync)}
     facts = [sync.destination, sync.object, sync.identified_by, sync.identifier_field, targets, sync.options]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

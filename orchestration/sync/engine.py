@@ -1,33 +1,37 @@
-"""Plan, deliver, acknowledge.
+"""Plan, deliver, acknowledge: one sync against the snapshot that is served now.
 
-The plan is the published snapshot minus what was acknowledged, so resuming after a crash is planning again: a change
-is delivered at least once, and a row counts as sent only when it was acknowledged.
+A change is delivered at least once, in order for each record, and a row counts as sent only when it was acknowledged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from itertools import islice
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
+from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from orchestration.catalog import Catalog, Sync, Trait
+from orchestration.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
-from orchestration.errors import UsageError, WarehouseBusyError
+from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
 from orchestration.project import House, Notify, silent, utc_now
-from orchestration.sync.ledger import LogEntry, SyncLedger
+from orchestration.sync.audience import declaration_hash
+from orchestration.sync.deliver import Delivery, deliver
+from orchestration.sync.ledger import Run, SyncLedger
+from orchestration.sync.plan import Plan, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+EVERY_SYNC = "*"
+SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,36 @@ class SyncReport:
         planned: records that differ from what was acknowledged.
         delivered: records acknowledged now.
         failed: records that were refused or not answered.
-        not_tried: records left for the next run, because a whole batch had failed.
+        not_tried: records left for the next run.
+        waiting: records that were refused before, as they are now; not sent again before they change.
+        skipped: reason -> entities that are not sent, and why that is no failure.
+        held: trait -> why its fields stay as they are.
+        operations: what the vendor bills or counts: of a dry run an estimate, else of what was acknowledged.
+        retries: batches that were sent again.
+        waited_seconds: how long limits and pauses held the run.
         error: the most frequent reason of failure, or why the sync could not run.
-        samples: the first records of a dry run.
+        paused: why nothing is sent, when a person said so.
+        samples: of a dry run, what would be sent of the first records.
 
     """
 
     sync: str
     destination: str
-    dry_run: bool
-    why_dry: str
-    planned: int
+    dry_run: bool = False
+    why_dry: str = ""
+    planned: int = 0
     delivered: int = 0
     failed: int = 0
     not_tried: int = 0
+    waiting: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    operations: int = 0
+    retries: int = 0
+    waited_seconds: float = 0.0
     error: str = ""
-    samples: tuple[dict[str, Any], ...] = ()
+    paused: str = ""
+    samples: tuple[Any, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -65,56 +83,207 @@ class SyncReport:
 
 
 def run_sync(
-    house: House, catalog: Catalog, sync: Sync, *, dry_run: bool = False, notify: Notify = silent
+    house: House,
+    catalog: Catalog,
+    sync: Sync,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    retry_refused: bool = False,
+    notify: Notify = silent,
 ) -> SyncReport:
-    """Runs one sync against the snapshot that is served now.
+    """Runs one sync.
+
+    Args:
+        house: where.
+        catalog: what is declared.
+        sync: which.
+        dry_run: send nothing.
+        force: the breaker lets the plan through.
+        retry_refused: send also what was refused as it is.
+        notify: progress.
 
     Raises:
-        UsageError: nothing is published yet, or the declaration cannot be used.
+        UsageError: nothing is published yet, the declaration cannot be used, or the breaker refuses the plan.
         WarehouseBusyError: another process is syncing.
 
     """
     kind = destination_of(sync)
+    check_fields(catalog, sync)
     why_dry = ""
     if kind.remote and not house.settings.is_production and not dry_run:
         why_dry = f"TRAITHOUSE_ENV is {house.settings.env}; remote destinations are served in production only"
     dry = dry_run or bool(why_dry)
     with one_sync_at_a_time(house), SyncLedger(house) as ledger:
-        records = plan(house, catalog, sync, ledger)
-        notify(f"sync {sync.name}: {len(records)} to deliver")
-        if dry:
-            samples = tuple(record.message() for record in records[:3])
-            return SyncReport(sync.name, sync.destination, True, why_dry, len(records), samples=samples)
-        started_at = utc_now()
-        with closing(kind(sync.options, house.outbox)) as destination:
-            report = _deliver(destination, sync, records, ledger, notify)
-        if records:
-            ledger.log(
-                LogEntry(
-                    sync=sync.name,
-                    started_at=started_at.isoformat(" "),
-                    ended_at=utc_now().isoformat(" "),
-                    build_id=records[0].build_id,
-                    dry_run=False,
-                    planned=report.planned,
-                    delivered=report.delivered,
-                    failed=report.failed,
-                )
-            )
+        paused = _paused(ledger, sync)
+        if paused and not dry:
+            return SyncReport(sync.name, sync.destination, paused=paused)
+        seen = _seen(house, catalog, sync)
+        if ledger.noted(sync.name, "settled") == seen and not (
+            retry_refused or ledger.in_doubt(sync.name) or ledger.forgotten(sync.name)
+        ):
+            notify(f"sync {sync.name}: nothing has changed since it was last delivered")
+            return SyncReport(sync.name, sync.destination, dry, why_dry)
+        made = plan(house, catalog, sync, ledger, retry_refused=retry_refused)
+        notify(f"sync {sync.name}: {len(made.records)} to deliver")
+        with closing(kind(sync, house.outbox)) as destination:
+            if dry:
+                return _dry(destination, made, why_dry)
+            return _run(destination, made, ledger, seen, force=force, notify=notify)
+
+
+def _run(
+    destination: Destination, made: Plan, ledger: SyncLedger, seen: str, *, force: bool, notify: Notify
+) -> SyncReport:
+    sync = destination.sync
+    ledger.resource(sync.name, made.sources)
+    ledger.drop_letters(sync.name, made.settled)
+    if sync.first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not made.known:
+        ledger.take_as_sent(made.records)
+        ledger.note(sync.name, "begun", utc_now().isoformat(" "))
+        notify(f"sync {sync.name}: begins now; {len(made.records)} records count as sent")
+        return _report(destination, made, Delivery(), planned=0)
+    breaker = sync.breaker or (0.5 if destination.remote else 1.0)
+    if not force and made.changed_share > breaker:
+        raise UsageError(
+            f"sync {sync.name}: the run would change {made.changed_share:.0%} of {made.known} known records,"
+            f" and its breaker is {breaker:.0%}.",
+            "Look at traithouse sync --dry-run; --force lets it through.",
+        )
+    started_at = utc_now()
+    within, beyond = _within_budget(destination, made.records, ledger, f"{started_at:%Y-%m-%d}")
+    done = deliver(destination, within, ledger, notify)
+    done.not_tried += beyond
+    ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
+    settled = not (done.failed or done.not_tried)
+    ledger.note(sync.name, "settled", seen if settled else None)
+    report = _report(destination, made, done, planned=len(made.records))
+    if beyond and not report.error:
+        notify(f"sync {sync.name}: {beyond} records wait for tomorrow's budget of {sync.budget} operations")
+    if made.records:
+        ledger.log(_logged(sync, made, report, done, started_at.isoformat(" ")))
     return report
 
 
-def destination_of(sync: Sync) -> type[Destination]:
-    """The class that a sync names, its options checked.
+def _dry(destination: Destination, made: Plan, why_dry: str) -> SyncReport:
+    sync = destination.sync
+    return SyncReport(
+        sync.name,
+        sync.destination,
+        dry_run=True,
+        why_dry=why_dry,
+        planned=len(made.records),
+        waiting=made.refused,
+        skipped=dict(made.skipped),
+        held=made.audience.held,
+        operations=destination.operations(made.records),
+        samples=tuple(destination.preview(made.records[:SAMPLES])),
+    )
+
+
+def _report(destination: Destination, made: Plan, done: Delivery, *, planned: int) -> SyncReport:
+    return SyncReport(
+        sync=destination.sync.name,
+        destination=destination.sync.destination,
+        planned=planned,
+        delivered=done.delivered,
+        failed=done.failed,
+        not_tried=done.not_tried,
+        waiting=made.refused,
+        skipped=dict(made.skipped),
+        held=made.audience.held,
+        operations=done.operations,
+        retries=done.retries,
+        waited_seconds=round(destination.pace.waited_seconds, 3),
+        error=done.error,
+    )
+
+
+def _logged(sync: Sync, made: Plan, report: SyncReport, done: Delivery, started_at: str) -> Run:
+    cuts = quantiles(done.latencies_ms, n=20, method="inclusive") if len(done.latencies_ms) > 1 else []
+    only = done.latencies_ms[0] if len(done.latencies_ms) == 1 else None
+    return Run(
+        sync=sync.name,
+        started_at=started_at,
+        ended_at=utc_now().isoformat(" "),
+        build_id=made.audience.build_id,
+        dry_run=False,
+        planned=report.planned,
+        delivered=report.delivered,
+        failed=report.failed,
+        skipped=sum(report.skipped.values()),
+        not_tried=report.not_tried,
+        operations=report.operations,
+        retries=report.retries,
+        waited_seconds=report.waited_seconds,
+        latency_p50_ms=cuts[9] if cuts else only,
+        latency_p95_ms=cuts[18] if cuts else only,
+        error=report.error,
+    )
+
+
+def _within_budget(
+    destination: Destination, records: Sequence[Record], ledger: SyncLedger, day: str
+) -> tuple[Sequence[Record], int]:
+    """The first records that today's budget has room for, and how many it has not."""
+    budget = destination.sync.budget
+    if budget is None or destination.operations(records) + ledger.operations_on(destination.sync.name, day) <= budget:
+        return records, 0
+    left = budget - ledger.operations_on(destination.sync.name, day)
+    room, low, high = 0, 0, len(records)
+    while low <= high:
+        middle = (low + high) // 2
+        if destination.operations(records[:middle]) <= left:
+            room, low = middle, middle + 1
+        else:
+            high = middle - 1
+    return records[:room], len(records) - room
+
+
+def _seen(house: House, catalog: Catalog, sync: Sync) -> str:
+    """Hash of all that the plan is made of but the ledger: snapshot, persons and declaration."""
+    folder = (house.serving / "current").resolve()
+    files = [folder / "traithouse.duckdb", house.root / "people.parquet"]
+    facts = [(str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files if path.exists()]
+    text = json.dumps([facts, sync.model_dump(mode="json"), declaration_hash(catalog, sync)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _paused(ledger: SyncLedger, sync: Sync) -> str:
+    if sync.paused:
+        return "paused in its declaration"
+    for name, what in ((EVERY_SYNC, "every sync is paused"), (sync.name, "paused")):
+        why = ledger.noted(name, "paused")
+        if why is not None:
+            return f"{what}: {why}"
+    return ""
+
+
+def pause(house: House, catalog: Catalog, name: str, why: str | None) -> None:
+    """Pauses a sync, or all of them (``*``), in this environment; without a reason it goes on.
 
     Raises:
-        UsageError: there is no such destination, or it does not know an option.
+        UsageError: there is no such sync.
 
     """
+    if name != EVERY_SYNC:
+        catalog.sync(name)
+    with SyncLedger(house) as ledger:
+        ledger.note(name, "paused", why)
+
+
+def destination_of(sync: Sync) -> type[Destination]:
+    """The class that a sync names, with all that it says of the destination checked.
+
+    Raises:
+        UsageError: there is no such destination, or it cannot hold what the sync wants of it.
+
+    """
+    where = f"sync {sync.name}"
     kinds = destinations()
     if sync.destination not in kinds:
         raise UsageError(
-            f"sync {sync.name}: there is no destination {sync.destination}.",
+            f"{where}: there is no destination {sync.destination}.",
             f"There are: {', '.join(sorted(kinds))}.",
         )
     kind = kinds[sync.destination]
@@ -124,119 +293,42 @@ def destination_of(sync: Sync) -> type[Destination]:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(kind.options_type.model_fields)
-        raise UsageError(f"sync {sync.name}: options.{key}: {first['msg']}.", f"Options are: {known}.") from None
+        raise UsageError(f"{where}: options.{key}: {first['msg']}.", f"Options are: {known}.") from None
+    found = kind.object_of(sync)
+    if found is None:
+        names = ", ".join(f"{name} ({one.entity}s)" for name, one in kind.objects.items())
+        said = f"object {sync.object!r}" if sync.object else f"object for {sync.entity}s"
+        raise UsageError(f"{where}: {sync.destination} has no {said}.", f"There are: {names}.")
+    name, what = found
+    for trait, target in sync.fields.items():
+        if target.cast and target.cast not in what.types:
+            raise UsageError(
+                f"{where}: fields.{trait}: {sync.destination} {name} hold no {target.cast}.",
+                f"They hold: {', '.join(sorted(what.types))}.",
+            )
+        if target.field and not re.fullmatch(what.field_pattern, target.field):
+            raise UsageError(
+                f"{where}: fields.{trait}: {target.field!r} is no name of a field there.",
+                f"It matches {what.field_pattern}.",
+            )
     return kind
 
 
-def plan(
-    house: House,
-    catalog: Catalog,
-    sync: Sync,
-    ledger: SyncLedger,
-    instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
-) -> list[Record]:
-    """Records whose values differ from what was acknowledged, by entity.
+def check_fields(catalog: Catalog, sync: Sync) -> None:
+    """Checks the traits that a sync sends under their own names and types against the destination.
 
-    ``instead`` has, by trait and entity, values that count in place of what is published.
+    Raises:
+        UsageError: the destination cannot hold one of them.
+
     """
-    traits = {trait.name: trait for trait in catalog.traits_of(sync)}
-    known = ledger.acknowledged(sync.name, sync.entity)
-    forgotten = ledger.forgotten(sync.name, sync.entity)
-    desired, reasons, build_id, as_of = _published(house, sync, traits)
-    for name, values in instead.items():
-        for published in desired.values():
-            published.pop(name, None)
-        for entity_id, value in values.items():
-            desired.setdefault(entity_id, {})[name] = _typed(traits[name], value)
-    nothing: tuple[dict[str, Any], str] = ({}, "")
-    records = []
-    for entity_id in sorted(desired.keys() | known.keys()):
-        have, acknowledged_build_id = known.get(entity_id, nothing)
-        want = desired.get(entity_id, {})
-        # What was sent and is no longer published is cleared, in words.
-        want = want | {name: None for name, value in have.items() if name not in want and value is not None}
-        changed = {name: have.get(name) for name in want if want[name] != have.get(name)}
-        if changed:
-            records.append(
-                Record(
-                    sync=sync.name,
-                    entity_type=sync.entity,
-                    entity_id=entity_id,
-                    traits=dict(sorted(want.items())),
-                    changed=dict(sorted(changed.items())),
-                    reasons={name: reasons[entity_id, name] for name in changed if (entity_id, name) in reasons},
-                    build_id=build_id,
-                    acknowledged_build_id=acknowledged_build_id,
-                    as_of=as_of,
-                    forgotten=entity_id in forgotten,
-                )
+    found = destination_of(sync).object_of(sync)
+    for trait in catalog.traits_of(sync):
+        target = sync.target(trait)
+        if found and target.cast not in found[1].types:
+            raise UsageError(
+                f"sync {sync.name}: fields.{trait.name}: {sync.destination} {found[0]} hold no {target.cast}.",
+                f"Give a cast: {', '.join(sorted(found[1].types))}.",
             )
-    return records
-
-
-def _published(
-    house: House, sync: Sync, traits: dict[str, Trait]
-) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], str], str, datetime]:
-    current = house.serving / "current"
-    if not current.exists():
-        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
-    # Resolved once: a publish that moves the link meanwhile cannot mix two builds.
-    folder = current.resolve()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    desired: dict[str, dict[str, Any]] = {}
-    reasons = {}
-    with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
-        rows = connection.execute(
-            """
-            select entity_id, trait, value, reason from traits.trait_values
-            where entity_type = $1 and list_contains($2, trait)
-            """,
-            [sync.entity, list(traits)],
-        )
-        while batch := rows.fetchmany(10_000):
-            for entity_id, name, value, reason in batch:
-                desired.setdefault(entity_id, {})[name] = _typed(traits[name], value)
-                reasons[entity_id, name] = reason
-    return desired, reasons, manifest["build_id"], datetime.fromisoformat(manifest["as_of"])
-
-
-def _typed(trait: Trait, text: str) -> bool | float | str:
-    if trait.type == "boolean":
-        return text == "true"
-    return float(text) if trait.type == "number" else text
-
-
-def _deliver(
-    destination: Destination,
-    sync: Sync,
-    records: Sequence[Record],
-    ledger: SyncLedger,
-    notify: Notify,
-) -> SyncReport:
-    """Deliver batch by batch; a batch in which nothing got through to a destination that is down ends the run."""
-    delivered, tried = 0, 0
-    reasons: list[str] = []
-    queue = iter(records)
-    while batch := list(islice(queue, destination.batch_size)):
-        outcomes = destination.deliver(batch)
-        ledger.settle(sync.name, zip(batch, outcomes, strict=True))
-        tried += len(batch)
-        delivered += outcomes.count(None)
-        reasons += [failure.reason for failure in outcomes if failure]
-        notify(f"sync {sync.name}: {delivered} of {len(records)} delivered")
-        if all(failure and failure.destination_down for failure in outcomes):
-            break
-    return SyncReport(
-        sync=sync.name,
-        destination=sync.destination,
-        dry_run=False,
-        why_dry="",
-        planned=len(records),
-        delivered=delivered,
-        failed=len(reasons),
-        not_tried=len(records) - tried,
-        error=max(sorted(set(reasons)), key=reasons.count) if reasons else "",
-    )
 
 
 @contextmanager
@@ -257,3 +349,28 @@ def one_sync_at_a_time(house: House) -> Iterator[None]:
             "Another process is syncing from this home.",
             "Wait until it has ended, then sync again.",
         ) from None
+
+
+def why_not(house: House, catalog: Catalog, sync: Sync, entity_id: str) -> str:
+    """Of one entity: when it went, or why it did not.
+
+    Raises:
+        TraithouseError: it cannot be told.
+
+    """
+    with SyncLedger(house) as ledger:
+        made = plan(house, catalog, sync, ledger)
+        sent = {one.entity_id: (identifier, one) for identifier, one in ledger.sent(sync.name).items()}
+        letters = {row[2]: row for row in ledger.failure_rows() if row[0] == sync.name}
+        planned = {record.entity_id: record for record in made.records}
+    if entity_id in made.audience.skipped:
+        return f"not sent: {made.audience.skipped[entity_id]}"
+    if entity_id in letters:
+        _, _, _, build_id, reason, failed_at, kind, tries, _ = letters[entity_id]
+        return f"{kind} in build {build_id} at {failed_at} UTC, {tries} times: {reason}"
+    if entity_id in planned:
+        return f"waits for the next run ({planned[entity_id].action})"
+    if entity_id in sent:
+        identifier, one = sent[entity_id]
+        return f"acknowledged as {identifier} with build {one.build_id}: {one.fields}"
+    raise TraithouseError(f"{sync.name} has nothing to send of {entity_id}.", "traithouse explain tells its traits.")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from orchestration.destinations import Failure, Record
 from orchestration.project import House, utc_now
@@ -28,7 +28,7 @@ create table if not exists sent (
 );
 create table if not exists in_doubt (
     sync text, identifier text, entity_type text, entity_id text, fields text, build_id text, begun_at text,
-    primary key (sync, identifier)
+    unanswered integer, primary key (sync, identifier)
 );
 create table if not exists dead_letters (
     sync text, identifier text, entity_type text, entity_id text, source text, build_id text, reason text,
@@ -58,8 +58,6 @@ insert into runs (sync, started_at, ended_at, build_id, dry_run, planned, delive
     select sync, started_at, ended_at, build_id, dry_run, planned, delivered, failed from log;
 drop table log;
 """
-
-Kind = Literal["refused", "unanswered"]
 
 
 @dataclass(frozen=True)
@@ -163,15 +161,27 @@ class SyncLedger:
         )
         return dict(rows)
 
+    def begin_run(self, sync: str) -> None:
+        """What a run that was cut off left in doubt has got no answer."""
+        with self._connection:
+            self._connection.execute("update in_doubt set unanswered = 1 where sync = ?", (sync,))
+
     def begin(self, records: Iterable[Record]) -> None:
-        """Puts a batch in doubt, in one commit, before it is sent."""
+        """Puts a batch in doubt, in one commit, before it is sent.
+
+        The fields of a record are also those of an earlier one in doubt, so that none of these is lost.
+        """
         now = utc_now().isoformat(" ")
         with self._connection:
             self._connection.executemany(
-                "insert or replace into in_doubt values (?, ?, ?, ?, ?, ?, ?)",
+                """
+                insert into in_doubt values (?, ?, ?, ?, ?, ?, ?, 0)
+                on conflict (sync, identifier) do update set
+                    entity_id = excluded.entity_id, fields = excluded.fields, build_id = excluded.build_id
+                """,
                 [
-                    (r.sync, r.identifier, r.entity_type, r.entity_id, json.dumps(r.fields, sort_keys=True), r.build_id, now)
-                    for r in records
+                    (one.sync, one.identifier, one.entity_type, one.entity_id, _json(one.fields), one.build_id, now)
+                    for one in records
                 ],
             )
 
@@ -185,8 +195,13 @@ class SyncLedger:
                     self._drop(("dead_letters", "in_doubt"), key)
                     self._acknowledge(record, now)
                     continue
-                if not failure.again:
-                    self._drop(("in_doubt",), key)
+                # A refusal tells nothing of an earlier sending that got no answer.
+                self._connection.execute(
+                    "update in_doubt set unanswered = 1 where sync = ? and identifier = ?"
+                    if failure.again
+                    else "delete from in_doubt where sync = ? and identifier = ? and not unanswered",
+                    key,
+                )
                 self._connection.execute(
                     """
                     insert into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
@@ -217,7 +232,7 @@ class SyncLedger:
                     record.identifier,
                     record.entity_type,
                     record.entity_id,
-                    json.dumps(record.fields, sort_keys=True),
+                    _json(record.fields),
                     record.source,
                     record.build_id,
                     now,
@@ -257,7 +272,9 @@ class SyncLedger:
 
     def letters(self, sync: str) -> set[str]:
         """Identifiers that have a dead letter."""
-        return {one for (one,) in self._connection.execute("select identifier from dead_letters where sync = ?", (sync,))}
+        return {
+            one for (one,) in self._connection.execute("select identifier from dead_letters where sync = ?", (sync,))
+        }
 
     def note(self, sync: str, name: str, value: str | None) -> None:
         """Keeps a small fact of a sync (name ``*``: of all), or forgets it."""
@@ -330,3 +347,6 @@ class SyncLedger:
         self._connection.execute("vacuum")
         return [sync for (sync,) in pending]
 
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True)

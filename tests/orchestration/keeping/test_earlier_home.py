@@ -12,8 +12,8 @@ from orchestration.errors import TraithouseError
 from orchestration.project import HOME_VERSION, PROJECT_ROOT, House, Settings
 from orchestration.refresh import refresh
 from orchestration.status import house_status
-from orchestration.sync.engine import plan
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.plan import plan
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import NOW, queried, served
 from tests.orchestration.keeping.test_rights import open_to_others
@@ -58,12 +58,12 @@ def test_a_home_of_the_release_before_goes_on(earlier_home: Path, of_house: Call
     assert served(house, "select grade from traits.trait_catalog where trait = 'at_risk'") != []
     # What was delivered is remembered: a trait whose value stays is not sent again.
     with SyncLedger(house) as deliveries:
-        known = deliveries.acknowledged("outbox", "user")
-        records = plan(house, project.catalog, project.catalog.sync("outbox"), deliveries)
+        known = deliveries.sent("outbox")
+        records = plan(house, project.catalog, project.catalog.sync("outbox"), deliveries).records
     assert len(known) == 80
     for record in records:
-        have = known[record.entity_id][0]
-        assert all(record.traits[name] != have.get(name) for name in record.changed)
+        have = json.loads(known[record.entity_id].fields)
+        assert all(record.fields[name] != have.get(name) for name in record.changed)
     assert json.loads((earlier_home / "home.json").read_text()) == {"version": HOME_VERSION}
     assert open_to_others(earlier_home) == []
 

@@ -19,8 +19,9 @@ from orchestration.landing.load import load
 from orchestration.project import House, Settings
 from orchestration.publishing.snapshot import served_build
 from orchestration.refresh import refresh
-from orchestration.sync.engine import plan, run_sync
+from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.plan import plan
 from orchestration.warehouse.dbt import DbtProject
 from tests.children import in_child
 from tests.conftest import NOW, queried, served
@@ -115,8 +116,9 @@ def test_the_destination_is_told_to_delete_and_the_ledger_lets_go(
     catalog = traced_project.catalog
     forget_person(traced_house, traced_project, PAT)
     with SyncLedger(traced_house) as ledger:
-        (record,) = (one for one in plan(traced_house, catalog, catalog.sync("outbox"), ledger) if one.entity_id == PAT)
-    assert set(record.traits.values()) == {None}
+        records = plan(traced_house, catalog, catalog.sync("outbox"), ledger).records
+    (record,) = (one for one in records if one.entity_id == PAT)
+    assert (record.action, set(record.fields.values())) == ("delete", {None})
     assert record.message()["forgotten"] is True
     run_sync(traced_house, catalog, catalog.sync("outbox"))
     assert {place.split("/")[0] for place in places(traced_house.root)} == {"outbox"}

@@ -1,0 +1,215 @@
+"""The plan of a sync: what is wanted, minus what was acknowledged. Resuming after a crash is planning again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+
+from orchestration.catalog import Catalog, Sync
+from orchestration.destinations import Record
+from orchestration.project import House
+from orchestration.sync.audience import Audience, audience, typed
+from orchestration.sync.ledger import Sent, SyncLedger
+
+BREAKER_FROM = 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run has to do.
+
+    Attributes:
+        audience: whom the sync wants at the destination.
+        records: what has to be delivered, by identifier.
+        known: records that the destination has.
+        changes: of the records, those that change one that it has; what the breaker counts.
+        refused: records that wait, because they were refused as they are.
+        sources: identifier -> new source, where the fields stayed as they were.
+        settled: identifiers with a dead letter that no longer have to be delivered.
+        skipped: reason -> entities.
+
+    """
+
+    audience: Audience
+    records: list[Record]
+    known: int
+    changes: int
+    refused: int
+    sources: dict[str, str]
+    settled: set[str]
+    skipped: Counter[str]
+
+    @property
+    def changed_share(self) -> float:
+        """Share of the known records that the run changes; 0 while the destination has fewer than a hundred."""
+        return self.changes / self.known if self.known >= BREAKER_FROM else 0.0
+
+
+def plan(
+    house: House,
+    catalog: Catalog,
+    sync: Sync,
+    ledger: SyncLedger,
+    instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    *,
+    retry_refused: bool = False,
+) -> Plan:
+    """What has to be delivered.
+
+    ``instead`` has, by trait and entity, values that count in place of what is published; ``retry_refused`` sends also
+    what was refused as it is.
+
+    Raises:
+        UsageError: nothing is published yet, or the declaration cannot be used.
+
+    """
+    wanted = audience(house, catalog, sync, instead)
+    sent, doubt, refused = ledger.sent(sync.name), ledger.in_doubt(sync.name), ledger.refused(sync.name)
+    forgotten = ledger.forgotten(sync.name)
+    dirty = [
+        identifier
+        for identifier, one in wanted.wanted.items()
+        if identifier in doubt or identifier not in sent or sent[identifier].source != one.source
+    ]
+    fields, reasons = _fields(catalog, sync, wanted, dirty, instead)
+    records: list[Record] = []
+    sources: dict[str, str] = {}
+    waiting = 0
+    for identifier in dirty:
+        one = wanted.wanted[identifier]
+        if one.entity_id in forgotten:
+            continue
+        have = _had(sent.get(identifier), doubt.get(identifier))
+        want = fields.get(one.entity_id, {})
+        want |= _kept(sync, catalog, wanted, have)
+        want |= _cleared(sync, catalog, have.keys() - want.keys())
+        changed = {
+            name: have.get(name) for name in want if identifier in doubt or name not in have or want[name] != have[name]
+        }
+        if not changed:
+            sources[identifier] = one.source
+        elif refused.get(identifier) == one.source and not retry_refused:
+            waiting += 1
+        else:
+            record = _record(sync, wanted, identifier, one.entity_id, sent.get(identifier))
+            records.append(
+                replace(
+                    record,
+                    fields=dict(sorted(want.items())),
+                    changed=dict(sorted(changed.items())),
+                    reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
+                    source=one.source,
+                )
+            )
+    gone = sorted((sent.keys() | doubt.keys()) - wanted.wanted.keys())
+    gone += sorted(identifier for identifier, one in wanted.wanted.items() if one.entity_id in forgotten)
+    for identifier in gone:
+        had = sent.get(identifier) or doubt[identifier]
+        have = _had(sent.get(identifier), doubt.get(identifier))
+        if refused.get(identifier) == "gone" and not retry_refused:
+            waiting += 1
+            continue
+        delete = sync.mode == "mirror" or had.entity_id in forgotten
+        cleared = _cleared(sync, catalog, have)
+        record = _record(sync, wanted, identifier, had.entity_id, sent.get(identifier))
+        records.append(
+            replace(
+                record,
+                action="delete" if delete else "clear",
+                fields=dict(sorted(cleared.items())),
+                changed=dict(sorted(have.items())),
+                forgotten=had.entity_id in forgotten,
+                source="gone",
+            )
+        )
+    planned = {record.identifier for record in records}
+    settled = ledger.letters(sync.name) - planned - refused.keys()
+    settled |= {one for one in refused if one not in planned and one not in wanted.wanted and one not in gone}
+    changes = sum(record.identifier in sent for record in records)
+    skipped = Counter(_kind(reason) for reason in wanted.skipped.values())
+    return Plan(wanted, sorted(records, key=_clears_first), len(sent), changes, waiting, sources, settled, skipped)
+
+
+def _clears_first(record: Record) -> tuple[bool, str]:
+    """An identifier that changed hands is let go of before somebody else gets it."""
+    return (record.action == "upsert", record.identifier)
+
+
+def _kind(reason: str) -> str:
+    return "identifier shared" if reason.endswith(", too") else reason
+
+
+def _record(sync: Sync, wanted: Audience, identifier: str, entity_id: str, sent: Sent | None) -> Record:
+    return Record(
+        sync=sync.name,
+        entity_type=sync.entity,
+        entity_id=entity_id,
+        identifier=identifier,
+        action="upsert",
+        fields={},
+        changed={},
+        reasons={},
+        build_id=wanted.build_id,
+        acknowledged_build_id=sent.build_id if sent else "",
+        as_of=wanted.as_of,
+    )
+
+
+def _had(sent: Sent | None, doubt: Sent | None) -> dict[str, Any]:
+    """Every field that the destination has or may have."""
+    have: dict[str, Any] = json.loads(sent.fields) if sent else {}
+    return (json.loads(doubt.fields) | have) if doubt else have
+
+
+def _cleared(sync: Sync, catalog: Catalog, names: Iterable[str]) -> dict[str, Any]:
+    """What fields become whose trait is no longer published."""
+    said = {sync.target(trait).field: sync.target(trait).cleared for trait in catalog.traits_of(sync)}
+    return {name: said.get(name) for name in names}
+
+
+def _kept(sync: Sync, catalog: Catalog, wanted: Audience, have: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of traits that are held, as they are there."""
+    held = {sync.target(trait).field for trait in catalog.traits_of(sync) if trait.name in wanted.held}
+    return {name: value for name, value in have.items() if name in held}
+
+
+def _fields(
+    catalog: Catalog,
+    sync: Sync,
+    wanted: Audience,
+    identifiers: Iterable[str],
+    instead: Mapping[str, Mapping[str, str]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, str]]]:
+    """Entity -> field -> value, and the sentence of each, of some identifiers."""
+    traits = {trait.name: trait for trait in catalog.traits_of(sync) if trait.name not in wanted.held}
+    entities = [wanted.wanted[identifier].entity_id for identifier in identifiers]
+    fields: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, dict[str, str]] = {}
+    if not entities:
+        return fields, reasons
+    with duckdb.connect(str(wanted.folder / "traithouse.duckdb"), read_only=True) as connection:
+        rows = connection.execute(
+            """
+            select entity_id, trait, value, reason from traits.trait_values
+            where entity_type = $1 and list_contains($2, trait)
+                and ($4 or entity_id in (select unnest($3::varchar[])))
+            """,
+            [sync.entity, [name for name in traits if name not in instead], entities, len(entities) > 100_000],
+        )
+        while batch := rows.fetchmany(10_000):
+            for entity_id, name, value, reason in batch:
+                target = sync.target(traits[name])
+                fields.setdefault(entity_id, {})[target.field] = typed(traits[name], value, target.cast)
+                reasons.setdefault(entity_id, {})[target.field] = reason
+    for name, values in instead.items():
+        if name in traits:
+            target = sync.target(traits[name])
+            for entity_id, value in values.items():
+                fields.setdefault(entity_id, {})[target.field] = typed(traits[name], value, target.cast)
+    return fields, reasons
