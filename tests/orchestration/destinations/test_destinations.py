@@ -1,0 +1,242 @@
+"""Every destination that is found, attacked in the same way: nothing lost, nothing called sent that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.destinations import Record, destinations
+from orchestration.destinations._pace import Pace
+from orchestration.project import House, Settings, silent
+from orchestration.sync import deliver as engine
+from orchestration.sync.deliver import Delivery, deliver
+from orchestration.sync.engine import destination_of
+from orchestration.sync.ledger import SyncLedger
+from tests.orchestration.destinations.standins import Fault, HttpStandIn, StandIn, standin
+
+ENTITIES = 230
+NAMES = sorted(destinations())
+
+
+@pytest.fixture(params=NAMES)
+def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    made = standin(request.param)
+    monkeypatch.setattr(engine, "FIRST_BACKOFF_SECONDS", 0.001)
+    (tmp_path / "target").mkdir()
+    with made.running(tmp_path / "target"):
+        for name, value in made.environment().items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(Settings(home=tmp_path / "home", env="production"))
+
+
+def identifier_of(target: StandIn, number: int) -> str:
+    name = target.sync().identified_by
+    return f"person{number}@example.com" if name == "email" else f"e{number:04d}"
+
+
+def records_of(target: StandIn, version: int = 0, numbers: Sequence[int] = range(ENTITIES)) -> list[Record]:
+    """Three fields of each type for every entity; another version has other values."""
+    sync = target.sync()
+    made = []
+    for number in numbers:
+        fields = fields_of(target, number, version)
+        made.append(
+            Record(
+                sync=sync.name,
+                entity_type=sync.entity,
+                entity_id=f"e{number:04d}",
+                identifier=identifier_of(target, number),
+                action="upsert",
+                fields=fields,
+                changed=dict.fromkeys(fields),
+                reasons={},
+                build_id=f"{version:06d}",
+                acknowledged_build_id="",
+                as_of=datetime(2024, 6, 30),
+                source=f"{number}-{version}",
+            )
+        )
+    return made
+
+
+def fields_of(target: StandIn, number: int, version: int) -> dict[str, Any]:
+    kind = destinations()[target.name].object_of(target.sync())
+    assert kind is not None
+    values: dict[str, Any] = {
+        "stage": ["new", "active", 'says "hi", é'][(number + version) % 3],
+    }
+    if "boolean" in kind[1].types:
+        values["at_risk"] = (number + version) % 2 == 0
+    if "number" in kind[1].types:
+        values["score"] = round((number * 7 + version) / 10, 1)
+    return {target_name(target, name): value for name, value in values.items()}
+
+
+def target_name(target: StandIn, name: str) -> str:
+    """As the vendor wants names of custom fields."""
+    return getattr(target, "field_name", lambda plain: plain)(name)
+
+
+def expected(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    return {record.identifier: record.fields for record in records}
+
+
+def delivered(house: House, target: StandIn, records: Sequence[Record]) -> Delivery:
+    sync = target.sync()
+    kind = destination_of(sync)
+    with SyncLedger(house) as ledger, closing(kind(sync, house.outbox, Pace())) as destination:
+        return deliver(destination, records, ledger, silent)
+
+
+def acknowledged(house: House, target: StandIn) -> set[str]:
+    with SyncLedger(house) as ledger:
+        return set(ledger.sent(target.sync().name))
+
+
+def in_doubt(house: House, target: StandIn) -> set[str]:
+    with SyncLedger(house) as ledger:
+        return set(ledger.in_doubt(target.sync().name))
+
+
+def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: StandIn, house: House) -> None:
+    for version in (0, 1):
+        records = records_of(target, version)
+        done = delivered(house, target, records)
+        assert (done.delivered, done.failed, done.error) == (ENTITIES, 0, "")
+        assert target.state() == expected(records)
+    assert acknowledged(house, target) == set(expected(records))
+    assert in_doubt(house, target) == set()
+
+
+FAULTS: dict[str, Callable[[], list[Fault]]] = {
+    "429 with Retry-After": lambda: [Fault("answer", 429, {"retry-after": "0.05"})],
+    "429 without": lambda: [Fault("answer", 429)],
+    "500": lambda: [Fault("answer", 500)],
+    "502": lambda: [Fault("answer", 502)],
+    "503": lambda: [Fault("answer", 503, {"retry-after": "0.05"})],
+    "lost": lambda: [Fault("lost")],
+    "slow": lambda: [Fault("slow")],
+    "reset": lambda: [Fault("reset")],
+    "malformed": lambda: [Fault("malformed")],
+    "several at once": lambda: [Fault("lost"), Fault("answer", 500), Fault("answer", 429), Fault("reset")],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_line_loses_nothing(target: StandIn, house: House, fault: str) -> None:
+    if fault in target.spared or not isinstance(target, HttpStandIn):
+        pytest.skip(target.spared.get(fault, "it is not behind HTTP"))
+    target.faults.extend(FAULTS[fault]())
+    records = records_of(target)
+    done = delivered(house, target, records)
+    assert (done.delivered, done.failed, done.not_tried) == (ENTITIES, 0, 0), done.error
+    assert done.retries >= 1
+    assert target.state() == expected(records)
+    assert acknowledged(house, target) == set(expected(records))
+
+
+def test_one_bad_row_fails_alone_and_says_why(target: StandIn, house: House) -> None:
+    if "poison" in target.spared:
+        pytest.skip(target.spared["poison"])
+    bad = identifier_of(target, 117)
+    target.poisoned = {bad}
+    records = records_of(target)
+    done = delivered(house, target, records)
+    assert (done.delivered, done.failed) == (ENTITIES - 1, 1)
+    assert done.error
+    assert target.state() == {one: fields for one, fields in expected(records).items() if one != bad}
+    assert acknowledged(house, target) == set(expected(records)) - {bad}
+    with SyncLedger(house) as ledger:
+        (row,) = ledger.failure_rows()
+    assert row[2] == "e0117"
+    assert row[6] == "refused"
+
+
+def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, house: House) -> None:
+    if not isinstance(target, HttpStandIn):
+        pytest.skip("it is not behind HTTP")
+    target.faults.extend([Fault("answer", 503)] * 10_000)
+    records = records_of(target)
+    done = delivered(house, target, records)
+    assert (done.delivered, done.failed + done.not_tried) == (0, ENTITIES)
+    assert acknowledged(house, target) == set()
+    target.faults.clear()
+    assert delivered(house, target, records).delivered == ENTITIES
+    assert target.state() == expected(records)
+    with SyncLedger(house) as ledger:
+        assert ledger.failure_rows() == []
+
+
+def test_what_was_lost_on_the_way_back_stays_in_doubt(target: StandIn, house: House) -> None:
+    if not isinstance(target, HttpStandIn):
+        pytest.skip("it is not behind HTTP")
+    target.faults.extend([Fault("lost")] * 10_000)
+    delivered(house, target, records_of(target, numbers=range(3)))
+    assert in_doubt(house, target) == {identifier_of(target, number) for number in range(3)}
+
+
+def test_an_expired_token_is_renewed_once(target: StandIn, house: House) -> None:
+    records = records_of(target)
+    delivered(house, target, records)
+    if not target.expire_token():
+        pytest.skip(target.spared.get("token", "its keys do not expire"))
+    records = records_of(target, version=1)
+    assert delivered(house, target, records).delivered == ENTITIES
+    assert target.state() == expected(records)
+
+
+def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, house: House) -> None:
+    records = records_of(target, numbers=range(5))
+    delivered(house, target, records)
+    clears = [Record(**{**vars_of(one), "action": "clear", "fields": dict.fromkeys(one.fields)}) for one in records]
+    assert delivered(house, target, clears).delivered == 5
+    assert {one: fields for one, fields in target.state().items() if fields} == {}
+    assert acknowledged(house, target) == set()
+
+
+def test_a_deleted_record_is_gone(target: StandIn, house: House) -> None:
+    kind = destinations()[target.name].object_of(target.sync())
+    assert kind is not None
+    if not kind[1].deletes:
+        pytest.skip("it cannot remove a record, and clears it instead")
+    records = records_of(target, numbers=range(5))
+    delivered(house, target, records)
+    gone = [
+        Record(**{**vars_of(one), "action": "delete", "fields": dict.fromkeys(one.fields), "forgotten": True})
+        for one in records[:2]
+    ]
+    assert delivered(house, target, gone).delivered == 2
+    assert set(target.state()) == {one.identifier for one in records[2:]}
+    # The vendor has it no more: deleting again is no failure.
+    assert delivered(house, target, gone).failed == 0
+
+
+def vars_of(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in Record.__dataclass_fields__}
+
+
+def test_no_secret_is_told(target: StandIn, house: House) -> None:
+    secrets = [value for value in target.environment().values() if len(value) > 8]
+    destination = destination_of(target.sync())(target.sync(), house.outbox)
+    with closing(destination):
+        told = (
+            repr(destination) + repr(vars(destination).get("sync")) + str(destination.preview(records_of(target)[:2]))
+        )
+    if isinstance(target, HttpStandIn):
+        target.faults.extend([Fault("answer", 400)] * 10_000)
+        told += delivered(house, target, records_of(target, numbers=range(3))).error
+    for secret in secrets:
+        assert secret not in told
+    for path in house.root.rglob("*"):
+        if path.is_file():
+            assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
