@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -16,7 +17,7 @@ class WebhookStandIn(HttpStandIn):
     """Keeps the fields of each entity."""
 
     name = "webhook"
-    spared = {"malformed": "any 2xx answer acknowledges", "token": "there is no token"}
+    spared: ClassVar[Mapping[str, str]] = {"malformed": "any 2xx answer acknowledges", "token": "there is no token"}
 
     def __init__(self) -> None:
         super().__init__()
