@@ -11,7 +11,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from orchestration import report
 from orchestration.backfill import backfill
+from orchestration.catalog import Sync
 from orchestration.cataloguing.suggest import append, suggest
 from orchestration.diff import diff
 from orchestration.errors import TraithouseError, UsageError
@@ -38,7 +39,7 @@ from orchestration.sandbox.make import make_sandbox
 from orchestration.sandbox.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.sandbox.write import EVENTS
 from orchestration.status import doctor, examples, explain, house_status
-from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
 from orchestration.warehouse.clock import days_before, local_date
 from orchestration.warehouse.dbt import DbtProject
 
@@ -340,23 +341,47 @@ def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> Non
 @command
 @click.argument("name", required=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent.")
-def sync_command(call: Call, name: str | None, dry_run: bool) -> int:
+@click.option("--force", is_flag=True, help="Send also what the breaker refuses.")
+@click.option("--retry-refused", is_flag=True, help="Send again what was refused and has not changed.")
+@click.option("--entity", help="Tell when this user or account went, or why it did not; send nothing.")
+@click.option("--pause", "why", help="Send nothing more, for this reason; without NAME: no sync at all.")
+@click.option("--resume", is_flag=True, help="Go on after a pause.")
+def sync_command(
+    call: Call,
+    name: str | None,
+    dry_run: bool,
+    force: bool,
+    retry_refused: bool,
+    entity: str | None,
+    why: str | None,
+    resume: bool,
+) -> int:
     """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
-    reports = _sync_all(call, name, dry_run)
+    catalog = call.project.catalog
+    if why or resume:
+        pause(call.house, catalog, name or EVERY_SYNC, None if resume else why)
+        call.answer({"sync": name or "every sync", "paused": None if resume else why}, report.show_pause)
+        return 0
+    chosen = [catalog.sync(name)] if name else catalog.syncs
+    if entity:
+        told = {one.name: why_not(call.house, catalog, one, entity) for one in chosen}
+        call.answer({"entity": entity, "syncs": told}, report.show_entity_syncs)
+        return 0
+    reports = _sync_all(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
     call.answer({"syncs": [one.as_dict() for one in reports]}, report.show_syncs)
     return UNDELIVERED if any(one.error for one in reports) else 0
 
 
-def _sync_all(call: Call, name: str | None, dry_run: bool) -> list[SyncReport]:
-    catalog = call.project.catalog
-    chosen = [catalog.sync(name)] if name else catalog.syncs
+def _sync_all(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
     reports = []
     for one in chosen:
         try:
-            reports.append(run_sync(call.house, catalog, one, dry_run=dry_run, notify=call.progress))
+            reports.append(
+                run_sync(call.house, call.project.catalog, one, dry_run=dry_run, notify=call.progress, **how)
+            )
         except UsageError as error:
             # One sync that cannot run must not hold the others.
-            if name:
+            if len(chosen) == 1:
                 raise
             reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
     return reports
@@ -450,7 +475,7 @@ def run_command(call: Call) -> int:
         last = local_date(days_before(written.build.as_of, 2, project.time_zone), project.time_zone)
         backfill(house, project, last - timedelta(days=STABILITY_DAYS - 1), last, notify=notify)
         _, published = refresh(house, project, notify=notify)
-    synced = _sync_all(call, None, False) if published.snapshot else []
+    synced = _sync_all(call, project.catalog.syncs) if published.snapshot else []
     summary = {
         "load": {name: sum(getattr(one, name) for one in loads) for name in ("accepted", "duplicates", "rejected")},
         "refresh": published.as_dict(),

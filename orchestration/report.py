@@ -237,22 +237,47 @@ def _points(bins: Sequence[dict[str, Any]]) -> Table:
 
 
 def show_syncs(answer: dict[str, Any]) -> None:
-    """What each sync delivered."""
+    """What each sync delivered, or would."""
     for sync in answer["syncs"]:
+        if sync["paused"]:
+            _OUT.print(f"{sync['sync']}: [yellow]nothing is sent[/], {escape(sync['paused'])}")
+            continue
         if sync["dry_run"]:
             why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
             _OUT.print(
                 f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}"
+                f" ({sync['operations']:,} operations that it bills or counts)"
             )
-            for sample in sync["samples"]:
-                _OUT.print_json(data=sample)
-            continue
-        _OUT.print(f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to {sync['destination']}")
-        if sync["error"]:
+        else:
+            waited = f", {sync['waited_seconds']:.0f} s of it waiting" if sync["waited_seconds"] >= 1 else ""
             _OUT.print(
-                f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])}), {sync['not_tried']:,} not tried;"
-                " the next sync tries again"
+                f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to"
+                f" {sync['destination']}{waited}"
             )
+        for reason, entities in sorted(sync["skipped"].items()):
+            _OUT.print(f"  {entities:,} not sent: {escape(reason)}")
+        for trait, reason in sorted(sync["held"].items()):
+            _OUT.print(f"  [yellow]{escape(trait)} stays as it is there[/]: {escape(reason)}")
+        if sync["waiting"]:
+            _OUT.print(f"  [yellow]{sync['waiting']:,} were refused as they are[/]; --retry-refused sends them again")
+        if sync["error"]:
+            _OUT.print(f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])})")
+        if sync["not_tried"]:
+            _OUT.print(f"  {sync['not_tried']:,} are left for the next run")
+        for sample in sync["samples"]:
+            _OUT.print_json(data=sample)
+
+
+def show_pause(answer: dict[str, Any]) -> None:
+    """Whether a sync is paused now."""
+    said = f"paused: {answer['paused']}" if answer["paused"] else "goes on"
+    _OUT.print(f"{escape(answer['sync'])} {escape(said)}")
+
+
+def show_entity_syncs(answer: dict[str, Any]) -> None:
+    """When one entity went to each sync, or why it did not."""
+    for sync, told in answer["syncs"].items():
+        _OUT.print(f"{escape(sync)}: {escape(answer['entity'])} {escape(told)}", soft_wrap=True)
 
 
 def show_rollback(answer: dict[str, Any]) -> None:

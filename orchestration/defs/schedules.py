@@ -4,6 +4,7 @@ import dagster as dg
 
 from orchestration.defs.gates import CHECK_KEYS
 from orchestration.defs.landing import KEY
+from orchestration.defs.syncs import scheduled_apart
 from orchestration.project import House, utc_now
 from orchestration.warehouse.dbt import DbtProject
 
@@ -11,9 +12,10 @@ from orchestration.warehouse.dbt import DbtProject
 def definitions(house: House, project: DbtProject) -> dg.Definitions:
     """A job for everything behind the raw events, a daily schedule with landing, and a sensor on new loads."""
     landed = dg.AssetSelection.assets(KEY)
-    behind = (dg.AssetSelection.all() - landed) | dg.AssetSelection.checks(*CHECK_KEYS)
+    apart = scheduled_apart(project)
+    behind = (dg.AssetSelection.all() - landed - apart) | dg.AssetSelection.checks(*CHECK_KEYS)
     refresh = dg.define_asset_job("refresh", selection=behind)
-    everything = dg.define_asset_job("land_and_refresh", selection=dg.AssetSelection.all())
+    everything = dg.define_asset_job("land_and_refresh", selection=dg.AssetSelection.all() - apart)
     daily = dg.ScheduleDefinition(
         name="daily",
         job=everything,

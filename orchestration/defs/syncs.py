@@ -7,17 +7,45 @@ import dagster as dg
 from orchestration.catalog import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
 from orchestration.project import House
-from orchestration.sync.engine import run_sync
+from orchestration.sync.engine import check_fields, run_sync
 from orchestration.warehouse.dbt import DbtProject
 
 
 def definitions(house: House, project: DbtProject) -> dg.Definitions:
-    """One asset for each declared sync."""
-    return dg.Definitions(assets=[_asset(house, project, sync) for sync in project.catalog.syncs])
+    """One asset for each declared sync; one with a schedule of its own has a job for it.
+
+    Raises:
+        UsageError: a destination cannot hold what a sync wants of it.
+
+    """
+    for sync in project.catalog.syncs:
+        check_fields(project.catalog, sync)
+    return dg.Definitions(
+        assets=[_asset(house, project, sync) for sync in project.catalog.syncs],
+        schedules=[_schedule(project, sync) for sync in project.catalog.syncs if sync.schedule],
+    )
+
+
+def scheduled_apart(project: DbtProject) -> dg.AssetSelection:
+    """Syncs that do not run after each publish."""
+    return dg.AssetSelection.assets(*(_key(sync) for sync in project.catalog.syncs if sync.schedule))
+
+
+def _key(sync: Sync) -> dg.AssetKey:
+    return dg.AssetKey(["syncs", sync.name])
+
+
+def _schedule(project: DbtProject, sync: Sync) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=f"sync_{sync.name}",
+        target=dg.AssetSelection.assets(_key(sync)),
+        cron_schedule=sync.schedule,
+        execution_timezone=project.time_zone,
+    )
 
 
 def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition:
-    key = dg.AssetKey(["syncs", sync.name])
+    key = _key(sync)
 
     @dg.multi_asset(
         name=f"sync_{sync.name}",
@@ -42,18 +70,26 @@ def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition
                 "planned": report.planned,
                 "delivered": report.delivered,
                 "failed": report.failed,
+                "skipped": sum(report.skipped.values()),
                 "not_tried": report.not_tried,
+                "refused_before": report.waiting,
+                "operations": report.operations,
+                "retries": report.retries,
+                "waited_seconds": report.waited_seconds,
                 "dry_run": report.why_dry or report.dry_run,
+                "paused": report.paused or "no",
+                "not_sent": dg.MetadataValue.json(report.skipped | report.held),
             },
         )
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name="delivered",
-            passed=not (report.failed or report.not_tried),
-            description=report.error or "nothing failed",
+            passed=not (report.error or report.waiting),
+            description=report.error or f"{report.waiting} records wait, refused before",
             metadata={
                 "failed": report.failed,
                 "not_tried": report.not_tried,
+                "refused_before": report.waiting,
                 "reason": report.error or "none",
             },
         )

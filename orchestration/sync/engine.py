@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from orchestration.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
-from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
+from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.sync.audience import declaration_hash
 from orchestration.sync.deliver import Delivery, deliver
@@ -355,22 +355,22 @@ def why_not(house: House, catalog: Catalog, sync: Sync, entity_id: str) -> str:
     """Of one entity: when it went, or why it did not.
 
     Raises:
-        TraithouseError: it cannot be told.
+        UsageError: nothing is published yet, or the declaration cannot be used.
 
     """
     with SyncLedger(house) as ledger:
         made = plan(house, catalog, sync, ledger)
-        sent = {one.entity_id: (identifier, one) for identifier, one in ledger.sent(sync.name).items()}
         letters = {row[2]: row for row in ledger.failure_rows() if row[0] == sync.name}
-        planned = {record.entity_id: record for record in made.records}
-    if entity_id in made.audience.skipped:
-        return f"not sent: {made.audience.skipped[entity_id]}"
+        sent = {one.entity_id: (identifier, one) for identifier, one in ledger.sent(sync.name).items()}
+    planned = {record.entity_id: record for record in made.records}
     if entity_id in letters:
         _, _, _, build_id, reason, failed_at, kind, tries, _ = letters[entity_id]
-        return f"{kind} in build {build_id} at {failed_at} UTC, {tries} times: {reason}"
+        return f"{kind} in build {build_id} at {failed_at} UTC, tries: {tries}: {reason}"
     if entity_id in planned:
         return f"waits for the next run ({planned[entity_id].action})"
+    if entity_id in made.audience.skipped:
+        return f"is not sent: {made.audience.skipped[entity_id]}"
     if entity_id in sent:
         identifier, one = sent[entity_id]
-        return f"acknowledged as {identifier} with build {one.build_id}: {one.fields}"
-    raise TraithouseError(f"{sync.name} has nothing to send of {entity_id}.", "traithouse explain tells its traits.")
+        return f"was acknowledged as {identifier} with build {one.build_id}: {one.fields}"
+    return "has no value of its traits"
