@@ -119,11 +119,12 @@ def run_sync(
         if paused and not dry:
             return SyncReport(sync.name, sync.destination, paused=paused)
         seen = _seen(house, catalog, sync)
-        if ledger.noted(sync.name, "settled") == seen and not (
-            retry_refused or ledger.in_doubt(sync.name) or ledger.forgotten(sync.name)
-        ):
+        settled = json.loads(ledger.noted(sync.name, "settled") or "{}")
+        if settled.get("seen") == seen and not (ledger.in_doubt(sync.name) or ledger.forgotten(sync.name)):
             notify(f"sync {sync.name}: nothing has changed since it was last delivered")
-            return SyncReport(sync.name, sync.destination, dry, why_dry)
+            return SyncReport(
+                sync.name, sync.destination, dry, why_dry, skipped=settled["skipped"], held=settled["held"]
+            )
         made = plan(house, catalog, sync, ledger, retry_refused=retry_refused)
         notify(f"sync {sync.name}: {len(made.records)} to deliver")
         with closing(kind(sync, house.outbox)) as destination:
@@ -155,8 +156,9 @@ def _run(
     done = deliver(destination, within, ledger, notify)
     done.not_tried += beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
-    settled = not (done.failed or done.not_tried)
-    ledger.note(sync.name, "settled", seen if settled else None)
+    settled = {"seen": seen, "skipped": made.skipped, "held": made.audience.held}
+    is_settled = not (done.failed or done.not_tried or made.refused)
+    ledger.note(sync.name, "settled", json.dumps(settled) if is_settled else None)
     report = _report(destination, made, done, planned=len(made.records))
     if beyond and not report.error:
         notify(f"sync {sync.name}: {beyond} records wait for tomorrow's budget of {sync.budget} operations")
