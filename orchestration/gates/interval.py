@@ -24,7 +24,7 @@ _OVER_KNOWN_MOVES = 1.5
 USUAL_FACTOR = 5.0
 # Below a percentage's hundred; so far may one quantile go where there are few publishes, or few scores.
 WIDE_FACTOR = 50.0
-LEAST_SCORES = 20
+LEAST_SCORES = 50
 
 
 @dataclass(frozen=True)

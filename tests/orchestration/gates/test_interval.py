@@ -5,7 +5,15 @@ import random
 
 import pytest
 
-from orchestration.gates.interval import LEAST_HISTORY, Interval, most_flips, usual_rows, usual_share, usual_size
+from orchestration.gates.interval import (
+    LEAST_HISTORY,
+    LEAST_SCORES,
+    Interval,
+    most_flips,
+    usual_rows,
+    usual_share,
+    usual_size,
+)
 
 
 def ordinary(seed: int, days: int, population: int = 1_300, level: float = 0.1, trend: float = 0.0) -> list[float]:
@@ -82,7 +90,7 @@ def test_scores_alarm_in_another_unit_and_on_no_ordinary_day() -> None:
 
 def test_little_history_or_few_scores_judge_only_a_leap_of_the_scale() -> None:
     assert usual_size([], 1_300) == Interval()
-    for usual in (usual_size([2.0], 1_300), usual_size([2.0] * 28, 19)):
+    for usual in (usual_size([2.0], 1_300), usual_size([2.0] * 28, LEAST_SCORES - 1)):
         assert usual.low == pytest.approx(0.04)
         assert usual.high == pytest.approx(100)
 
