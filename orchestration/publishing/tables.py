@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestration.catalog import Trait
+from orchestration.publishing.verdicts import SCORE_SIZES
 
 PUBLISHED_TABLES = """
 create schema if not exists traits;
@@ -28,7 +29,8 @@ create table if not exists traits.trait_thresholds (
 );
 create table if not exists traits.gate_verdicts (
     build_id varchar, trait varchar, as_of timestamp, definition_version bigint, verdict varchar, reason varchar,
-    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp
+    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp,
+    score_median double, score_p95 double
 );
 create table if not exists traits.source_verdicts (
     build_id varchar, source varchar, as_of timestamp, loaded_after bigint, loaded_until bigint,
@@ -70,6 +72,9 @@ PUBLISHED_TABLES += "".join(
 PUBLISHED_TABLES += "".join(
     f"alter table traits.builds add column if not exists {column};\n"
     for column in ("kind varchar", "reason varchar", "rolled_back boolean")
+)
+PUBLISHED_TABLES += "".join(
+    f"alter table traits.gate_verdicts add column if not exists {name} double;\n" for name in SCORE_SIZES
 )
 
 # Days whose history was made later. Grain: trait x as_of; told is whether the trait could be told from events by then.
