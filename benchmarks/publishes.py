@@ -81,7 +81,7 @@ def main() -> None:
             report = publish(house, project)
             seconds = time.perf_counter() - began
             served = (house.serving / "current").resolve()
-            size = sum(path.stat().st_size for path in served.iterdir() if path.stat().st_nlink == 1) / 1e6
+            size = sum(path.stat().st_size for path in served.rglob("*") if path.is_file() and path.stat().st_nlink == 1) / 1e6
             first = first or (seconds, size)
             changes = sum(one.changes for one in report.traits)
             table.add_row(
