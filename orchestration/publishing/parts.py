@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from orchestration.publishing.tables import WIDE_TABLES
 
-# About half a megabyte to a few, so that a changed row costs little, and files stay few.
-ROWS_A_PART = 65_536
-# How many spans of one length may stand before they become one: at most BASE - 1 of each length.
+# About as many as a row group of DuckDB holds.
+ROWS_A_PART = 131_072
+# As many spans of one length as this become one; fewer may stand beside each other.
 BASE = 4
+# DuckDB writes a hundred files at a time by default; past that it closes one, and goes on in a second one.
+FILES_AT_ONCE = 100
+_FORMAT = "format parquet, compression zstd"
 
 
 @dataclass(frozen=True)
@@ -39,31 +41,24 @@ class Grouping:
     Attributes:
         source: the table, and what is joined to it.
         name: first part of the file's name.
-        number: number of the build in which a row changed last.
+        build: in which a row changed last; an empty text if that is not known.
         entity: whose it is; null when the rows of a span always are one part.
 
     """
 
     source: str
     name: str
-    number: str
+    build: str
     entity: str | None
 
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of a table that lie in one file: those of a name, a span of builds (both ends in it) and a bucket."""
-
-    name: str
-    first: int
-    last: int
-    buckets: int
-    bucket: int = 0
-
-    def condition(self, grouping: Grouping) -> str:
-        """SQL that tells its rows."""
-        within = f"{grouping.name} = {_text(self.name)} and {grouping.number} between {self.first} and {self.last}"
-        return f"{within} and hash({grouping.entity}) % {self.buckets} = {self.bucket}" if self.buckets > 1 else within
+    def parts(self) -> str:
+        """SQL of the table with the part that each row lies in: name, span and bucket."""
+        bucket = f"hash({self.entity}) % p.buckets" if self.entity else "0"
+        return f"""
+            select t, p.name, p.first, {bucket} as bucket
+            from {self.source}
+            inner join part_of as p on {self.name} = p.name and {self.build} = p.build_id
+        """
 
 
 def write_parts(
@@ -86,24 +81,27 @@ def write_parts(
 
     """
     (folder / table).mkdir()
-    grouping = _grouping(connection, schema, table)
     columns = connection.execute(f"describe {schema}.{table}").fetchall()
-    hashes = {}
-    for part, rows, total in _parts(connection, grouping, most):
+    grouping = _grouping(connection, schema, table, {name for name, *_ in columns})
+    _plan(connection, grouping, most)
+    found = connection.execute(
+        f"select name, first, bucket, count(*), sum(hash(t)) from ({grouping.parts()}) group by all order by all"
+    ).fetchall()
+    hashes, missing = {}, []
+    # An empty table is one part, too, for a glob that finds nothing is an error.
+    for name, first, bucket, rows, total in found or [(table, 0, 0, 0, 0)]:
         digest = hashlib.sha256(f"{columns} {rows} {total}".encode()).hexdigest()[:20]
-        path = f"{table}/{part.name if part else table}-{digest}.parquet"
-        said = served[1].get(path)
-        if said is not None and _hash(served[0] / path) == said:
+        path = f"{table}/{name}-{digest}.parquet"
+        hashes[path] = served[1].get(path, "")
+        if hashes[path] and _hash(served[0] / path) == hashes[path]:
             os.link(served[0] / path, folder / path)
-            hashes[path] = said
-            continue
-        condition = part.condition(grouping) if part else "false"
-        connection.execute(
-            f"copy (select t.* from {grouping.source} where {condition}) to {_text(str(folder / path))}"
-            " (format parquet, compression zstd)"
-        )
-        hashes[path] = _hash(folder / path, to_disk=True)
-    return hashes
+        else:
+            missing.append((name, first, bucket, path))
+    if not found and missing:
+        connection.execute(f"copy (from {schema}.{table} limit 0) to {_text(str(folder / missing[0][-1]))} ({_FORMAT})")
+    for start in range(0, len(missing) if found else 0, FILES_AT_ONCE):
+        _write(connection, grouping, missing[start : start + FILES_AT_ONCE], folder)
+    return hashes | {path: _hash(folder / path, to_disk=True) for *_, path in missing}
 
 
 def spans(newest: int) -> list[tuple[int, int]]:
@@ -119,7 +117,7 @@ def spans(newest: int) -> list[tuple[int, int]]:
     return found
 
 
-def _grouping(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> Grouping:
+def _grouping(connection: duckdb.DuckDBPyConnection, schema: str, table: str, columns: set[str]) -> Grouping:
     source, name, build, entity = f"{schema}.{table} as t", _text(table), "t.build_id", None
     kinds = {wide: kind for kind, wide in WIDE_TABLES.items()}
     if table == "trait_values":
@@ -134,55 +132,68 @@ def _grouping(connection: duckdb.DuckDBPyConnection, schema: str, table: str) ->
             """
         )
         source += f" left join changed_last as c on {entity} = c.entity_id"
-    elif not _has_column(connection, schema, table, "build_id"):
+    elif "build_id" not in columns:
         build = "null"
+    return Grouping(source, name, f"coalesce({build}, '')", entity)
+
+
+def _plan(connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int) -> None:
+    """Makes the table part_of: to each name and build the span that it is in, and the buckets of that."""
     # A backfilled day has no number; it belongs to the oldest.
-    number = f"coalesce(try_cast(split_part({build}, '-', 1) as bigint), 0)"
-    return Grouping(source, name, number, entity)
-
-
-def _has_column(connection: duckdb.DuckDBPyConnection, schema: str, table: str, column: str) -> bool:
-    return column in {row[0] for row in connection.execute(f"describe {schema}.{table}").fetchall()}
-
-
-def _parts(
-    connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int
-) -> Iterator[tuple[Part | None, int, Any]]:
-    """Each part with how many rows it has and the sum of their hashes; of an empty table one that is no part."""
-    counted: dict[str, Counter[int]] = {}
-    for name, number, rows in connection.execute(
-        f"select {grouping.name}, {grouping.number}, count(*) from {grouping.source} group by all"
-    ).fetchall():
-        counted.setdefault(name, Counter())[number] = rows
-    planned = []
-    for name, by_number in counted.items():
-        newest = max(by_number)
-        for first, last in spans(newest) if by_number.total() > most else [(0, newest)]:
-            rows = sum(by_number[number] for number in range(first, last + 1))
-            # A power of two, so that a bucket stays as it is while the rows become somewhat fewer.
-            buckets = 1 << ((rows - 1) // most).bit_length() if grouping.entity and rows else 1
-            planned.append(f"({_text(name)}, {first}, {last}, {buckets})")
-    if not planned:
-        yield None, 0, 0
-        return
-    found = connection.execute(
+    connection.execute(
         f"""
-        with keyed as (
-            select
-                {grouping.name} as name, {grouping.number} as number, hash({grouping.entity or "null"}) as entity,
-                hash(t) as content
-            from {grouping.source}
-        )
-        select p.name, p.first, p.last, p.buckets, k.entity % p.buckets as bucket, count(*), sum(k.content)
-        from keyed as k
-        inner join (values {", ".join(planned)}) as p (name, first, last, buckets)
-            on k.name = p.name and k.number between p.first and p.last
-        group by all
-        order by all
+        create or replace temp table counted as
+        select
+            {grouping.name} as name, {grouping.build} as build_id, count(*) as rows,
+            coalesce(try_cast(split_part({grouping.build}, '-', 1) as bigint), 0) as number
+        from {grouping.source}
+        group by name, build_id
         """
-    ).fetchall()
-    for *part, rows, total in found:
-        yield Part(*part), rows, total
+    )
+    names = connection.execute("select name, sum(rows) > $1, max(number) from counted group by name", [most]).fetchall()
+    planned = [
+        f"({_text(name)}, {first}, {last})"
+        for name, many, newest in names
+        for first, last in (spans(newest) if many else [(0, newest)])
+    ]
+    # Buckets are a power of two, so that they stay as they are while the rows become somewhat fewer.
+    connection.execute(
+        f"""
+        create or replace temp table part_of as
+        select
+            c.name, c.build_id, s.first,
+            cast(pow(2, greatest(0, ceil(log2(sum(c.rows) over (partition by c.name, s.first) / {most})))) as ubigint)
+                as buckets
+        from counted as c
+        inner join (values {", ".join(planned) or "('', 0, -1)"}) as s (name, first, last)
+            on c.name = s.name and c.number between s.first and s.last
+        """
+    )
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    grouping: Grouping,
+    parts: Sequence[tuple[str, int, int, str]],
+    folder: Path,
+) -> None:
+    """Writes some parts in one go over the table; of each name, span and bucket to a path in the folder."""
+    drafts = folder / "parts"
+    listed = ", ".join(f"({n}, {_text(name)}, {first}, {bucket})" for n, (name, first, bucket, _) in enumerate(parts))
+    connection.execute(
+        f"""
+        copy (
+            select unnest(k.t), w._place
+            from ({grouping.parts()}) as k
+            inner join (values {listed}) as w (_place, name, first, bucket)
+                on k.name = w.name and k.first = w.first and k.bucket = w.bucket
+        ) to {_text(str(drafts))} ({_FORMAT}, partition_by (_place))
+        """
+    )
+    for number, (*_, path) in enumerate(parts):
+        (draft,) = (drafts / f"_place={number}").iterdir()
+        draft.rename(folder / path)
+    shutil.rmtree(drafts)
 
 
 def _hash(path: Path, *, to_disk: bool = False) -> str:

@@ -1,8 +1,8 @@
 """The serving snapshot: a folder a build, and a symbolic link that is replaced in one step.
 
-Readers open ``serving/current/traithouse.duckdb`` (schema traits) or the folders of Parquet beside it, one a table; they
-are never blocked by a refresh, and never see two builds. The database is written whole, so the time a snapshot takes is
-linear in the values; the manifest tells it, and how many bytes were written and how many are shared with other builds.
+Readers open ``serving/current/traithouse.duckdb`` (schema traits) or the folders of Parquet beside it, one a table;
+they are never blocked by a refresh, and never see two builds. The database is written whole, so the time of a snapshot
+is linear in the values; the manifest tells it, and how many bytes were written and how many builds share.
 """
 
 from __future__ import annotations
