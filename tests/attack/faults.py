@@ -646,6 +646,10 @@ def snapshot_faults() -> list[Fault]:
     def truncate(scene: Scene) -> None:
         os.truncate(scene.current.resolve() / "traithouse.duckdb", 8192)
 
+    def harm_parts(scene: Scene) -> None:
+        for path in scene.current.resolve().rglob("*.parquet"):
+            os.truncate(path, 64)
+
     def folder_for_link(scene: Scene) -> None:
         target = scene.current.resolve()
         scene.current.unlink()
@@ -685,6 +689,7 @@ def snapshot_faults() -> list[Fault]:
         harmed("the database is garbage", overwrite(file("traithouse.duckdb"), b"no database" * 1000)),
         harmed("the database is cut off", truncate),
         harmed("the database is empty", overwrite(file("traithouse.duckdb"), b"")),
+        harmed("all parts of Parquet are cut off", harm_parts),
         harmed("everything served is gone", lambda scene: shutil.rmtree(scene.house.serving)),
         harmed("the lock of a killed process is left", dead_holder),
     ]
