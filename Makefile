@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes clean
+.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-door-in clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -52,6 +52,9 @@ bench-trait-cost: .venv/installed  ## what deciding the traits of a million user
 
 bench-publishes: .venv/installed  ## what ten publishes of 1% changes write at a million entities
 	@$(BIN)/python -m benchmarks.publishes $(ARGS)
+
+bench-door-in: .venv/installed  ## false alarms and misses of the door in on 120 ordinary days and with faults in them
+	@$(BIN)/python -m benchmarks.door_in $(ARGS)
 
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)

@@ -1,9 +1,12 @@
 """What ten publishes of 1% changes cost at a million entities: time, bytes written and disk that is used.
 
     python -m benchmarks.publishes --entities 1000000
+    python -m benchmarks.publishes --active 10      # the 1% are always of the same tenth of the users
 
 One trait of as many users as asked for; in each build 1% of them change. Judging and transforming are not part of it.
-Ratios are to writing all values of the trait once.
+Where all users change as often (the default), each part of a million rows of Parquet loses some in each build; where a
+part of the users is active, what has not changed for long lies in parts that stay. For that the active ones change once
+together before the publishes that are measured. Ratios are to writing all values of the trait once.
 """
 
 from __future__ import annotations
@@ -29,18 +32,29 @@ TRAIT = "stuck"
 SHARE = 100
 
 
-def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime) -> None:
-    """Candidates of one build; each build turns another hundredth of the users round."""
+def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime, active: int) -> None:
+    """Candidates of one build; each turns another hundredth of the users round, the first one with some active all."""
     evidence = '{"rule": "no_failure", "eligible": true, "features": {"failures_7d": 0}, "thresholds": {"failures": 3}}'
+    # Every so many-th user is active, and of these as many take turns as make a hundredth of all.
+    every = SHARE // active
+    turns = active
+    first = 0 if active == SHARE else 1
     connection.execute("create schema if not exists candidates")
     connection.execute(
         f"""
         create or replace table candidates.{TRAIT} as
+        with users as (
+            select
+                n, n % {every} = 0 as is_active,
+                len(list_filter(range({first} + 1, {number} + 1), lambda k: k % {turns} = (n // {every}) % {turns}))
+                + if({number} >= {first}, {first}, 0) as turned
+            from range({entities}) as r(n)
+        )
         select
-            'user_' || lpad(cast(n as varchar), 9, '0') as user_id, n % {SHARE} between 1 and {number} as value,
-            cast(case when n % {SHARE} = {number} then {number} end as double) as score, '{evidence}' as evidence,
+            'user_' || lpad(cast(n as varchar), 9, '0') as user_id, is_active and turned % 2 = 1 as value,
+            cast(case when is_active and turned > 0 then turned end as double) as score, '{evidence}' as evidence,
             timestamp '{as_of}' as as_of
-        from range({entities}) as r(n)
+        from users
         """
     )
 
@@ -50,18 +64,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--entities", type=int, default=1_000_000)
     parser.add_argument("--publishes", type=int, default=10)
+    parser.add_argument("--active", type=int, default=SHARE, choices=(1, 2, 4, 5, 10, 20, 25, 50, SHARE), metavar="%")
     given = parser.parse_args()
-    table = Table("publish", "changes", "seconds", "ratio", "snapshot MB", "ratio ", box=None, header_style="bold")
+    warm_up = 0 if given.active == SHARE else 1
+    heads = ("publish", "changes", "seconds", "ratio", "database MB", "Parquet MB", "ratio ", "files", "new")
+    table = Table(*heads, box=None, header_style="bold")
     with tempfile.TemporaryDirectory() as folder:
         house = House(Settings(home=Path(folder) / "home"))
         project = DbtProject(house)
         trait = project.catalog.trait(TRAIT)
         first: tuple[float, float] | None = None
-        for number in range(given.publishes + 1):
+        for number in range(given.publishes + 1 + warm_up):
             as_of = datetime(2026, 1, 1) + timedelta(days=number)
             with house.lock("benchmark"), house.connect() as connection:
                 connection.execute(STATE_TABLES + "create schema if not exists identity")
-                candidates(connection, given.entities, number, as_of)
+                candidates(connection, given.entities, number, as_of, given.active)
                 connection.execute(
                     f"create or replace table identity.dim_users as select user_id from candidates.{TRAIT}"
                 )
@@ -81,16 +98,25 @@ def main() -> None:
             report = publish(house, project)
             seconds = time.perf_counter() - began
             served = (house.serving / "current").resolve()
-            size = sum(path.stat().st_size for path in served.iterdir() if path.stat().st_nlink == 1) / 1e6
-            first = first or (seconds, size)
+            sizes = [
+                (path.suffix == ".parquet", path.stat().st_size, path.stat().st_nlink == 1)
+                for path in served.rglob("*")
+                if path.is_file()
+            ]
+            parquet = sum(size for is_parquet, size, new in sizes if is_parquet and new) / 1e6
+            database = sum(size for is_parquet, size, _ in sizes if not is_parquet) / 1e6
+            first = first or (seconds, parquet)
             changes = sum(one.changes for one in report.traits)
             table.add_row(
-                "all values once" if number == 0 else str(number),
+                "all values once" if number == 0 else "active once" if number <= warm_up else str(number - warm_up),
                 f"{changes:,}",
                 f"{seconds:.1f}",
                 f"{seconds / first[0]:.2f}",
-                f"{size:.0f}",
-                f"{size / first[1]:.2f}",
+                f"{database:.1f}",
+                f"{parquet:.2f}",
+                f"{parquet / first[1]:.2f}",
+                str(len(sizes)),
+                str(sum(new for *_, new in sizes)),
             )
         used = sum(path.stat().st_size / path.stat().st_nlink for path in house.serving.rglob("*") if path.is_file())
         warehouse = house.warehouse.stat().st_size

@@ -19,6 +19,7 @@ from orchestration.learning.stability import measure_stability
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.acceptance import accept
 from orchestration.publishing.publish import PublishReport, publish
+from orchestration.publishing.source_verdicts import load_source_verdicts
 from orchestration.publishing.state import copy_prior_state
 from orchestration.publishing.tables import PUBLISHED_TABLES
 from orchestration.publishing.verdicts import Verdict, load_verdicts
@@ -61,7 +62,7 @@ def write_and_audit(
         results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)
-        house.note(counts=_counts(house), **_built(house))
+        house.note(counts=_counts(house), source_verdicts=_source_verdicts(house, build), **_built(house))
     return Written(build, results, verdicts)
 
 
@@ -153,6 +154,13 @@ def _built(house: House) -> dict[str, int]:
     with house.connect() as connection:
         row = connection.execute("select load_id from state.watermark").fetchone()
     return {"built_load_id": row[0]} if row else {}
+
+
+def _source_verdicts(house: House, build: Build) -> dict[str, dict[str, str]]:
+    """What the door in said of each source in a build."""
+    with house.connect() as connection:
+        verdicts = load_source_verdicts(connection, build.build_id)
+    return {one.source: {"build_id": one.build_id, "verdict": one.verdict, "reason": one.reason} for one in verdicts}
 
 
 def _counts(house: House) -> dict[str, int]:

@@ -17,6 +17,7 @@ _VERDICTS = {
     "not_enough_evidence": "[yellow]not enough evidence[/]",
     "none": "[dim]not judged[/]",
 }
+_SOURCE_VERDICTS = {"passed": "[green]passed[/]", "warned": "[yellow]warned[/]", "failed": "[red]failed[/]"}
 
 
 class Progress:
@@ -350,6 +351,11 @@ def show_status(status: dict[str, Any]) -> None:
         )
     else:
         _OUT.print("Loaded     nothing yet: traithouse load FILE...")
+    for one in status["sources"]:
+        verdict = _SOURCE_VERDICTS.get(one["verdict"], _VERDICTS["none"])
+        loaded = f"loaded {str(one['loaded_at'])[:19]} UTC, " if one["loaded_at"] else ""
+        reason = f". {escape(one['reason'])}" if one["reason"] else ""
+        _OUT.print(f"Source     {escape(one['source'])}: {loaded}{verdict}{reason}", soft_wrap=True)
     if counts:
         _OUT.print(f"Built      {counts.get('users', 0):,} users, {counts.get('sessions', 0):,} sessions")
     last = status["last_refresh"]

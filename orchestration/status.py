@@ -99,6 +99,7 @@ def house_status(house: House) -> dict[str, Any]:
         "busy": busy,
         "running": written.get("running") if busy else None,
         "loads": written.get("loads"),
+        "sources": _sources(written),
         "counts": written.get("counts"),
         "newest_event_hours_ago": _hours_since(newest),
         "last_refresh": last or None,
@@ -117,6 +118,17 @@ def house_status(house: House) -> dict[str, Any]:
         "sync_failures": len(failures),
         "data_docs": written.get("data_docs"),
     }
+
+
+def _sources(written: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each source with its newest load and the last verdict on it; null where there is none."""
+    loads = (written.get("loads") or {}).get("sources") or {}
+    verdicts = written.get("source_verdicts") or {}
+    unknown = dict.fromkeys(("loaded_at", "newest_event_at", "build_id", "verdict", "reason"))
+    return [
+        {"source": name} | unknown | loads.get(name, {}) | verdicts.get(name, {})
+        for name in sorted(loads.keys() | verdicts.keys())
+    ]
 
 
 def _hours_since(instant: str | None) -> float | None:

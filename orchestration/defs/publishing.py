@@ -12,6 +12,7 @@ from orchestration.defs.landing import POOL
 from orchestration.defs.warehouse import candidate_key
 from orchestration.project import House
 from orchestration.publishing.publish import PublishReport, TraitReport
+from orchestration.publishing.snapshot import served_manifest
 from orchestration.refresh import publish_build
 from orchestration.status import rows, snapshot
 from orchestration.warehouse.dbt import DbtProject
@@ -64,6 +65,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                 "published": report.published,
                 "withheld": ", ".join(trait.trait for trait in report.withheld) or "none",
                 "path": dg.MetadataValue.path(house.serving / "current"),
+                **_cost(house),
                 "data_docs": dg.MetadataValue.path(str(house.status().get("data_docs"))),
             },
         )
@@ -99,6 +101,13 @@ def _metadata(report: PublishReport, trait: TraitReport, history: Sequence[float
         "build_id": report.build_id,
         "prevalence_history": dg.MetadataValue.md(bar_chart([*history, trait.prevalence][-30:])),
     }
+
+
+def _cost(house: House) -> dict[str, Any]:
+    """Seconds and bytes of the snapshot that is served; nothing of one that an earlier version wrote."""
+    manifest = served_manifest(house)
+    told = ("seconds", "bytes_written", "bytes_shared")
+    return {f"snapshot_{name}": manifest[name] for name in told if name in manifest}
 
 
 def _prevalence_history(house: House, report: PublishReport) -> dict[str, list[float]]:

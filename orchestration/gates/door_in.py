@@ -142,6 +142,14 @@ DAY_CHECKS = (
         "no frequent event fallen silent while the rest goes on",
         "Look whether it is still sent, or has another name now (traithouse catalog suggest)",
     ),
+    SourceCheck(
+        "renamed",
+        "critical",
+        None,
+        0.2,
+        "at most 20% of what people usually do under names that the event catalogue does not know",
+        "traithouse catalog suggest writes the rows of the event catalogue",
+    ),
 )
 SOURCE_CHECKS = {check.name: check for check in (*LOAD_CHECKS, *DAY_CHECKS)}
 

@@ -17,7 +17,7 @@ from orchestration.gates.data_docs import write_data_docs
 from orchestration.gates.door_in import INPUTS, judge_sources, with_inputs
 from orchestration.gates.engine import Expected, collecting, run_suite
 from orchestration.gates.failed_rows import keep_failed_rows
-from orchestration.gates.interval import MOST_HISTORY, most_flips, usual_rows, usual_share
+from orchestration.gates.interval import MOST_HISTORY, most_flips, usual_rows, usual_share, usual_size
 from orchestration.project import House, Notify, silent, utc_now
 from orchestration.publishing.acceptance import with_acceptance
 from orchestration.publishing.history import Past, read_pasts
@@ -30,23 +30,31 @@ from orchestration.warehouse.dbt import DbtProject
 
 # Before there is history enough, so much at once is a fault and no news.
 MOST_FLIPS_WITHOUT_HISTORY = 0.5
+SCORE_SIZE = "score_size"
+# Each is the score of a row, for a quantile between two rows has a magnitude that no row has; and so has no 0.
+_HAS_SIZE = "isfinite(score) and score != 0"
+_QUANTILES = ", ".join(
+    f"quantile_disc(abs(score), {share}) filter ({_HAS_SIZE}) as {name}"
+    for name, share in (("median", 0.5), ("p95", 0.95))
+)
 # A person may let these through; the others are never a matter of opinion.
 DEFINITE = ("built", "needs", "grain", "entity", "value", "value_type", "score", "evidence", "as_of", "known")
 
 
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
-    suite = suite_of(trait, as_of=datetime(1970, 1, 1), past=Past(), hours_allowed=0)
+    suite = suite_of(trait, as_of=datetime(1970, 1, 1), past=Past(), scores=0, hours_allowed=0)
     return ["built", "needs", *(expected.name for expected in suite), INPUTS]
 
 
-def suite_of(trait: Trait, *, as_of: datetime, past: Past, hours_allowed: float) -> list[Expected]:
+def suite_of(trait: Trait, *, as_of: datetime, past: Past, scores: int, hours_allowed: float) -> list[Expected]:
     """The default suite and the trait's own expectations.
 
     Args:
         trait: what is judged.
         as_of: clock that every row must carry.
         past: what was published of it.
+        scores: how many rows have one that is not 0.
         hours_allowed: how old the newest event may be at as_of.
 
     """
@@ -83,6 +91,7 @@ def suite_of(trait: Trait, *, as_of: datetime, past: Past, hours_allowed: float)
             expected=f"every value a {trait.type}",
         ),
         no_rows("score", "isnan(score) or isinf(score)", expected="every score null or finite"),
+        _score_size(past, scores),
         no_rows(
             "evidence",
             f"({_evidence_is_whole(trait)}) is not true",
@@ -138,6 +147,29 @@ def suite_of(trait: Trait, *, as_of: datetime, past: Past, hours_allowed: float)
             )
         )
     return suite
+
+
+def _score_size(past: Past, scores: int) -> Expected:
+    """Whether the scores, those of 0 left out, have kept their order of magnitude."""
+    usual = {
+        "median": usual_size(past.medians, scores, days=past.days),
+        "p95": usual_size(past.p95s, scores, days=past.days),
+    }
+    known = {name: one for name, one in usual.items() if one.low is not None}
+    outside = [f"{name} not between {one.low!r} and {one.high!r}" for name, one in known.items()]
+    return Expected(
+        SCORE_SIZE,
+        "unexpected_rows_expectation",
+        {
+            "unexpected_rows_query": f"""
+                select *
+                from (select {_QUANTILES} from {{batch}}) as sizes
+                where {" or ".join(outside) or "false"}
+            """
+        },
+        expected="scores as large as those published: "
+        + (", ".join(f"{name} {one.words}" for name, one in known.items()) or "there are none to compare with"),
+    )
 
 
 def no_rows(name: str, condition: str, *, expected: str) -> Expected:
@@ -262,18 +294,23 @@ class _Gate:
             reason = f"No {trait.entity} has been seen yet."
             return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, needs))
         query = self._rows(trait)
-        suite = suite_of(trait, as_of=build.as_of, past=past, hours_allowed=self.hours_allowed)
-        checks = (built, needs, *run_suite(connection, trait.name, query, suite))
+        sizes = _sizes(connection, trait)
+        suite = suite_of(trait, as_of=build.as_of, past=past, scores=sizes[0], hours_allowed=self.hours_allowed)
+        found = "no score but 0" if sizes[1] is None else f"median {sizes[1]:.4g}, p95 {sizes[2]:.4g}"
+        ran = run_suite(connection, trait.name, query, suite)
+        ran = tuple(replace(check, observed=found) if check.name == SCORE_SIZE else check for check in ran)
+        checks = (built, needs, *ran)
         keep_failed_rows(connection, build.build_id, trait, query, suite, checks)
         if reason := broken_reason(checks):
-            return _measured(connection, trait, build, "failed", reason, checks)
+            return _measured(connection, trait, build, "failed", reason, checks, sizes)
         too_few = connection.execute(
             f"select evidence from {trait.candidate} where json_extract_string(evidence, '$.rule') = $1 limit 1",
             [NOT_ENOUGH_EVIDENCE],
         ).fetchone()
         if too_few:
-            return _measured(connection, trait, build, "not_enough_evidence", sentence(trait, too_few[0]), checks)
-        return _measured(connection, trait, build, "passed", "", checks)
+            why = sentence(trait, too_few[0])
+            return _measured(connection, trait, build, "not_enough_evidence", why, checks, sizes)
+        return _measured(connection, trait, build, "passed", "", checks, sizes)
 
     def _rows(self, trait: Trait) -> str:
         """SQL of the candidate with what expectations look at: the value as a number, whether it flips, input's age."""
@@ -302,6 +339,12 @@ def _as_number(trait: Trait) -> str:
     return "cast(c.value as double)" if trait.type == "number" else "cast(null as double)"
 
 
+def _sizes(connection: duckdb.DuckDBPyConnection, trait: Trait) -> tuple[int, float | None, float | None]:
+    """How many scores are not 0, and the quantiles of their sizes; null when there is none."""
+    found = connection.execute(f"select count(*) filter ({_HAS_SIZE}), {_QUANTILES} from {trait.candidate}")
+    return found.fetchone() or (0, None, None)
+
+
 def _measured(
     connection: duckdb.DuckDBPyConnection,
     trait: Trait,
@@ -309,6 +352,7 @@ def _measured(
     decision: Decision,
     reason: str,
     checks: tuple[Check, ...],
+    sizes: tuple[int, float | None, float | None],
 ) -> Verdict:
     has_it = "value" if trait.type == "boolean" else "value is not null"
     counts = connection.execute(
@@ -321,7 +365,8 @@ def _measured(
         """
     ).fetchone() or (0, 0, 0)
     content = content_hash(connection, trait.candidate, trait.id_column)
-    return _verdict(trait, build, decision, reason, counts, content, checks)
+    verdict = _verdict(trait, build, decision, reason, counts, content, checks)
+    return replace(verdict, score_median=sizes[1], score_p95=sizes[2])
 
 
 def _verdict(

@@ -20,6 +20,11 @@ Z = 4.0
 _TO_DEVIATION = 1.4826
 # Beyond the second largest move of the history: a weekend or the end of a month comes again.
 _OVER_KNOWN_MOVES = 1.5
+# Below a week's days, the smallest of the units that are mistaken for another; scores hardly move so far in a day.
+USUAL_FACTOR = 5.0
+# Below a percentage's hundred; so far may one quantile go where there are few publishes, or few scores.
+WIDE_FACTOR = 50.0
+LEAST_SCORES = 50
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,29 @@ def usual_rows(populations: Sequence[int], *, days: float = 1) -> Interval:
     growth = [later / max(earlier, 1) - 1 for earlier, later in pairwise(populations)]
     usual = max(0.25, median(growth) + Z * _deviation(growth), _OVER_KNOWN_MOVES * _second_largest(growth))
     return Interval(max(1.0, low), max(last * (1 + usual * max(days, 1)), last + 20))
+
+
+def usual_size(sizes: Sequence[float], scores: int, *, days: float = 1) -> Interval:
+    """Which order of magnitude scores have when nothing has happened; nothing is known before the first publish.
+
+    Args:
+        sizes: a quantile of the absolute scores in each of the last publishes, oldest first; above 0.
+        scores: how many there are now; of a few, each moves a quantile.
+        days: since the last publish; a score that counts days may have grown as much.
+
+    """
+    logs = [math.log(size) for size in sizes]
+    if not logs:
+        return Interval()
+    if len(logs) < LEAST_HISTORY or scores < LEAST_SCORES:
+        width = math.log(WIDE_FACTOR)
+    else:
+        steps = [later - earlier for earlier, later in pairwise(logs)]
+        width = max(math.log(USUAL_FACTOR), Z * _deviation(steps), _OVER_KNOWN_MOVES * _second_largest(steps))
+    width += math.log(max(days, 1))
+    # A scale that a person has accepted is usual, and so is the one before it while it makes up the history.
+    last, middle = logs[-1], median(logs)
+    return Interval(math.exp(min(last, middle) - width), math.exp(max(last, middle) + width))
 
 
 def _deviation(numbers: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ person has in an hour, at what hours of the day there is nobody, and whether one
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -98,6 +99,10 @@ class History:
         back = range(min(count, (day - self.first).days), 0, -1)
         return [self.day(day - timedelta(days=number)) for number in back]
 
+    def acts(self, day: date, *, is_mapped: bool) -> int:
+        """What people did under mapped or unmapped names, each name once a person."""
+        return sum(users.get(day, 0) for (_, behaviour), users in self.units.items() if bool(behaviour) == is_mapped)
+
     def is_known(self, day: date) -> bool:
         """Whether there is enough before a day to compare it with."""
         return (day - self.first).days >= LEAST_HISTORY_DAYS
@@ -125,12 +130,13 @@ def measure_day(history: History, day: date) -> dict[str, Measured]:
     """
     if not history.is_known(day):
         names = ("volume", "volume_low", "volume_high", "density_low", "density_high", "silence", "hours", "lag")
-        return dict.fromkeys((*names, "ids", "trackers"), Measured(None, TOO_LITTLE))
+        return dict.fromkeys((*names, "ids", "trackers", "renamed"), Measured(None, TOO_LITTLE))
     lag, hours = _lag(history, day), _hours(history, day)
     return {**_volume(history, day), **_density(history, day), "silence": _silence(history, day), "hours": hours} | {
         "lag": lag,
         "ids": _ids(history, day),
         "trackers": _trackers(history, day),
+        "renamed": _renamed(history, day),
     }
 
 
@@ -174,8 +180,7 @@ def _density(history: History, day: date) -> dict[str, Measured]:
     if not found.user_hours or len(known) < LEAST_HISTORY_DAYS // 2:
         return dict.fromkeys(("density_low", "density_high"), Measured(None, TOO_LITTLE))
     usual = median(one.density for one in known)
-    spread = max(SMALLEST_SPREAD, _spread([(one.density - usual) * math.sqrt(one.user_hours) for one in known]))
-    sigmas = (found.density - usual) * math.sqrt(found.user_hours) / spread
+    sigmas = _sigmas(found.density, found.user_hours, [(one.density, one.user_hours) for one in known])
     ratio = found.density / usual
     words = f"{found.density:.1f} events a person and hour on {day}, usually {usual:.1f}"
     told = abs(sigmas) >= DENSITY_SIGMAS and found.user_hours >= LEAST_USER_HOURS
@@ -183,6 +188,13 @@ def _density(history: History, day: date) -> dict[str, Measured]:
         "density_low": Measured(ratio if told else 1.0, words),
         "density_high": Measured(ratio if told else 1.0, words),
     }
+
+
+def _sigmas(found: float, hours: int, known: Sequence[tuple[float, int]]) -> float:
+    """How far a number a person and hour lies from its median of known days, given how many hours each is made of."""
+    usual = median(number for number, _ in known)
+    spread = max(SMALLEST_SPREAD, _spread([(number - usual) * math.sqrt(count) for number, count in known]))
+    return (found - usual) * math.sqrt(hours) / spread
 
 
 def _silence(history: History, day: date) -> Measured:
@@ -303,6 +315,51 @@ def _trackers(history: History, day: date) -> Measured:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     words = f"silent: {', '.join(names[:3])}{more}" if names else f"every frequent event came on {day}"
     return Measured(float(len(silent)), words, frozenset(behaviours - {""}))
+
+
+def _renamed(history: History, day: date) -> Measured:
+    """How much of what people usually do under mapped names they did under unmapped ones; 0 where it is not clear.
+
+    What people do is counted as in ``History.units``: each name once a person and day. Mapped names must have lost it
+    both by the people who came and by the weekday, and unmapped ones gained as much: on a holiday nothing is gained, a
+    new event takes nothing away from the others, and one that comes every hour of the night adds hours and few acts.
+    """
+    dates = [day - timedelta(days=back) for back in range(1, 1 + len(history.before(day, DAYS_COMPARED)))]
+    hours = {one: found for one in (day, *dates) if (found := history.day(one).user_hours)}
+    known = [one for one in dates if one in hours]
+    if hours.get(day, 0) < LEAST_USER_HOURS or len(known) < LEAST_HISTORY_DAYS // 2:
+        return Measured(None, TOO_LITTLE)
+    mapped, unmapped = (
+        {one: history.acts(one, is_mapped=is_mapped) / hours[one] for one in hours} for is_mapped in (True, False)
+    )
+    usual = median(mapped[one] for one in known)
+    weeks = min(WEEKS_COMPARED, (day - history.first).days // 7)
+    on_weekday = median(history.acts(day - timedelta(weeks=week), is_mapped=True) for week in range(1, weeks + 1))
+    if not usual or not on_weekday:
+        return Measured(None, TOO_LITTLE)
+    lost_by_weekday = 1 - history.acts(day, is_mapped=True) / on_weekday
+    gained = unmapped[day] - median(unmapped[one] for one in known)
+    share = max(0.0, min((usual - mapped[day]) / usual, lost_by_weekday, gained / usual))
+    if _sigmas(mapped[day], hours[day], [(mapped[one], hours[one]) for one in known]) > -DENSITY_SIGMAS:
+        share = 0.0
+    words = f"{share:.0%} of what people usually do under names of the event catalogue came under others on {day}"
+    return Measured(share, words, _fallen(history, day, known, share))
+
+
+def _fallen(history: History, day: date, known: Sequence[date], share: float) -> frozenset[str]:
+    """Behaviours that fell silent, and those that lost at least half of a share and more than chance takes."""
+    found: dict[str, int] = defaultdict(int)
+    before: dict[str, int] = defaultdict(int)
+    for (_, behaviour), users in history.units.items():
+        found[behaviour] += users.get(day, 0)
+        before[behaviour] += sum(users.get(one, 0) for one in known)
+    as_busy = history.day(day).user_hours / sum(history.day(one).user_hours for one in known)
+    expected = {behaviour: count * as_busy for behaviour, count in before.items() if behaviour}
+    return frozenset(
+        behaviour
+        for behaviour, count in expected.items()
+        if not found[behaviour] or count - found[behaviour] >= max(share / 2 * count, 2 * math.sqrt(count))
+    )
 
 
 def _clustering(found: Sequence[int], expected: Sequence[float]) -> float:

@@ -34,6 +34,7 @@ from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import is_buried
 from orchestration.project import House, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.publishing.snapshot import write_snapshot
+from orchestration.publishing.tables import PUBLISHED_TABLES
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
@@ -205,6 +206,8 @@ def _serve_anew(house: House) -> None:
         if connection.execute(exists).fetchone():
             newest = connection.execute("select max(build_id) from traits.builds").fetchone()
         if newest and newest[0]:
+            # A home or a backup of an earlier version lacks some.
+            connection.execute(PUBLISHED_TABLES)
             write_snapshot(house, connection, newest[0])
 
 

@@ -114,7 +114,7 @@ def land_batch(
 
 
 def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
-    """Totals over all loads, for status and sensor; empty when there is none."""
+    """Totals over all loads and the newest of each source, for status and sensor; empty when there is none."""
     row = connection.execute(
         """
         select max(load_id), sum(accepted), sum(duplicates), sum(rejected), max(newest_event_at), max(loaded_at)
@@ -124,6 +124,9 @@ def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
     if row is None or row[0] is None:
         return {}
     load_id, accepted, duplicates, rejected, newest, loaded_at = row
+    sources = connection.execute(
+        "select source, max(loaded_at), max(newest_event_at) from raw.loads group by source order by source"
+    ).fetchall()
     return {
         "load_id": load_id,
         "accepted": int(accepted),
@@ -131,6 +134,7 @@ def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
         "rejected": int(rejected),
         "newest_event_at": newest,
         "loaded_at": loaded_at,
+        "sources": {source: {"loaded_at": loaded, "newest_event_at": newest} for source, loaded, newest in sources},
     }
 
 

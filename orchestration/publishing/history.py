@@ -20,6 +20,8 @@ class Past:
         populations: entities judged in each publish.
         shares: share of members in each.
         flips: entities whose value changed in each, first values and last ones not counted.
+        medians: of the absolute scores that are not 0, in each publish that has such.
+        p95s: the same, larger than 95% of them.
         days: from the last publish to the build that is judged.
 
     """
@@ -28,6 +30,8 @@ class Past:
     populations: tuple[int, ...] = ()
     shares: tuple[float, ...] = ()
     flips: tuple[int, ...] = ()
+    medians: tuple[float, ...] = ()
+    p95s: tuple[float, ...] = ()
     days: float = 1
 
 
@@ -45,7 +49,9 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: B
     found = connection.execute(
         """
         with judged as (
-            select v.trait, v.population, v.members, v.as_of, cast(v.as_of - interval 1 microsecond as date) as day
+            select
+                v.trait, v.population, v.members, v.score_median, v.score_p95, v.as_of,
+                cast(v.as_of - interval 1 microsecond as date) as day
             from traits.gate_verdicts as v
             inner join traits.builds as b on v.build_id = b.build_id
             where
@@ -71,7 +77,9 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: B
         )
         select
             n.trait, list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
-            list(coalesce(f.flips, 0) order by n.as_of), max(n.as_of)
+            list(coalesce(f.flips, 0) order by n.as_of),
+            coalesce(list(n.score_median order by n.as_of) filter (n.score_median is not null), []),
+            coalesce(list(n.score_p95 order by n.as_of) filter (n.score_p95 is not null), []), max(n.as_of)
         from newest as n
         left join flipped as f on n.trait = f.trait and n.day = f.day
         group by n.trait
@@ -85,7 +93,14 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: B
     ).fetchall()
     rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
     pasts = {trait.name: Past(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
-    for trait, populations, shares, flips, last in found:
-        days = (build.as_of - last).total_seconds() / 86_400
-        pasts[trait] = Past(rows.get(trait, 0), tuple(populations), tuple(shares), tuple(flips), days)
+    for trait, populations, shares, flips, medians, p95s, last in found:
+        pasts[trait] = Past(
+            rows=rows.get(trait, 0),
+            populations=tuple(populations),
+            shares=tuple(shares),
+            flips=tuple(flips),
+            medians=tuple(medians),
+            p95s=tuple(p95s),
+            days=(build.as_of - last).total_seconds() / 86_400,
+        )
     return pasts

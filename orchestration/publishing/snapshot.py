@@ -1,15 +1,16 @@
 """The serving snapshot: a folder a build, and a symbolic link that is replaced in one step.
 
-Readers open ``serving/current/traithouse.duckdb`` (schema traits) or the Parquet files beside it; they are never
-blocked by a refresh, and never see two builds.
+Readers open ``serving/current/traithouse.duckdb`` (schema traits) or the folders of Parquet beside it, one a table;
+they are never blocked by a refresh, and never see two builds. The database is written whole, so the time of a snapshot
+is linear in the values; the manifest tells it, and how many bytes were written and how many builds share.
 """
 
 from __future__ import annotations
 
-import filecmp
 import json
 import os
 import shutil
+import time
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import duckdb
 
 from orchestration.errors import TraithouseError
 from orchestration.project import House, read_json
+from orchestration.publishing.parts import write_parts
 from orchestration.publishing.tables import TABLES, WIDE_TABLES
 
 
@@ -27,7 +29,11 @@ def served_build(house: House) -> str | None:
 
 
 def served_manifest(house: House) -> dict[str, Any]:
-    """What the served snapshot says of itself (build_id, as_of, published_at, rows); empty when none can be read."""
+    """What the served snapshot says of itself; empty when none can be read.
+
+    build_id, as_of, published_at; rows by table; parts (SHA-256 of each Parquet file by its path in the snapshot);
+    seconds that writing took, bytes_written, bytes_shared. One of an earlier version lacks what comes after rows.
+    """
     current = house.serving / "current"
     try:
         with duckdb.connect(str((current / "traithouse.duckdb").resolve()), read_only=True):
@@ -38,6 +44,7 @@ def served_manifest(house: House) -> dict[str, Any]:
 
 def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
     """Writes the published tables aside and moves the link; a crash leaves the last snapshot as it was."""
+    began = time.perf_counter()
     builds = house.serving / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     for leftover in builds.glob(".draft-*"):
@@ -45,16 +52,16 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     draft = builds / f".draft-{build_id}"
     draft.mkdir()
     database = str(draft / "traithouse.duckdb").replace("'", "''")
-    rows = {}
+    rows: dict[str, int] = {}
+    parts: dict[str, str] = {}
+    served = ((house.serving / "current").resolve(), served_manifest(house).get("parts") or {})
     connection.execute(f"attach '{database}' as snapshot")
     try:
         connection.execute("create schema snapshot.traits")
         for table in (*TABLES, *WIDE_TABLES.values()):
             order = "order by all" if table in WIDE_TABLES.values() else ""
             connection.execute(f"create table snapshot.traits.{table} as select * from traits.{table} {order}")
-            parquet = str(draft / f"{table}.parquet").replace("'", "''")
-            connection.execute(f"copy snapshot.traits.{table} to '{parquet}' (format parquet)")
-            _share(Path(parquet), house.serving / "current" / f"{table}.parquet")
+            parts |= write_parts(connection, "snapshot.traits", table, draft, served)
             counted = connection.execute(f"select count(*) from snapshot.traits.{table}").fetchone()
             rows[table] = counted[0] if counted else 0
     finally:
@@ -62,7 +69,17 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     as_of, published_at = connection.execute(
         "select as_of, published_at from traits.builds where build_id = $1", [build_id]
     ).fetchone() or (None, None)
-    manifest = {"build_id": build_id, "as_of": as_of, "published_at": published_at, "rows": rows}
+    sizes = [(path.stat().st_nlink > 1, path.stat().st_size) for path in draft.rglob("*") if path.is_file()]
+    manifest = {
+        "build_id": build_id,
+        "as_of": as_of,
+        "published_at": published_at,
+        "rows": rows,
+        "parts": parts,
+        "seconds": round(time.perf_counter() - began, 3),
+        "bytes_written": sum(size for shared, size in sizes if not shared),
+        "bytes_shared": sum(size for shared, size in sizes if shared),
+    }
     (draft / "manifest.json").write_text(json.dumps(manifest, default=str, indent=1))
     # A build that is published again (a trait passed later) gets a folder of its own: the old one may be being read.
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
@@ -71,14 +88,6 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     point_to(house, target)
     _forget_old(house)
     return target
-
-
-def _share(written: Path, served: Path) -> None:
-    """A file with the bytes of the one served now becomes a second name of that one: nobody changes either."""
-    if served.is_file() and filecmp.cmp(written, served, shallow=False):
-        second = written.with_suffix(".link")
-        os.link(served.resolve(), second)
-        second.replace(written)
 
 
 def point_to(house: House, target: Path) -> None:

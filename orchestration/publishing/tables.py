@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestration.catalog import Trait
+from orchestration.publishing.verdicts import SCORE_SIZES
 
 PUBLISHED_TABLES = """
 create schema if not exists traits;
@@ -28,7 +29,8 @@ create table if not exists traits.trait_thresholds (
 );
 create table if not exists traits.gate_verdicts (
     build_id varchar, trait varchar, as_of timestamp, definition_version bigint, verdict varchar, reason varchar,
-    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp
+    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp,
+    score_median double, score_p95 double
 );
 create table if not exists traits.source_verdicts (
     build_id varchar, source varchar, as_of timestamp, loaded_after bigint, loaded_until bigint,
@@ -56,9 +58,8 @@ create table if not exists traits.sync_failures (
 """
 
 # What a home made by an earlier version lacks; the last columns of a table that is made now.
-PUBLISHED_TABLES += "".join(
-    f"alter table traits.trait_catalog add column if not exists {column};\n"
-    for column in (
+_ADDED_LATER = {
+    "trait_catalog": (
         "flip_rate double",
         "member_flip_rate double",
         "repeat_flip_share double",
@@ -67,27 +68,24 @@ PUBLISHED_TABLES += "".join(
         "stability_days bigint",
         "grade varchar",
         "grade_reason varchar",
-    )
-)
-PUBLISHED_TABLES += "".join(
-    f"alter table traits.builds add column if not exists {column};\n"
-    for column in ("kind varchar", "reason varchar", "rolled_back boolean")
-)
+    ),
+    "builds": ("kind varchar", "reason varchar", "rolled_back boolean"),
+    "gate_verdicts": tuple(f"{name} double" for name in SCORE_SIZES),
+    "sync_log": (
+        "skipped bigint",
+        "not_tried bigint",
+        "operations bigint",
+        "retries bigint",
+        "waited_seconds double",
+        "latency_p50_ms double",
+        "latency_p95_ms double",
+        "error varchar",
+    ),
+    "sync_failures": ("kind varchar", "tries bigint", "first_failed_at timestamp"),
+}
 PUBLISHED_TABLES += "".join(
     f"alter table traits.{table} add column if not exists {column};\n"
-    for table, columns in {
-        "sync_log": (
-            "skipped bigint",
-            "not_tried bigint",
-            "operations bigint",
-            "retries bigint",
-            "waited_seconds double",
-            "latency_p50_ms double",
-            "latency_p95_ms double",
-            "error varchar",
-        ),
-        "sync_failures": ("kind varchar", "tries bigint", "first_failed_at timestamp"),
-    }.items()
+    for table, columns in _ADDED_LATER.items()
     for column in columns
 )
 

@@ -10,13 +10,20 @@ from typing import Any, Literal
 
 import duckdb
 
+# Columns that tell how large the scores of a candidate were.
+SCORE_SIZES = ("score_median", "score_p95")
 VERDICT_TABLE = """
 create schema if not exists state;
 create table if not exists state.gate_verdicts (
     build_id varchar, trait varchar, as_of timestamp, definition_version bigint, verdict varchar, reason varchar,
-    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp
+    population bigint, eligible bigint, members bigint, content_hash varchar, checks varchar, decided_at timestamp,
+    score_median double, score_p95 double
 );
 """
+# What a home made by an earlier version lacks.
+VERDICT_TABLE += "".join(
+    f"alter table state.gate_verdicts add column if not exists {name} double;\n" for name in SCORE_SIZES
+)
 
 Decision = Literal["passed", "failed", "not_enough_evidence"]
 
@@ -58,6 +65,8 @@ class Verdict:
         content_hash: of the rows that were judged.
         checks: every expectation.
         decided_at: wall clock, naive UTC.
+        score_median: of the absolute scores that are not 0; null when there is none.
+        score_p95: the same, larger than 95% of them.
 
     """
 
@@ -73,6 +82,8 @@ class Verdict:
     content_hash: str
     decided_at: datetime
     checks: tuple[Check, ...] = field(default=())
+    score_median: float | None = None
+    score_p95: float | None = None
 
     @property
     def prevalence(self) -> float:

@@ -181,7 +181,7 @@ def contradictions(house: House) -> list[str]:
             wrong.append(f"manifest of {manifest['build_id']}, tables of {newest}")
         for table, count in manifest["rows"].items():
             (in_table,) = connection.execute(f"select count(*) from traits.{table}").fetchone() or (None,)
-            in_file = duckdb.execute(f"select count(*) from '{folder / table}.parquet'").fetchone()
+            in_file = duckdb.execute(f"select count(*) from '{folder / table}/*.parquet'").fetchone()
             if (in_table, in_file) != (count, (count,)):
                 wrong.append(f"{table}: {count} in the manifest, {in_table} in the database, {in_file} in Parquet")
         ledger = connection.execute(

@@ -137,7 +137,7 @@ def read_parquet(house: House) -> tuple[str, list[str]]:
     """The Parquet files of one folder."""
     folder = (house.serving / "current").resolve()
     with duckdb.connect() as connection:
-        return one_build(connection, folder, lambda name: f"'{folder / name}.parquet'")
+        return one_build(connection, folder, lambda name: f"'{folder / name}/*.parquet'")
 
 
 def read_database_through_link(house: House) -> tuple[str, list[str]]:
@@ -147,9 +147,9 @@ def read_database_through_link(house: House) -> tuple[str, list[str]]:
 
 
 def read_parquet_through_link(house: House) -> tuple[str, list[str]]:
-    """One file through the link."""
+    """One folder of Parquet through the link."""
     with duckdb.connect() as connection:
-        return _marked(connection, f"'{house.serving / 'current' / 'trait_values.parquet'}'")
+        return _marked(connection, f"'{house.serving / 'current' / 'trait_values' / '*.parquet'}'")
 
 
 def _marked(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, list[str]]:

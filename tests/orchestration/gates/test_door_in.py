@@ -216,6 +216,68 @@ def test_a_silent_tracker_withholds_only_what_needs_its_behaviour(
     assert ("power_user" in verdict.touched, "dormant" in verdict.touched) == (False, False)
 
 
+def renaming(which: str) -> str:
+    """SQL: events of the newest day get a name that the catalogue does not know, as after a rename upstream."""
+    return f"""
+        insert into events.event_kinds by name
+        select k.* replace (kind_key + 1000000 as kind_key, 'v2 ' || event_name as event_name)
+        from events.event_kinds as k;
+        update events.event_log set kind_key = kind_key + 1000000, rule_key = null where {TODAY} and {which}
+    """
+
+
+def of_behaviours(*names: str) -> str:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"rule_key in (select rule_key from events.catalog_rules where behaviour in ({listed}))"
+
+
+def test_a_day_of_new_names_withholds_all_that_needs_a_behaviour(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    project = of_house(watched)
+    verdict = judged_again(watched, project, renaming("true"))
+    assert failed_checks(verdict) >= {"renamed"}
+    assert f"of what people usually do under names of the event catalogue came under others on {DAY}" in verdict.reason
+    assert "traithouse catalog suggest writes the rows of the event catalogue." in verdict.reason
+    delivered = {row[0] for row in queried(watched, "select distinct behaviour from state.source_days")}
+    assert set(verdict.touched) == {trait.name for trait in project.catalog.traits if delivered & set(trait.needs)}
+
+
+@pytest.mark.parametrize(
+    "which",
+    [of_behaviours("navigation", "setup", "pricing"), of_behaviours("navigation", "pricing") + " and node_key % 2 = 0"],
+)
+def test_many_new_names_withhold_what_needs_the_behaviours_that_lost_them_and_nothing_else(
+    watched: House, of_house: Callable[[House], DbtProject], which: str
+) -> None:
+    project = of_house(watched)
+    verdict = judged_again(watched, project, renaming(which))
+    assert "renamed" in failed_checks(verdict)
+    assert {"ready_to_upgrade", "pricing_before_value"} <= set(verdict.touched)
+    assert {"power_user", "at_risk", "activated"} & set(verdict.touched) == set()
+
+
+@pytest.mark.parametrize("people", ["true", "hash(node_key) % 100 >= 70"])
+def test_a_new_name_that_everybody_has_beside_the_known_ones_withholds_nothing_on_a_holiday_neither(
+    watched: House, of_house: Callable[[House], DbtProject], people: str
+) -> None:
+    verdict = judged_again(
+        watched,
+        of_house(watched),
+        f"""
+        delete from events.event_log where {TODAY} and not ({people});
+        insert into events.event_kinds by name
+        select k.* replace (1000000 as kind_key, 'Page Opened' as event_name) from events.event_kinds as k limit 1;
+        insert into events.event_log
+        select log.* replace (event_id || '#' as event_id, 1000000 as kind_key, null as rule_key)
+        from events.event_log as log
+        where {TODAY} and hash(event_id) % 2 = 0
+        """,
+    )
+    assert (failed_checks(verdict), verdict.touched) == (set(), ())
+    assert "unmapped: expected at most 10% of the new events" in verdict.reason
+
+
 def test_half_a_day_withholds_until_the_rest_arrives(
     watched: House, of_house: Callable[[House], DbtProject], stream: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from orchestration.catalog import Expectation
 from orchestration.gates.door_out import audit, check_names
 from orchestration.project import House
 from orchestration.publishing.publish import publish
-from orchestration.refresh import refresh
+from orchestration.refresh import accept_trait, refresh, write_and_audit
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import as_if_made, queried, served
 
@@ -117,6 +117,60 @@ def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_alone(
     verdicts = judged(sample_house, sample_project, "select 1")
     assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == ["at_risk"]
     assert {verdicts[name][0] for name in ("power_user", "ready_to_upgrade")} == {"passed"}
+
+
+def with_history(house: House, days: int) -> None:
+    """As if days before the first publish had been published alike."""
+    for table, instants in (("traits.builds", ("as_of", "published_at")), ("traits.gate_verdicts", ("as_of",))):
+        earlier = ", ".join(f"{name} - day * interval 1 day as {name}" for name in instants)
+        queried(
+            house,
+            f"insert into {table} select t.* replace ('000000-' || day as build_id, {earlier})"
+            f" from {table} as t, range(1, {days + 1}) as days (day)",
+        )
+
+
+def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_closer_they_are_looked_at(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    write_and_audit(sample_house, sample_project, as_of="2024-06-30")
+    tenfold = "update candidates.power_user set score = score * 10"
+    assert judged(sample_house, sample_project, tenfold)["power_user"] == ("passed", [])
+    hundredfold = "update candidates.power_user set score = score * 10"
+    assert judged(sample_house, sample_project, hundredfold)["power_user"] == ("failed", ["score_size"])
+    with_history(sample_house, 6)
+    back_to_tenfold = "update candidates.power_user set score = score / 10"
+    verdicts = judged(sample_house, sample_project, back_to_tenfold)
+    assert verdicts["power_user"] == ("failed", ["score_size"])
+    assert verdicts["at_risk"] == ("passed", [])
+    threefold = "update candidates.power_user set score = score * 0.3"
+    assert judged(sample_house, sample_project, threefold)["power_user"] == ("passed", [])
+
+
+def test_a_new_scale_of_scores_is_accepted_and_usual_from_then_on(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    with_history(sample_house, 6)
+    thousandfold = "update candidates.power_user set score = score * 1000"
+    write_and_audit(sample_house, sample_project, as_of="2024-06-30")
+    assert judged(sample_house, sample_project, thousandfold)["power_user"] == ("failed", ["score_size"])
+    accept_trait(sample_house, sample_project, "power_user", why="counted in thousandths now", who="ada")
+    write_and_audit(sample_house, sample_project, as_of="2024-07-01")
+    assert judged(sample_house, sample_project, thousandfold)["power_user"] == ("passed", [])
+
+
+def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    for column in ("score_median", "score_p95"):
+        for schema in ("state", "traits"):
+            queried(sample_house, f"alter table {schema}.gate_verdicts drop column {column}")
+    _, report = refresh(sample_house, sample_project, as_of="2024-06-30")
+    assert report.withheld == []
+    assert served(sample_house, "select score_median > 0 from traits.gate_verdicts where trait = 'power_user'") == [
+        (None,),
+        (True,),
+    ]
 
 
 def test_values_of_another_type_than_declared_are_withheld(sample_house: House, sample_project: DbtProject) -> None:

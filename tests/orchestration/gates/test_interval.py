@@ -1,10 +1,19 @@
 """Learned intervals: quiet on rhythm, growth and chance; loud on a real shift."""
 
+import math
 import random
 
 import pytest
 
-from orchestration.gates.interval import LEAST_HISTORY, most_flips, usual_rows, usual_share
+from orchestration.gates.interval import (
+    LEAST_HISTORY,
+    LEAST_SCORES,
+    Interval,
+    most_flips,
+    usual_rows,
+    usual_share,
+    usual_size,
+)
 
 
 def ordinary(seed: int, days: int, population: int = 1_300, level: float = 0.1, trend: float = 0.0) -> list[float]:
@@ -61,3 +70,37 @@ def test_a_longer_step_may_be_larger() -> None:
     day, week = (usual_share(shares, [8] * 28, 1_300, days=days) for days in (1, 7))
     assert day.high is not None and week.high is not None
     assert week.high > day.high
+
+
+def test_scores_alarm_in_another_unit_and_on_no_ordinary_day() -> None:
+    """Ordinary scores wander by a third a day and have a weekend, as no published trait's do."""
+    alarms = caught = judged = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+        sizes = [20 * math.exp(chance.gauss(0, 0.3)) * (0.6 if day % 7 > 4 else 1) for day in range(60)]
+        for day in range(LEAST_HISTORY, 60):
+            usual = usual_size(sizes[max(0, day - 28) : day], 1_300)
+            assert usual.low is not None and usual.high is not None
+            judged += 1
+            alarms += not usual.low <= sizes[day] <= usual.high
+            caught += not usual.low <= 1_000 * sizes[day] <= usual.high
+            caught += not usual.low <= sizes[day] / 1_000 <= usual.high
+    assert (alarms, caught) == (0, 2 * judged)
+
+
+def test_little_history_or_few_scores_judge_only_a_leap_of_the_scale() -> None:
+    assert usual_size([], 1_300) == Interval()
+    for usual in (usual_size([2.0], 1_300), usual_size([2.0] * 28, LEAST_SCORES - 1)):
+        assert usual.low == pytest.approx(0.04)
+        assert usual.high == pytest.approx(100)
+
+
+def test_a_scale_that_was_accepted_is_usual_from_the_next_publish_on() -> None:
+    usual = usual_size([2.0] * 20 + [2_000.0], 1_300)
+    assert usual.low is not None and usual.high is not None
+    assert usual.low < 2.0 < 2_000.0 < usual.high
+
+
+def test_a_longer_step_of_scores_that_count_days_may_be_larger() -> None:
+    day, week = (usual_size([2.0] * 28, 1_300, days=days) for days in (1, 7))
+    assert (day.high, week.high) == (pytest.approx(10), pytest.approx(70))

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from orchestration.errors import TraithouseError
+from orchestration.keeping.forget import forget_person
 from orchestration.project import HOME_VERSION, PROJECT_ROOT, House, Settings
 from orchestration.refresh import refresh
 from orchestration.status import house_status
@@ -16,6 +17,7 @@ from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import NOW, queried, served
+from tests.orchestration.keeping.search import places
 from tests.orchestration.keeping.test_rights import open_to_others
 
 HOMES = PROJECT_ROOT / "tests" / "fixtures" / "homes"
@@ -73,6 +75,17 @@ def test_its_snapshot_is_read_before_any_refresh(earlier_home: Path) -> None:
     status = house_status(house)
     assert status["served_build"] == "000002-20240630T000000Z"
     assert status["last_sync"]["sync"] == "outbox"
+
+
+def test_its_snapshot_forgets(earlier_home: Path, of_house: Callable[[House], DbtProject]) -> None:
+    house = House(Settings(home=earlier_home))
+    ((person,),) = served(house, "select entity_id from traits.trait_values order by all limit 1")
+    assert any(path.suffix == ".parquet" for path in (house.serving / "current").resolve().iterdir())
+    forget_person(house, of_house(house), person)
+    assert {name for name in places(house.root, [person]) if not name.startswith("sync_ledger.")} == set()
+    (left,) = served(house, "select count(*) from traits.trait_values")
+    parts = (house.serving / "current").resolve() / "trait_values"
+    assert duckdb.execute(f"select count(*) from '{parts}/*.parquet'").fetchone() == left != (0,)
 
 
 def test_a_home_of_a_later_version_is_refused_and_left_alone(earlier_home: Path) -> None:

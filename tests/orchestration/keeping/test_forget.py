@@ -10,13 +10,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from orchestration.errors import UsageError
 from orchestration.forget import forget
+from orchestration.keeping.backup import backup
 from orchestration.keeping.forget import INTENT, forget_person, resume_forget
 from orchestration.landing.load import load
-from orchestration.project import House, Settings
+from orchestration.project import House, Settings, read_json
 from orchestration.publishing.snapshot import served_build
 from orchestration.refresh import refresh
 from orchestration.sync.engine import run_sync
@@ -64,6 +66,33 @@ def test_nothing_of_a_person_is_left_and_others_stay(traced_house: House, traced
     assert queried(house, "from traits.trait_thresholds order by all") == thresholds
     cleared(house, project)
     assert places(house.root) == set()
+
+
+def test_nothing_is_left_in_parts_that_builds_share_nor_in_files_of_before(
+    traced_house: House, traced_project: DbtProject
+) -> None:
+    """Snapshots of home and backup: two that share their parts, and one with a file a table, as was written before."""
+    house, project = traced_house, traced_project
+    for root in (house.root, Path(backup(house, project).folder)):
+        folder = (root / "serving" / "current").resolve()
+        shutil.copytree(folder, folder.with_name("000000-linked"), copy_function=os.link)
+        single = folder.with_name("000000-single")
+        single.mkdir()
+        for table in read_json(folder / "manifest.json")["rows"]:
+            duckdb.execute(f"copy (from '{folder}/{table}/*.parquet') to '{single}/{table}.parquet' (format parquet)")
+        (single / "manifest.json").write_text('{"build_id": "000000-single", "rows": {}}')
+    held = {Path(name).parent.name for name in places(house.root) if name.endswith(".parquet")}
+    assert held >= {"trait_values", "trait_changes", "user_traits", "000000-single"}
+    forget_person(house, project, PAT)
+    assert places(house.root) == {LEDGER}
+    for root in (house.root, *(house.root / "backups").iterdir()):
+        folder = (root / "serving" / "current").resolve()
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+        with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
+            for table in ("trait_values", "trait_changes", "user_traits"):
+                parts = f"'{folder}/{table}/*.parquet'"
+                rows = connection.execute(f"select count(*) from {parts}").fetchone()
+                assert rows == connection.execute(f"select count(*) from traits.{table}").fetchone() != (0,)
 
 
 def test_files_keep_the_rows_of_others(traced_house: House, traced_project: DbtProject) -> None:

@@ -31,7 +31,7 @@ def test_every_file_is_readable_by_its_owner_only(house: House, of_house: Callab
     finally:
         os.umask(before)
     made = {path.name for path in house.root.rglob("*")}
-    assert {"warehouse.duckdb", "traithouse.duckdb", "trait_values.parquet", "status.json", "outbox"} <= made
+    assert {"warehouse.duckdb", "traithouse.duckdb", "trait_values", "status.json", "outbox"} <= made
     assert open_to_others(house.root) == []
 
 

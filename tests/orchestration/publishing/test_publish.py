@@ -218,20 +218,3 @@ def test_old_builds_are_kept_up_to_the_limit(sample_house: House, of_house: Call
     names = sorted(path.name for path in (house.serving / "builds").iterdir())
     assert names == ["000002-20240701T000000Z", "000003-20240702T000000Z"]
     assert (house.serving / "current").readlink().name == names[-1]
-
-
-def test_parquet_that_has_not_changed_is_shared_between_builds(sample_house: House, sample_project: DbtProject) -> None:
-    before = (sample_house.serving / "current").resolve()
-    refresh(sample_house, sample_project, as_of="2024-07-01")
-    after = (sample_house.serving / "current").resolve()
-    assert (after / "sync_failures.parquet").samefile(before / "sync_failures.parquet")
-    assert not (after / "trait_values.parquet").samefile(before / "trait_values.parquet")
-
-
-def test_the_snapshot_holds_the_same_rows_as_parquet(sample_house: House) -> None:
-    folder = (sample_house.serving / "current").resolve()
-    rows = json.loads((folder / "manifest.json").read_text())["rows"]
-    for table, count in rows.items():
-        found = duckdb.execute(f"select count(*) from '{folder / table}.parquet'").fetchone()
-        assert found == (count,)
-    assert rows["user_traits"] == 600
