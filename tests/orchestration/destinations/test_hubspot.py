@@ -93,6 +93,7 @@ def test_a_property_that_nobody_made_ends_the_run_and_the_next_one_delivers(
         done = delivered(house, hubspot, records)
         assert done.delivered == 0
         assert '"score" does not exist' in done.closed
+        assert "nothing gets through" not in done.closed
     monkeypatch.undo()
     monkeypatch.setenv("HUBSPOT_TOKEN", vendor.TOKEN)
     assert delivered(house, hubspot, records).delivered == len(records)
@@ -210,6 +211,15 @@ def test_a_merged_contact_is_cleared_under_its_second_address(hubspot: HubspotSt
     hubspot.merged = {records[4].identifier: "103"}
     assert delivered(house, hubspot, changed(records[3:], "clear")).delivered == 2
     assert [bool(fields) for fields in hubspot.state().values()] == [True, True, False, False]
+
+
+def test_an_address_in_capitals_is_found_at_once(hubspot: HubspotStandIn, house: House) -> None:
+    records = [replace(one, identifier=one.identifier.upper()) for one in records_of(hubspot, numbers=range(4))]
+    delivered(house, hubspot, records)
+    assert "person0@example.com" in hubspot.state()
+    assert delivered(house, hubspot, changed(records, "clear")).delivered == 4
+    assert not any(hubspot.state().values())
+    assert hubspot.calls["POST /crm/v3/objects/contacts/batch/read"] == 1
 
 
 def test_operations_are_calls(hubspot: HubspotStandIn, house: House) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from orchestration.destinations import ClosedError, Record
+from orchestration.destinations import ClosedError, Failure, Record
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.salesforce import SalesforceDestination
 from orchestration.errors import UsageError
@@ -20,7 +21,7 @@ from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
 from tests.orchestration.destinations.standins import Answer, Fault, Request
-from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed
+from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed, refused
 from tests.orchestration.destinations.test_destinations import acknowledged, delivered, expected, records_of
 
 COLLECTION = f"PATCH {ROOT}composite/sobjects/Contact/{KEY}"
@@ -256,6 +257,16 @@ def test_two_contacts_of_one_external_id_are_both_deleted(salesforce: Salesforce
     gone = changed(records_of(salesforce, numbers=[1]), "delete")
     assert delivered(house, salesforce, gone).delivered == 1
     assert len(salesforce.contacts) == 998
+
+
+def test_of_two_contacts_of_one_external_id_the_one_that_failed_is_told(
+    salesforce: SalesforceStandIn, house: House
+) -> None:
+    went, locked = {"success": True, "errors": []}, refused("UNABLE_TO_LOCK_ROW", "locked")
+    with closing(made_for(salesforce, house)) as destination:
+        for results in ([went, locked], [locked, went]):
+            settled = destination._settled(httpx.Response(200, json=results), ["e0001", "e0001"])
+            assert settled == {"e0001": Failure("UNABLE_TO_LOCK_ROW: locked", again=True)}
 
 
 def test_operations_are_calls(salesforce: SalesforceStandIn, house: House) -> None:

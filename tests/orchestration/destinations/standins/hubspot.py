@@ -126,7 +126,8 @@ class HubspotStandIn(HttpStandIn):
             new = record is None
             if record is None:
                 record = str(len(self.contacts) + 101)
-                self.contacts[record] = {one["idProperty"]: one["id"]}
+                by_email = one["idProperty"] == "email"
+                self.contacts[record] = {one["idProperty"]: one["id"].lower() if by_email else one["id"]}
             self.contacts[record] |= one["properties"]
             results.append(self.shown(record, list(TYPES)) | ({"new": new} if verb == "upsert" else {}))
         self.writes.append([one["id"] for one, _ in good])
