@@ -223,6 +223,10 @@ class Destination(ABC):
 
         """
 
+    def batch_of(self, planned: int) -> int:
+        """Most records a call of ``deliver`` in a run of so many; more, where the vendor has another way for many."""
+        return self.batch_size
+
     def preview(self, records: Sequence[Record]) -> list[Any]:
         """What would be sent, for a dry run; no secret is in it."""
         return [record.message() for record in records]

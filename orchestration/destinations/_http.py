@@ -111,6 +111,10 @@ class HttpDestination(Destination):
         """Gets a new token after a 401; whether there is one."""
         return False
 
+    def closed(self, answer: httpx.Response) -> bool:
+        """Whether the answer says that nothing goes through before a person acts, or before another day begins."""
+        return False
+
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
         """What the answer says of when to come again: Retry-After (RFC 9110, 10.2.3), or the vendor's own headers."""
         return retry_after(answer)
@@ -137,7 +141,7 @@ class HttpDestination(Destination):
         Raises:
             RefusedError: another answer of 4xx.
             UnavailableError: no answer, or one that asks to come again.
-            ClosedError: the key is wrong, or the answer leads elsewhere.
+            ClosedError: the key is wrong, the answer leads elsewhere, or it is one that ``closed`` knows.
 
         """
         key = self.headers()
@@ -152,6 +156,8 @@ class HttpDestination(Destination):
         if answer.is_success or status in accepted:
             return answer
         said = self.mask(f"answered {status}: {self.words(answer)}").removesuffix(":")
+        if self.closed(answer):
+            raise ClosedError(said)
         if status in self.retried or answer.is_server_error:
             kind = LimitedError if status in self.limited else UnavailableError
             raise kind(said, self.seconds_to_wait(answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -96,13 +96,13 @@ class _Attempted:
     closed: str = ""
 
 
-def batches(destination: Destination, records: Iterable[Record]) -> Iterator[list[Record]]:
+def batches(destination: Destination, records: Sequence[Record]) -> Iterator[list[Record]]:
     """Records in order, as many in a batch as the destination takes."""
     batch: list[Record] = []
-    size = 0
+    size, most = 0, destination.batch_of(len(records))
     for record in records:
         grown = destination.size(record)
-        if batch and (len(batch) >= destination.batch_size or size + grown > destination.batch_bytes):
+        if batch and (len(batch) >= most or size + grown > destination.batch_bytes):
             yield batch
             batch, size = [], 0
         batch.append(record)

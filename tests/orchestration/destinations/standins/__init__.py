@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back."""
+    """What goes back; a body of bytes as it is, any other as JSON."""
 
     status: int
     body: Any = None
@@ -147,6 +147,8 @@ class HttpStandIn(StandIn):
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Else each answer waits some 40 ms for the kernel to put head and body together.
+            disable_nagle_algorithm = True
 
             def answer(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
@@ -176,7 +178,8 @@ class HttpStandIn(StandIn):
                     self.reply(fault.status, b"", fault.headers)
                 else:
                     assert answer is not None
-                    text = b"" if answer.body is None else json.dumps(answer.body).encode()
+                    body = answer.body
+                    text = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
                     self.reply(answer.status, text, {"content-type": "application/json", **answer.headers})
 
             def reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
