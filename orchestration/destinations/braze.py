@@ -28,8 +28,8 @@ $ and is none of the identifiers. Braze makes a new attribute of a name that it 
 the first value; a value of another type is dropped there without an error.
 
 Null removes an attribute. A clear makes no user that is not there (``_update_existing_only``). Deletion removes the
-whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated identified
-profile is deleted, which is the one that /users/track writes to. Braze answers before it applies: an acknowledgement
+whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile that has it is deleted, with or without
+an external id. Braze answers before it applies: an acknowledgement
 says that it has queued the change.
 
 Sources: Braze's API documentation ("Track users", "Delete users", "User attributes object", "Rate limits", "Errors and
@@ -182,7 +182,7 @@ class BrazeDestination(HttpDestination):
         if self.identifier_field == "user_alias":
             return self._alias(record)
         if self.identifier_field == "email":
-            return {"email": record.identifier, "prioritization": ["identified", "most_recently_updated"]}
+            return {"email": record.identifier, "prioritization": ["most_recently_updated"]}
         return record.identifier
 
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:

@@ -119,6 +119,8 @@ class BrazeStandIn(HttpStandIn):
             return Answer(400, {"message": "The max number of ids per request was exceeded"})
         if kind == "email" and not all(isinstance(one, dict) and one.get("prioritization") for one in ids):
             return Answer(400, {"message": "prioritization is required"})
+        # Who is known by an email alone is no identified user.
+        ids = [one for one in ids if kind != "email" or "identified" not in one["prioritization"]]
         keys = [key_of({kind: one["email"] if kind == "email" else one}) for one in ids]
         self.writes.append([key[1] for key in keys])
         deleted = [key for key in keys if self.users.pop(key, None) is not None]
