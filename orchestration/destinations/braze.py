@@ -28,9 +28,9 @@ $ and is none of the identifiers. Braze makes a new attribute of a name that it 
 the first value; a value of another type is dropped there without an error.
 
 Null removes an attribute. A clear makes no user that is not there (``_update_existing_only``). Deletion removes the
-whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile that has it is deleted, with or without
-an external id. Braze answers before it applies: an acknowledgement
-says that it has queued the change.
+whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile
+that has it is deleted, with or without an external id. Braze answers before it applies: an acknowledgement says that
+it has queued the change.
 
 Sources: Braze's API documentation ("Track users", "Delete users", "User attributes object", "Rate limits", "Errors and
 responses") and the community OpenAPI specification of its endpoints, version 1.0.0. The place of an error (``index``
