@@ -25,7 +25,8 @@ Answer                                    What is done
 
 Fields: booleans, numbers and strings of at most 255 characters. A name has at most 255 characters, does not begin with
 $ and is none of the identifiers. Braze makes a new attribute of a name that it does not know, and gives it the type of
-the first value; a value of another type is dropped there without an error.
+the first value; a value of another type may be dropped there without an error. (Lengths are those of Braze's SDKs; the
+$ and the dropping are common knowledge of its users, not measured here.)
 
 Null removes an attribute. A clear makes no user that is not there (``_update_existing_only``). Deletion removes the
 whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile
