@@ -1,0 +1,308 @@
+"""Klaviyo: custom properties of profiles, by bulk import jobs.
+
+Writes: POST /api/profile-bulk-import-jobs with all fields of each record under ``properties``, then asks for the job
+until it is complete, and for its import errors. Object ``users``, known by ``external_id`` (the default), ``email`` or
+``phone_number`` (E.164). Klaviyo keeps no accounts.
+
+Limits: 10,000 profiles and 5 MB a job, 100 KB a profile (counted in thousands); 10 calls a second and 150 a minute,
+which jobs, questions for them and their errors share here, though Klaviyo counts each endpoint for itself; deletion
+jobs 3 a second and 60 a minute.
+
+Authentication: a private API key with the scopes profiles:write, profiles:read, lists:write, lists:read and, for
+deletion, data-privacy:write, from the variable that ``token_env`` names. ``revision`` is the date of the API.
+
+===================================  =============================================================================
+Answer                               What is done
+===================================  =============================================================================
+202, job complete, no import errors  acknowledged
+import errors                        refused, matched by the identifier in ``original_payload``, else by the pointer
+... of which one names no profile    the batch is halved until the error stands alone
+job cancelled                        in doubt, sent again
+job not complete in ``job_minutes``  in doubt; the run leaves Klaviyo alone, the next one sends again
+400 whose pointers name profiles     these are refused, and the others sent again
+400 otherwise, 413                   halved
+401, 403, 404, 410, 415              nothing more is sent before the next run (is the revision still served?)
+429                                  a pause of Retry-After
+5xx, no answer, no JSON              in doubt, sent again; while a job is waited for: asked again
+===================================  =============================================================================
+
+Fields: booleans, numbers and strings. Names are free, but do not begin with $. A name is always one of a custom
+property: ``email`` or ``first_name`` would not touch Klaviyo's own.
+
+A job passes over null, so a field is emptied by ``patch_properties.unset`` of the profile, which removes the property.
+A clear of a profile that is not there makes an empty one. Deletion is a data privacy deletion job, by email, phone
+number or Klaviyo's own id, which is looked up for an external id; it removes the whole profile, later, and cannot be
+undone. A profile that is gone is no error.
+
+Sources: Klaviyo's OpenAPI documents "Bulk Import Profiles", "Get Errors for Bulk Import Profiles Job" and "Request
+Profile Deletion" (revision 2026-07-15), its guide "Bulk Import Profiles API" (null) and "Rate limits, status codes, and
+errors". What ``original_payload`` holds is in none of them; a profile or its attributes are both understood. Verified:
+requests and the stand-in's answers against the specification and the models of the official Python client (klaviyo-api
+25.0.0); not against a live account.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import Field
+
+from orchestration.catalog import Sync
+from orchestration.destinations import (
+    ClosedError,
+    Failure,
+    ObjectKind,
+    Options,
+    Outcomes,
+    Record,
+    RefusedError,
+    UnavailableError,
+)
+from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
+from orchestration.destinations._pace import Pace, Rate
+from orchestration.errors import UsageError
+
+_IDENTIFIERS = ("external_id", "email", "phone_number")
+_JOBS, _PROFILES = "/api/profile-bulk-import-jobs", "/api/profiles"
+_DELETIONS = "/api/data-privacy-deletion-jobs"
+_JSON_API = "application/vnd.api+json"
+_PROFILE_BYTES = 100_000
+_DELETED_AT_ONCE = 50
+_LONGEST_POLL_SECONDS = 15.0
+# Longer than a run has patience for.
+_NEXT_RUN_SECONDS = 3_600.0
+_POINTER = re.compile(r"/profiles/data/(\d+)(?:/|$)")
+
+
+class KlaviyoOptions(HttpOptions):
+    """How Klaviyo is spoken to.
+
+    Attributes:
+        token_env: name of the environment variable that holds the private API key.
+        revision: date of the API.
+        poll_seconds: after how long a job is first asked for; then less and less often.
+        job_minutes: how long a job may take.
+
+    """
+
+    token_env: str = "KLAVIYO_API_KEY"  # noqa: S105 the name of a variable
+    revision: str = "2026-07-15"
+    poll_seconds: float = Field(default=2.0, gt=0)
+    job_minutes: float = Field(default=30.0, gt=0)
+
+
+class KlaviyoDestination(HttpDestination):
+    """Acknowledged once the job is complete and names no error of the profile."""
+
+    base_url: ClassVar[str] = "https://a.klaviyo.com"
+    objects: ClassVar[Mapping[str, ObjectKind]] = {
+        "users": ObjectKind("user", "external_id", field_pattern=r"[^$].*", deletes=True),
+    }
+    batch_size: ClassVar[int] = 10_000
+    # Without what stands around the profiles.
+    batch_bytes: ClassVar[int] = 5_000_000 - 200
+    workers: ClassVar[int] = 4
+    rates: ClassVar[tuple[Rate, ...]] = (Rate(10, 1.0), Rate(150, 60.0))
+    deletion_rates: ClassVar[tuple[Rate, ...]] = (Rate(3, 1.0), Rate(60, 60.0))
+    options_type: ClassVar[type[Options]] = KlaviyoOptions
+
+    def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
+        super().__init__(sync, outbox, pace)
+        self._deletion_pace = Pace(self.deletion_rates)
+        if self.identifier_field not in _IDENTIFIERS:
+            raise UsageError(
+                f"sync {sync.name}: identifier_field: Klaviyo knows nobody by {self.identifier_field!r}.",
+                f"It is one of {', '.join(_IDENTIFIERS)}.",
+            )
+
+    def headers(self) -> Mapping[str, str]:
+        """Key, revision and media type."""
+        return {
+            "authorization": f"Klaviyo-API-Key {self.secret(self.options.token_env)}",
+            "revision": self.options.revision,
+            "accept": _JSON_API,
+            "content-type": _JSON_API,
+        }
+
+    def size(self, record: Record) -> int:
+        """Bytes of the profile, and of the comma after it: never less than what is sent, which has no spaces."""
+        return len(json.dumps(self._profile(record)))
+
+    def preview(self, records: Sequence[Record]) -> list[Any]:
+        """The bodies; by external id, a deletion names Klaviyo's own id, which is not looked up here."""
+        kept = [record for record in records if record.action != "delete"]
+        jobs = [{"path": _JOBS, "body": self._job(kept)}] if kept else []
+        return jobs + [
+            {"path": _DELETIONS, "body": _deletion(self._named(record, f"(the id of {record.identifier})"))}
+            for record in records
+            if record.action == "delete"
+        ]
+
+    def deliver(self, records: Sequence[Record]) -> Outcomes:
+        """One job, or some deletions; what is left of a mixed batch comes when it is tried again."""
+        kept = [record for record in records if record.action != "delete"]
+        done = self._import(kept) if kept else self._delete(records[:_DELETED_AT_ONCE])
+        return [done.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
+
+    def _import(self, records: Sequence[Record]) -> dict[str, Failure | None]:
+        outcomes: dict[str, Failure | None] = {record.identifier: None for record in records}
+        large = [record.identifier for record in records if self.size(record) > _PROFILE_BYTES]
+        outcomes |= dict.fromkeys(large, Failure(f"it is larger than {_PROFILE_BYTES} bytes"))
+        sent = [record for record in records if outcomes[record.identifier] is None]
+        if not sent:
+            return outcomes
+        answer = self.call("POST", _JOBS, json=self._job(sent), accepted=(400, 404, 410, 415))
+        if answer.status_code in (404, 410, 415):
+            raise ClosedError(f"answered {answer.status_code}: is revision {self.options.revision} still served?")
+        if answer.status_code == 400:
+            refused = self._refused(_errors(answer), sent, self.words(answer))
+            rest = Failure("refused together with others", again=True)
+            return outcomes | {record.identifier: refused.get(record.identifier, rest) for record in sent}
+        job_id = _attribute(json_of(answer), "data", "id")
+        failed = self._failed_count(str(job_id))
+        refused = self._refused((error.get("attributes", {}) for error in self._import_errors(job_id)), sent)
+        if failed > len(refused):
+            raise RefusedError(f"{failed} profiles failed, and the errors name {len(refused)}")
+        return outcomes | refused
+
+    def _failed_count(self, job_id: str) -> int:
+        """Waits until a job is complete; how many of its profiles failed."""
+        until = time.monotonic() + self.options.job_minutes * 60
+        seconds: float = self.options.poll_seconds
+        status = "not known"
+        while time.monotonic() < until:
+            time.sleep(seconds)
+            seconds = min(seconds * 1.5, _LONGEST_POLL_SECONDS)
+            try:
+                job = _attribute(json_of(self.call("GET", f"{_JOBS}/{job_id}")), "data", "attributes")
+            except UnavailableError as error:
+                # The job goes on, whoever can be asked.
+                seconds = max(seconds, error.seconds or 0.0)
+                continue
+            status = job.get("status", status)
+            if status == "complete":
+                return int(job.get("failed_count") or 0)
+            if status == "cancelled":
+                raise UnavailableError(f"job {job_id} was cancelled")
+        raise UnavailableError(
+            f"job {job_id} is {status} after {self.options.job_minutes:g} minutes", _NEXT_RUN_SECONDS
+        )
+
+    def _import_errors(self, job_id: str) -> Iterable[dict[str, Any]]:
+        page: dict[str, Any] = {"page[size]": 100}
+        while True:
+            said = json_of(self.call("GET", f"{_JOBS}/{job_id}/import-errors", params=page))
+            yield from _attribute(said, "data")
+            following = (said.get("links") or {}).get("next")
+            cursor = httpx.URL(following).params.get("page[cursor]") if following else None
+            # Only its cursor: the key goes nowhere else.
+            if not cursor:
+                return
+            page["page[cursor]"] = cursor
+
+    def _refused(
+        self, errors: Iterable[Mapping[str, Any]], records: Sequence[Record], said: str = ""
+    ) -> dict[str, Failure | None]:
+        """Identifier -> why it was refused.
+
+        Raises:
+            RefusedError: an error names none of the profiles.
+
+        """
+        known = {record.identifier for record in records}
+        refused: dict[str, Failure | None] = {}
+        for error in errors:
+            payload = error.get("original_payload") or {}
+            identifier = payload.get("attributes", payload).get(self.identifier_field)
+            pointed = _POINTER.search(str((error.get("source") or {}).get("pointer")))
+            if identifier not in known and pointed and int(pointed[1]) < len(records):
+                identifier = records[int(pointed[1])].identifier
+            told = self.mask(str(error.get("detail") or error.get("title") or error.get("code")))
+            if identifier not in known:
+                raise RefusedError(told)
+            refused[identifier] = Failure(told)
+        if said and not refused:
+            raise RefusedError(self.mask(said))
+        return refused
+
+    def _delete(self, records: Sequence[Record]) -> dict[str, Failure | None]:
+        """One deletion job for each; what is done stays done when a later one cannot be asked for."""
+        done: dict[str, Failure | None] = {}
+        for record, profile in self._to_delete(records):
+            try:
+                if profile:
+                    self._deletion_pace.take()
+                    self.call("POST", _DELETIONS, json=_deletion(profile), accepted=(404,))
+                done[record.identifier] = None
+            except RefusedError as error:
+                done[record.identifier] = Failure(str(error))
+            except UnavailableError as error:
+                if not done:
+                    raise
+                self.pace.pause(error.seconds or 0.0)
+                break
+        return done
+
+    def _to_delete(self, records: Sequence[Record]) -> Iterable[tuple[Record, dict[str, Any] | None]]:
+        """What names each profile to a deletion job; nothing where there is no such profile."""
+        ids: dict[str, str] = {}
+        if self.identifier_field == "external_id":
+            wanted = json.dumps([record.identifier for record in records], ensure_ascii=False)
+            query = {"filter": f"any(external_id,{wanted})", "fields[profile]": "external_id", "page[size]": 100}
+            found = _attribute(json_of(self.call("GET", _PROFILES, params=query)), "data")
+            ids = {_attribute(one, "attributes", "external_id"): _attribute(one, "id") for one in found}
+        return [(record, self._named(record, ids.get(record.identifier))) for record in records]
+
+    def _named(self, record: Record, profile_id: str | None) -> dict[str, Any] | None:
+        """What names a profile to a deletion job, which knows no external id."""
+        if self.identifier_field == "external_id":
+            return {"id": profile_id, "attributes": {}} if profile_id else None
+        return {"attributes": {self.identifier_field: record.identifier}}
+
+    def _job(self, records: Sequence[Record]) -> dict[str, Any]:
+        profiles = [self._profile(record) for record in records]
+        return {"data": {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": profiles}}}}
+
+    def _profile(self, record: Record) -> dict[str, Any]:
+        properties = {name: value for name, value in record.fields.items() if value is not None}
+        emptied = [name for name, value in record.fields.items() if value is None]
+        attributes = {self.identifier_field: record.identifier, "properties": properties}
+        patch = {"meta": {"patch_properties": {"unset": emptied}}} if emptied else {}
+        return {"type": "profile", "attributes": attributes} | patch
+
+    def words(self, answer: httpx.Response) -> str:
+        """Details of the errors."""
+        return "; ".join(str(error.get("detail") or error.get("title")) for error in _errors(answer)) or answer.text
+
+
+def _errors(answer: httpx.Response) -> list[dict[str, Any]]:
+    try:
+        errors = answer.json()["errors"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [error for error in errors if isinstance(error, dict)]
+
+
+def _deletion(profile: Mapping[str, Any] | None) -> dict[str, Any]:
+    data = {"type": "profile", **(profile or {})}
+    return {"data": {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": data}}}}
+
+
+def _attribute(said: Any, *names: str) -> Any:
+    """What stands under names in an answer.
+
+    Raises:
+        UnavailableError: it is not there.
+
+    """
+    for name in names:
+        if not isinstance(said, dict) or name not in said:
+            raise UnavailableError(f"the answer has no {'.'.join(names)}")
+        said = said[name]
+    return said
