@@ -77,7 +77,9 @@ def test_a_sync_is_one_entry_and_a_destination_one_file(
     sync = project.catalog.sync("notes")
     with pytest.raises(UsageError, match="email of users has not been read since"):
         run_sync(sample_house, project.catalog, sync)
-    known = [user for (user,) in served(sample_house, "select user_id from traits.user_traits where power_user limit 20")]
+    known = [
+        user for (user,) in served(sample_house, "select user_id from traits.user_traits where power_user limit 20")
+    ]
     identified = [
         {
             "event_id": f"identify-{user}",
@@ -105,7 +107,11 @@ def test_a_sync_is_one_entry_and_a_destination_one_file(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("traits: [power_user,", "traits: [powr_user,", "_syncs.yml: sync notes: traits: there is no trait 'powr_user'"),
+        (
+            "traits: [power_user,",
+            "traits: [powr_user,",
+            "_syncs.yml: sync notes: traits: there is no trait 'powr_user'",
+        ),
         ("identifier: email", "identifier: emial", "_syncs.yml: sync notes: identifier: 'emial' is no attribute"),
         ("cast: string", "cast: date", "_syncs.yml: sync notes: fields.power_user.cast"),
         ("scope: {trait: power_user}", "scope: {trait: rich}", "sync notes: scope.trait: there is no trait 'rich'"),
