@@ -14,7 +14,7 @@ The order, each step of which may be the last of a killed process:
 3. ``served`` names the version: one change of one view, so one call of the metastore. (A table whose location moves
    would do as much, but a long reader keeps a table that it has looked up, and never a view.) A query finds all tables
    of one version, for a relation is looked up once in a query however often it is read.
-4. Versions whose snapshot the home no longer keeps lose their manifest and the partitions that no other version names.
+4. Versions whose snapshot the home no longer keeps lose their manifests, and then partitions that no manifest names go.
 """
 
 from __future__ import annotations
@@ -261,24 +261,19 @@ def _drop_cut_off(spark: SparkSession, version: str) -> None:
 def _drop_expired(
     house: House, spark: SparkSession, versions: Mapping[str, _Version], now: _Version, notify: Notify
 ) -> None:
-    """A version goes with its snapshot; forgetting drops snapshots, too, and a name of theirs may come again."""
-    newest = {version.snapshot: version for version in versions.values()}
-    kept = {
-        version.name: version for version in newest.values() if (house.serving / "builds" / version.snapshot).is_dir()
-    } | {now.name: now}
-    expired = [version for version in versions.values() if version.name not in kept]
-    if not expired:
-        return
-    notify(f"Spark: dropping {', '.join(version.name for version in expired)}")
-    named = {(*part, written) for version in kept.values() for part, (_, written) in version.parts.items()}
+    """A version goes with its snapshot; forgetting drops snapshots, too, and a name of theirs may come again.
+
+    Manifests go first: what one names is there, and what none names is dropped, also what a killed process has left.
+    """
+    newest = {version.snapshot: name for name, version in versions.items()}
+    kept = {name for snapshot, name in newest.items() if (house.serving / "builds" / snapshot).is_dir()} | {now.name}
+    expired = [name for name in versions if name not in kept]
+    if expired:
+        notify(f"Spark: dropping {', '.join(expired)}")
+        drop_partitions(spark, MANIFESTS, [{"version": name} for name in expired])
+    named = {(*part, written) for name in kept for part, (_, written) in versions[name].parts.items()}
     for table in TABLES:
-        gone = {
-            (part, written)
-            for version in expired
-            for (name, part), (_, written) in version.parts.items()
-            if name == table and (name, part, written) not in named
-        }
-        drop_partitions(
-            spark, f"{STORE}.{table}", [{"part": part, "written": written} for part, written in sorted(gone)]
-        )
-    drop_partitions(spark, MANIFESTS, [{"version": version.name} for version in expired])
+        stored = [row[0].split("/") for row in spark.sql(f"show partitions {STORE}.{table}").collect()]
+        specs = [dict(one.split("=", 1) for one in keys) for keys in stored]
+        gone = [spec for spec in specs if (table, spec["part"], spec["written"]) not in named]
+        drop_partitions(spark, f"{STORE}.{table}", gone)

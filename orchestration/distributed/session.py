@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,7 +76,7 @@ def replace_partitions(spark: SparkSession, table: str, frame: DataFrame, partit
     frame.select(*spark.table(table).columns).write.mode("overwrite").insertInto(table)
 
 
-def drop_partitions(spark: SparkSession, table: str, specs: Iterable[dict[str, object]]) -> None:
+def drop_partitions(spark: SparkSession, table: str, specs: Iterable[Mapping[str, object]]) -> None:
     """Drops partitions with their files; a spec that names some of the columns stands for all that match."""
     listed = [", ".join(f"{name} = '{value}'" for name, value in spec.items()) for spec in specs]
     for start in range(0, len(listed), 200):

@@ -17,8 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from orchestration.cli import main as command_line
+from orchestration.distributed.build import MARKER, forget_other_watermark
 from orchestration.distributed.serve import serve_on_spark
-from orchestration.distributed.session import open_session
+from orchestration.distributed.session import open_session, set_view
 from orchestration.project import House, Settings
 from orchestration.publishing.tables import TABLES, WIDE_TABLES
 from orchestration.refresh import audit_again, publish_build
@@ -39,6 +40,30 @@ def traithouse(*arguments: str) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def leave_behind(table: str) -> None:
+    """What a process leaves that was killed while it made a table: files of a table that nobody knows."""
+    spark = open_session()
+    schema, name = table.split(".")
+    spark.sql(f"create schema if not exists {schema}")
+    folder = Path(spark.catalog.getDatabase(schema).locationUri.removeprefix("file:")) / name
+    folder.mkdir()
+    (folder / "part-0.parquet").write_text("cut off")
+
+
+def is_rebuilt_next(home: str) -> bool:
+    """Whether the next build would rebuild everything."""
+    house, _ = opened(home)
+    with house.lock("test"):
+        forget_other_watermark(house)
+        with house.connect() as connection:
+            return connection.execute("select 1 from state.watermark").fetchone() is None
+
+
+def mark_as_building() -> None:
+    """What a process leaves that was killed while dbt ran."""
+    set_view(open_session(), MARKER, "select 'building' as said")
 
 
 def withhold(home: str, trait: str) -> list[str]:
@@ -96,9 +121,15 @@ def export(folder: str) -> dict[str, str]:
 
 
 def stored() -> dict[str, list[list[str]]]:
-    """Part and version of every partition of the store, by table; and what is served."""
+    """Part and version of every partition of the store, by table; what is served, and what manifests name."""
     spark = open_session()
-    found = {"served": [[row[0]] for row in spark.sql("select distinct version from traits_store.served").collect()]}
+    found = {
+        "served": [[row[0]] for row in spark.sql("select distinct version from traits_store.served").collect()],
+        "named": [
+            list(row)
+            for row in spark.sql("select distinct table_name, part, written from traits_store.manifests").collect()
+        ],
+    }
     for table in (*TABLES, "manifests"):
         rows = spark.sql(f"show partitions traits_store.{table}").collect()
         found[table] = [[key.partition("=")[2] for key in row[0].split("/")] for row in rows]

@@ -13,6 +13,7 @@ import pytest
 from orchestration.landing.load import load
 from orchestration.project import House, Settings
 from orchestration.publishing.rollback import rollback
+from orchestration.publishing.tables import TABLES
 from orchestration.refresh import audit_again, publish_build, refresh, write_and_audit
 from orchestration.sample import SAMPLE
 from orchestration.warehouse.dbt import DbtProject
@@ -23,7 +24,7 @@ from tests.spark.harness import compare, drive
 KILLED = -9
 AS_OF = "2024-06-29"
 FROM = "timestamp >= '2024-05-20'"
-LATE = "user_id = 'user_0000' and timestamp >= '2024-06-01'"
+LATE = "user_id = 'user_0182' and timestamp >= '2024-05-21' and timestamp < '2024-05-26'"
 Steps = list[list[Any]]
 
 
@@ -59,7 +60,7 @@ def moved_traits(home: Path, before: str, after: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The last weeks of the sample, and what one user did in the last of them, which comes late."""
+    """The last weeks of the sample, and one event of the first of them, which comes late."""
     folder = tmp_path_factory.mktemp("batches")
     paths = [folder / "first.csv", folder / "late.csv"]
     for path, condition in zip(paths, (f"not ({LATE})", LATE), strict=True):
@@ -76,7 +77,7 @@ def made_on_spark(
     home = folder / "home"
     mapping = [f"--map={field}={column}" for field, column in SAMPLE.mapping.items()]
     common = [f"--home={home}", "--target=spark", "--json"]
-    steps: Steps = []
+    steps: Steps = [["leave_behind", "events.event_log"], ["leave_behind", "raw.events"]]
     for number, batch in enumerate(batches):
         steps += [
             ["traithouse", "load", str(batch), "--source", SAMPLE.source, *mapping, *common],
@@ -90,8 +91,11 @@ def made_on_spark(
         ["traithouse", "backfill", "--from=2024-06-01", "--to=2024-06-02", *common],
         ["withhold", str(home), "power_user"],
         ["export", str(folder / "exported2")],
+        ["is_rebuilt_next", str(home)],
+        ["mark_as_building"],
+        ["is_rebuilt_next", str(home)],
     ]
-    return home, application(spark_cluster, folder, *steps)
+    return home, application(spark_cluster, folder, *steps)[2:]
 
 
 def test_a_refresh_on_spark_publishes_what_one_on_duckdb_does(
@@ -147,6 +151,14 @@ def test_a_withheld_trait_keeps_its_last_good_values(made_on_spark: tuple[Path, 
     assert len(moved_traits(home, good, last)) > 1
     columns = "entity_id, value, score, evidence, reason, definition_version, build_id"
     assert duckdb.sql(f"select {columns} from ({values}) except select {columns} from ({kept})").fetchall() == []
+
+
+def test_an_increment_follows_only_a_build_that_ended(made_on_spark: tuple[Path, list[Any]]) -> None:
+    home, seen = made_on_spark
+    assert (seen[13], seen[15]) == (False, True)
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        builds = connection.execute("select build_number, full_refresh from state.current_build").fetchall()
+    assert builds == [(2, False)]
 
 
 @pytest.fixture
@@ -213,15 +225,9 @@ def test_readers_find_one_build_whatever_is_killed(
     assert after == version
     assert stored["served"] == [[version]]
     # Of what was cut off nothing is left, neither known nor on disk.
-    versions = {version for (version,) in stored["manifests"]}
-    assert {
-        written
-        for table, keys in stored.items()
-        for key in keys
-        if table not in ("manifests", "served")
-        for written in key[1:]
-    } <= versions
+    named = {tuple(key) for key in stored["named"] if key[0] != "views"}
+    assert {(table, *key) for table in TABLES for key in stored[table]} == named
     store = folder / "warehouse" / "traits_store.db"
-    on_disk = {path.name.partition("=")[2] for path in store.rglob("written=*")}
-    assert on_disk <= versions
+    on_disk = {path.relative_to(store).parts for path in store.rglob("written=*")}
+    assert on_disk == {(table, f"part={part}", f"written={written}") for table, part, written in named}
     assert not [path for path in store.rglob("*") if path.name.startswith((".spark-staging", "_temporary"))]
