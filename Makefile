@@ -11,7 +11,7 @@ run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, 
 test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-spark: .venv/installed-spark  ## the same rows on a real Spark cluster; brings its own Java
+test-spark: .venv/installed-spark  ## the same rows, gated and served, on a real Spark cluster; brings its own Java
 	@PYTHONPATH=$(CURDIR)/.venv/spark $(BIN)/python -m pytest tests/spark
 
 test-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000

@@ -16,9 +16,7 @@
         {%- endif -%}
         {%- set watermark = adapter.get_relation(target.database, 'state', 'watermark') -%}
         {%- if watermark -%}
-            {#- The look-up above has opened a transaction, which dbt would roll back. #}
-            delete from {{ watermark }};
-            commit
+            {{ forget_watermark(watermark) }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

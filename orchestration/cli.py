@@ -33,7 +33,7 @@ from orchestration.landing.pull import pull
 from orchestration.project import House, Settings
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
-from orchestration.refresh import accept_trait, publish_build, refresh
+from orchestration.refresh import accept_trait, publish_build, refresh, serve_elsewhere
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.make import make_sandbox
 from orchestration.sandbox.parameters import DEFAULT_END, Parameters, read_end
@@ -88,7 +88,7 @@ def command(function: Callable[..., int | None]) -> click.Command:
     for option in (
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, progress on stderr."),
-        click.option("--target", help="Engine: duckdb."),
+        click.option("--target", help="Engine: duckdb or spark (TRAITHOUSE_TARGET)."),
         click.option("--home", type=click.Path(path_type=Path), help="Home folder (TRAITHOUSE_HOME)."),
     ):
         wrapped = option(wrapped)
@@ -121,7 +121,7 @@ def _guarded(
     except Exception as error:
         if debug:
             raise
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         return _complain(
             f"{type(error).__name__}: {first_line}",
             "Run it again with --debug for the traceback.",
@@ -252,6 +252,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
 def rollback_command(call: Call, to: str | None, why: str) -> None:
     """Publish the values of an earlier build again, by compensating rows in the ledger."""
     done = rollback(call.house, call.project.catalog, to=to, who=_person(), why=why, notify=call.progress)
+    serve_elsewhere(call.house, call.project, notify=call.progress)
     call.answer(done.as_dict(), report.show_rollback)
 
 
@@ -455,6 +456,7 @@ def doctor_command(call: Call) -> None:
 @command
 def run_command(call: Call) -> int:
     """The whole line on the bundled sample and a synthetic one: load, refresh, learn, backfill, sync, one summary."""
+    call.house.need_models_here("traithouse run (it learns from the past)")
     if call.house.settings.is_production:
         raise UsageError(
             "The sample does not belong into a production house.",

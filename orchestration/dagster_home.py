@@ -27,6 +27,7 @@ def dagster_environment(house: House) -> dict[str, str]:
         **os.environ,
         "DAGSTER_HOME": str(folder),
         "TRAITHOUSE_HOME": str(house.root),
+        "TRAITHOUSE_TARGET": house.settings.target,
         "TRAITHOUSE_PROJECT": str(house.settings.project),
         "TRAITHOUSE_LOCK_WAIT_SECONDS": os.environ.get("TRAITHOUSE_LOCK_WAIT_SECONDS", "600"),
         "DAGSTER_DISABLE_TELEMETRY": "1",

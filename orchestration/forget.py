@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestration.distributed.build import bring_people_back
 from orchestration.errors import UsageError
 from orchestration.keeping.forget import Forgotten, forget_person, is_built, resume_forget
 from orchestration.project import House, Notify, silent
@@ -41,6 +42,8 @@ def forget(
         resume_forget(house, project, notify=notify)
         if not is_built(house):
             write_and_audit(house, project, full_refresh=accept_loss, notify=notify)
+        if house.settings.on_spark:
+            bring_people_back(house, project)
         done = forget_person(house, project, entity_id, entity_type, notify=notify)
         _, published = refresh(house, project, full_refresh=accept_loss, notify=notify)
     return done, published

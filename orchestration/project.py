@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from orchestration.errors import TraithouseError, WarehouseBusyError
+from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # 2: tombstones, which an earlier Traithouse would not heed; files for their owner only.
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
 
     project: Path = PROJECT_ROOT
     home: Path = PROJECT_ROOT / ".traithouse"
-    target: Literal["duckdb"] = "duckdb"
+    target: Literal["duckdb", "spark"] = "duckdb"
     env: str = "development"
     builds_kept: int = Field(default=5, ge=1)
     # None: for ever. Settings and no vars of dbt, for another var rebuilds everything.
@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     def is_production(self) -> bool:
         """Only here do remote destinations get real deliveries."""
         return self.env == "production"
+
+    @property
+    def on_spark(self) -> bool:
+        """Whether models run on Spark, where what is published is served too; the home stays in charge."""
+        return self.target == "spark"
 
 
 class House:
@@ -95,6 +100,19 @@ class House:
             raise TraithouseError(
                 f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
                 "Use the version of Traithouse that made it, or another home (--home).",
+            )
+
+    def need_models_here(self, what: str) -> None:
+        """Refuses what reads all that the models make, or runs them over the past, in the home.
+
+        Raises:
+            UsageError: the engine is Spark.
+
+        """
+        if self.settings.on_spark:
+            raise UsageError(
+                f"{what} runs the models in DuckDB, and the engine is spark.",
+                "Use a home of its own with --target duckdb for it.",
             )
 
     @contextmanager

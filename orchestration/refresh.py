@@ -9,7 +9,9 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.errors import TraithouseError
+from orchestration.distributed.build import forget_other_watermark, run_on_spark
+from orchestration.distributed.serve import serve_on_spark
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.gates.door_out import DEFINITE, audit
 from orchestration.keeping.forget import resume_forget
 from orchestration.keeping.retention import apply_retention, check_retention
@@ -51,15 +53,23 @@ def write_and_audit(
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
     _ = project.catalog  # a wrong declaration is refused before anything is made
     check_retention(house, project)
+    on_spark = house.settings.on_spark
+    if on_spark and select:
+        raise UsageError("On Spark a part of the project cannot be built alone.", "Build all of it.")
     with house.lock("traithouse refresh"), _stage(house, "transforming"):
         resume_forget(house, project, notify=notify)
+        if on_spark:
+            forget_other_watermark(house)
         build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
         with house.connect() as connection:
             copy_prior_state(connection, project.catalog, grid_point_before(build.as_of, project.time_zone))
             mark_declared_models(connection, project.catalog)
-        results = run_build(house, project, build, select=select, notify=notify)
+        if on_spark:
+            results = run_on_spark(house, project, build, notify=notify)
+        else:
+            results = run_build(house, project, build, select=select, notify=notify)
         house.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(house, project, notify=notify)
         house.note(counts=_counts(house), source_verdicts=_source_verdicts(house, build), **_built(house))
@@ -106,6 +116,7 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
         # Both tell of the past; that it cannot be told holds nothing back.
         try:
+            house.need_models_here("Measuring lift")
             measure_lift(house, project, build, notify=notify)
         except (TraithouseError, duckdb.Error) as error:
             notify(f"lift could not be measured: {str(error).splitlines()[0]}")
@@ -118,7 +129,15 @@ def publish_build(house: House, project: DbtProject, *, notify: Notify = silent)
         _note_refresh(house, project, report)
         judged = [trait.trait for trait in report.traits if trait.judged]
         alert(house, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
+        serve_elsewhere(house, project, notify=notify)
     return report
+
+
+def serve_elsewhere(house: House, project: DbtProject, *, notify: Notify = silent) -> None:
+    """Serves what the home serves on Spark, where that is the engine; what is served already is not written again."""
+    if house.settings.on_spark:
+        with house.lock("traithouse publish"):
+            serve_on_spark(house, project, notify=notify)
 
 
 def _note_refresh(house: House, project: DbtProject, report: PublishReport) -> None:

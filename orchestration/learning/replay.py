@@ -44,9 +44,10 @@ class Replay:
 
         Raises:
             TraithouseError: a model does not compile.
-            UsageError: there is no such trait.
+            UsageError: there is no such trait, or the models are on another engine.
 
         """
+        house.need_models_here("Looking at the past")
         self.house = house
         self.project = project
         self.catalog = project.catalog

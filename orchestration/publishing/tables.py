@@ -111,10 +111,10 @@ TABLES = (
 )
 WIDE_TABLES = {"user": "user_traits", "account": "account_traits"}
 
-_SQL_TYPES = {"boolean": "boolean", "number": "double", "category": "varchar"}
+_SQL_TYPES = {"boolean": "boolean", "number": "double", "category": "string"}
 
 
-def wide_view(entity: str, traits: Iterable[Trait]) -> str:
+def wide_query(entity: str, traits: Iterable[Trait]) -> str:
     """SQL of the wide relation: one row an entity, and of each trait its typed value, score and since."""
     columns = [f"entity_id as {entity}_id"]
     for trait in traits:
@@ -123,7 +123,9 @@ def wide_view(entity: str, traits: Iterable[Trait]) -> str:
             columns.append(f'max({mine} try_cast(value as {_SQL_TYPES[trait.type]}) end) as "{trait.name}"')
             columns.append(f'max({mine} score end) as "{trait.name}_score"')
             columns.append(f'max({mine} since end) as "{trait.name}_since"')
-    return f"""
-        create or replace view traits.{WIDE_TABLES[entity]} as
-        select {", ".join(columns)} from traits.trait_values where entity_type = '{entity}' group by entity_id
-    """
+    return f"select {', '.join(columns)} from traits.trait_values where entity_type = '{entity}' group by entity_id"
+
+
+def wide_view(entity: str, traits: Iterable[Trait]) -> str:
+    """Statement that makes the wide relation a view."""
+    return f"create or replace view traits.{WIDE_TABLES[entity]} as {wide_query(entity, traits)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -207,6 +207,7 @@ def run_build(
     build: Build,
     *,
     select: Sequence[str] = (),
+    fetch: Callable[[], None] | None = None,
     notify: Notify = silent,
 ) -> list[NodeResult]:
     """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
@@ -216,10 +217,13 @@ def run_build(
         project: what to run.
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
+        fetch: brings what the models made into the home, where an engine elsewhere ran them.
         notify: progress.
 
     """
     results = _run_within_memory(project, build, _whole_stages(project, select), notify)
+    if fetch:
+        fetch()
     with house.connect() as connection:
         connection.execute("begin")
         connection.execute("delete from state.node_results where build_id != $1", [build.build_id])

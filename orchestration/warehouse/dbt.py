@@ -97,12 +97,14 @@ class DbtProject:
         return manifest
 
     def _files_fingerprint(self) -> str:
-        """Hash over name, size and time of every file that dbt reads, and over dbt's version."""
+        """Hash over name, size and time of every file that dbt reads, over dbt's version and the engine."""
         files = [self.folder / "dbt_project.yml", self.folder / "profiles.yml"]
         for folder in ("models", "macros", "seeds", "tests/unit", "tests/data"):
             files += sorted((self.folder / folder).rglob("*"))
         facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files if path.is_file()]
-        return hashlib.sha256(json.dumps([facts, version("dbt-core")]).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            json.dumps([facts, version("dbt-core"), self.house.settings.target]).encode()
+        ).hexdigest()[:16]
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -157,8 +159,10 @@ class DbtProject:
         if select:
             arguments += ["--select", *select]
         if full_refresh and command != "test":
-            # One large model uses every processor; two at once only take each other's memory.
-            arguments += ["--full-refresh", "--threads", "1"]
+            arguments.append("--full-refresh")
+            if not self.house.settings.on_spark:
+                # One large model uses every processor; two at once only take each other's memory.
+                arguments += ["--threads", "1"]
         return [
             NodeResult(
                 unique_id=one.node.unique_id,

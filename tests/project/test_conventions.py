@@ -24,6 +24,7 @@ ALLOWED = {
     "requests": {"destinations", "sync"},
     "urllib": {"destinations", "sync"},
     "dbt": {"warehouse", "learning"},
+    "pyspark": {"distributed"},
     "click": {"cli.py"},
     "rich": {"report.py"},
 }
@@ -49,6 +50,7 @@ FORBIDDEN = {
         "cli",
     },
     "learning": {"gates", "sync", "destinations", "defs", "cli", "status"},
+    "distributed": {"gates", "learning", "sync", "destinations", "defs", "cli", "status"},
 }
 
 
@@ -70,6 +72,16 @@ def test_each_folder_imports_only_what_it_may(path: Path) -> None:
         assert place in ALLOWED.get(library, {place}), f"{place} imports {library}"
         if library == "orchestration" and rest:
             assert rest[0] not in FORBIDDEN.get(place, set()), f"{place} imports {name}"
+
+
+def test_only_what_runs_the_line_knows_the_distributed_engine() -> None:
+    knowing = {
+        str(path.relative_to(PACKAGE))
+        for path in SOURCES
+        if path.parent.name != "distributed"
+        and any(name.startswith("orchestration.distributed") for name in imports(path))
+    }
+    assert knowing == {"refresh.py", "forget.py"}
 
 
 def test_definitions_assembles_and_decides_nothing() -> None:

@@ -93,7 +93,7 @@ def run_on_spark(
         "export": str(folder / "exported"),
         "tables": tables,
     }
-    result = drive(job, cluster, folder)
+    result: dict[str, Any] = drive(job, cluster, folder)
     for number, step in enumerate(result["steps"], start=1):
         bad = [
             f"{name}: {status}: {message}" for name, status, message, _ in step if status not in ("success", "no-op")
@@ -105,21 +105,21 @@ def run_on_spark(
     )
 
 
-def drive(job: Mapping[str, Any], cluster: Cluster, folder: Path) -> dict[str, Any]:
-    """Runs a job in a process of its own (see ``driver.py``) and gives its result."""
+def drive(job: object, cluster: Cluster, folder: Path, *, script: str = "driver.py", ends_with: int = 0) -> Any:
+    """Runs a job in a process of its own (see ``driver.py`` and ``serving.py``) and gives its result."""
+    folder.mkdir(parents=True, exist_ok=True)
     job_file, log = folder / "job.json", folder / "driver.log"
     job_file.write_text(json.dumps(job, default=str))
     configuration = spark_configuration(cluster, folder)
-    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(job_file)]
+    command = [sys.executable, str(Path(__file__).with_name(script)), str(job_file)]
     with guarded(command, log, cwd=folder, SPARK_CONF_DIR=str(configuration)) as process:
         try:
             status = process.wait(timeout=DRIVER_SECONDS)
         except subprocess.TimeoutExpired:
             status = -1
-    if status != 0:
+    if status != ends_with:
         raise AssertionError(f"The Spark driver ended with {status}:\n{log.read_text()[-4000:]}")
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return result
+    return json.loads((folder / "result.json").read_text())
 
 
 def spark_configuration(cluster: Cluster, folder: Path) -> Path:
@@ -154,7 +154,7 @@ def compare(warehouse: Path, made: Mapping[str, Path]) -> dict[str, int]:
     Fast hashes are each engine's own and are left out.
     """
     differing = {}
-    with duckdb.connect(str(warehouse)) as connection:
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for table, folder in made.items():
             schema, name = table.split(".")
