@@ -155,7 +155,7 @@ def _run(
     done = deliver(destination, within, ledger, notify)
     done.not_tried += beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
-    settled = not (done.failed or done.not_tried)
+    settled = not (done.failed or done.not_tried or made.deferred)
     ledger.note(sync.name, "settled", seen if settled else None)
     report = _report(destination, made, done, planned=len(made.records))
     if beyond and not report.error:
