@@ -45,6 +45,7 @@ class Record:
         as_of: the snapshot's clock, naive UTC.
         forgotten: the entity was forgotten in this house; the receiver is to delete it.
         source: hash of the published values and of the declaration that made the fields.
+        after: what the change comes after: the last acknowledgement, or a change in doubt; empty before the first.
 
     """
 
@@ -61,14 +62,15 @@ class Record:
     as_of: datetime
     forgotten: bool = False
     source: str = ""
+    after: str = ""
 
     @cached_property
     def record_id(self) -> str:
         """The same for every attempt to deliver this change, so that a receiver can drop a repetition.
 
-        What was acknowledged before is part of it, so that the same change made again later is a new one.
+        What it comes after is part of it, so that the same change made again later is a new one.
         """
-        change = [self.sync, self.identifier, self.action, self.fields, self.acknowledged_build_id]
+        change = [self.sync, self.identifier, self.action, self.fields, self.after]
         text = json.dumps(change, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

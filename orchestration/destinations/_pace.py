@@ -17,13 +17,17 @@ class Rate:
     seconds: float
 
 
+class StoppedError(Exception):
+    """The run ends at once; nothing more is called."""
+
+
 class Pace:
     """Thread-safe; a sliding window for each limit, so that no window ever holds more than the limit allows.
 
     Args:
         rates: all of them hold.
         clock: seconds that only rise.
-        sleep: waits.
+        sleep: waits; left out: it waits until ``stop``, if that comes first.
 
     """
 
@@ -32,18 +36,34 @@ class Pace:
         rates: Sequence[Rate] = (),
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._windows = [(rate, deque[float]()) for rate in rates]
-        self._clock, self._sleep = clock, sleep
+        self._stopped = threading.Event()
+        self._clock, self._sleep = clock, sleep or self._stopped.wait
         self._lock = threading.Lock()
         self._paused_until = 0.0
         self._waits: list[tuple[float, float]] = []
 
     def take(self) -> None:
-        """Waits until one more call is allowed, and counts it."""
+        """Waits until one more call is allowed, and counts it.
+
+        Raises:
+            StoppedError: somebody stopped the run.
+
+        """
         while (seconds := self._try_take()) > 0:
             self._wait(seconds)
+        self.check()
+
+    def stop(self) -> None:
+        """Nobody waits and nobody calls any more."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raises StoppedError after a ``stop``."""
+        if self._stopped.is_set():
+            raise StoppedError
 
     def pause(self, seconds: float) -> None:
         """No worker calls before so many seconds have passed."""
@@ -81,6 +101,7 @@ class Pace:
             return 0.0
 
     def _wait(self, seconds: float) -> None:
+        self.check()
         begun = self._clock()
         self._sleep(seconds)
         with self._lock:

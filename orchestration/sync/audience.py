@@ -131,14 +131,17 @@ def audience(
         _values(connection, sync, instead)
         rows = connection.execute(
             f"""
-            with chosen as (
-                select entity_id, trait, value from current_values where list_contains($sent, trait)
-            ),
-            entities as (
+            with entities as (
+                -- Who has nothing but traits that are held is still sent: the fields stay as they are.
                 select
                     entity_id,
-                    md5(string_agg(trait || chr(31) || value, chr(30) order by trait) || $declaration) as source
-                from chosen group by entity_id
+                    md5(
+                        coalesce(
+                            string_agg(trait || chr(31) || value, chr(30) order by trait)
+                            filter (where list_contains($sent, trait)), ''
+                        ) || $declaration
+                    ) as source
+                from current_values where list_contains($chosen, trait) group by entity_id
             ),
             {_PEOPLE if people else _NOBODY}
             select
@@ -159,6 +162,7 @@ def audience(
             """,
             {
                 "sent": sent,
+                "chosen": [trait.name for trait in traits],
                 "declaration": declaration_hash(catalog, sync),
                 "native": sync.is_native,
                 "scope": sync.scope.trait if sync.scope else None,
@@ -187,7 +191,11 @@ def audience(
 
 _PEOPLE = """
 people as (select * from read_parquet($people) where entity_type = $entity),
-identifiers as (select entity_id, min(value) as value from people where attribute = $attribute group by entity_id),
+-- Mail systems tell no difference between the cases of an address; two spellings of it are one record there.
+identifiers as (
+    select entity_id, min(case when attribute = 'email' then lower(trim(value)) else value end) as value
+    from people where attribute = $attribute group by entity_id
+),
 consents as (select entity_id, min(value) as value from people where attribute = 'consent' group by entity_id)
 """
 _NOBODY = """

@@ -85,11 +85,13 @@ class _Attempted:
 
     Attributes:
         outcomes: identifier -> why it failed, or nothing.
+        unanswered: identifiers that were sent at least once without an answer, whatever came later.
         down: nobody answers; leave the destination alone.
 
     """
 
     outcomes: dict[str, Failure | None] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
     retries: int = 0
     milliseconds: float = 0.0
     down: bool = False
@@ -123,42 +125,49 @@ def deliver(
 
     Only this thread writes the ledger; workers only call the destination.
     """
-    done = Delivery()
-    ledger.begin_run(destination.sync.name)
+    done, name = Delivery(), destination.sync.name
+    ledger.begin_run(name)
     queue = deque(batches(destination, records))
-    wait_for = sleep or destination.pace.backoff
     down = False
     running: dict[Future[_Attempted], list[Record]] = {}
-    with ThreadPoolExecutor(destination.workers, thread_name_prefix=destination.sync.name) as pool:
+    ended: set[Future[_Attempted]] = set()
+    with ThreadPoolExecutor(destination.workers, thread_name_prefix=name) as pool:
         try:
-            while queue or running:
-                begun: list[list[Record]] = []
-                while queue and len(running) + len(begun) < destination.workers and not (down or done.closed):
-                    begun.append(queue.popleft())
-                if begun:
-                    ledger.begin(record for batch in begun for record in batch)
-                    for batch in begun:
-                        running[pool.submit(_attempt, destination, batch, wait_for)] = batch
-                if not running:
-                    break
-                ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                settled: list[tuple[Record, Failure | None]] = []
-                for future in ended:
-                    batch = running.pop(future)
-                    attempted = future.result()
+            while True:
+                back = [(running.pop(future), future.result()) for future in ended if future.exception() is None]
+                results = [
+                    [(record, attempted.outcomes[record.identifier]) for record in batch] for batch, attempted in back
+                ]
+                used = done.operations
+                for (_, attempted), result in zip(back, results, strict=True):
                     done.retries += attempted.retries
                     done.latencies_ms.append(attempted.milliseconds)
                     done.closed = done.closed or attempted.closed
                     down = down or attempted.down
-                    results = [(record, attempted.outcomes[record.identifier]) for record in batch]
-                    settled += results
-                    done.count(destination, results)
-                if settled:
-                    ledger.settle(settled)
-                    notify(f"sync {destination.sync.name}: {done.delivered} of {len(records)} delivered")
+                    done.count(destination, result)
+                broken = [future for future in ended if future.exception()]
+                begun: list[list[Record]] = []
+                while queue and len(running) + len(begun) < destination.workers and not (broken or down or done.closed):
+                    begun.append(queue.popleft())
+                if results or begun:
+                    ledger.settle(
+                        [one for result in results for one in result],
+                        [record for batch in begun for record in batch],
+                        unanswered=[(name, one) for _, attempted in back for one in sorted(attempted.unanswered)],
+                        operations={name: done.operations - used},
+                    )
+                if results:
+                    notify(f"sync {name}: {done.delivered} of {len(records)} delivered")
+                for future in broken:
+                    future.result()
+                for batch in begun:
+                    running[pool.submit(_attempt, destination, batch, sleep or destination.pace.backoff)] = batch
+                if not running:
+                    break
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
         except BaseException:
-            # Workers that wait for a retry must not hold a person who wants to stop.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Workers that wait for a limit or a retry must not hold a person who wants to stop.
+            destination.pace.stop()
             raise
     done.not_tried = sum(len(batch) for batch in queue)
     return done
@@ -183,6 +192,7 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
         if done.down or done.closed:
             done.outcomes |= {one.identifier: Failure(done.closed or "not tried", again=True) for one in group}
             continue
+        destination.pace.check()
         try:
             results = destination.deliver(group)
         except RefusedError as error:
@@ -198,6 +208,8 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
             continue
         except UnavailableError as error:
             limited = isinstance(error, LimitedError)
+            # Also where it says that it took nothing, an earlier call for the batch may have gone through.
+            done.unanswered |= {one.identifier for one in group}
             tries += not limited
             seconds = error.seconds if error.seconds is not None else _backoff(tries + done.retries)
             patience -= seconds
@@ -214,6 +226,7 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
             continue
         done.outcomes |= {one.identifier: result for one, result in zip(group, results, strict=True)}
         again = [one for one, result in zip(group, results, strict=True) if result and result.again]
+        done.unanswered |= {one.identifier for one in again}
         tries = 0 if len(again) < len(group) else tries + 1
         if again and tries < TRIES:
             done.retries += 1

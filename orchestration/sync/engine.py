@@ -157,7 +157,7 @@ def _run(
     done.not_tried += beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
     settled = {"seen": seen, "skipped": made.skipped, "held": made.audience.held}
-    is_settled = not (done.failed or done.not_tried or made.refused)
+    is_settled = not (done.failed or done.not_tried or made.refused or made.deferred)
     ledger.note(sync.name, "settled", json.dumps(settled) if is_settled else None)
     report = _report(destination, made, done, planned=len(made.records))
     if beyond and not report.error:

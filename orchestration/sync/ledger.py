@@ -1,8 +1,9 @@
 """The sync ledger: what each destination has acknowledged, and what it may have without our knowing.
 
-A SQLite file of its own, one an environment, so that a sync needs neither the warehouse nor its lock. Every batch costs
-one commit before it is sent (its records are in doubt) and one after (they are acknowledged, refused, or in doubt
-still). A record in doubt is always sent again: whatever it says now, the destination may have something else.
+A SQLite file of its own, one an environment, so that a sync needs neither the warehouse nor its lock. A batch is in
+doubt from the commit before it is sent to the commit that says how it went: acknowledged, refused, or in doubt still. A
+record in doubt is always sent again: whatever it says now, the destination may have something else. What was cleared is
+remembered, with source ``gone``: the destination still has the record, and may be asked to delete it.
 
 Of somebody who was forgotten it keeps, in clear, the id and what a destination has, for as long as that destination has
 not acknowledged that it is cleared; then that row goes, too. What was never delivered anywhere is deleted at once.
@@ -15,8 +16,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple
 
 from orchestration.destinations import Failure, Record
 from orchestration.project import House, utc_now
@@ -28,7 +29,7 @@ create table if not exists sent (
 );
 create table if not exists in_doubt (
     sync text, identifier text, entity_type text, entity_id text, fields text, build_id text, begun_at text,
-    unanswered integer, primary key (sync, identifier)
+    unanswered integer, after text, record_id text, primary key (sync, identifier)
 );
 create table if not exists dead_letters (
     sync text, identifier text, entity_type text, entity_id text, source text, build_id text, reason text,
@@ -39,6 +40,7 @@ create table if not exists runs (
     failed integer, skipped integer, not_tried integer, operations integer, retries integer, waited_seconds real,
     latency_p50_ms real, latency_p95_ms real, error text
 );
+create table if not exists spent (sync text, day text, operations integer, primary key (sync, day));
 create table if not exists notes (sync text, name text, value text, primary key (sync, name));
 create table if not exists forgotten (
     sync text, entity_type text, entity_id text, primary key (sync, entity_type, entity_id)
@@ -60,15 +62,16 @@ drop table log;
 """
 
 
-@dataclass(frozen=True)
-class Sent:
-    """What a destination is known to have of one identifier.
+class Sent(NamedTuple):
+    """What a destination is known to have of one identifier, or what it may have.
 
     Attributes:
         entity_id: of whom.
         source: hash of the published values and the declaration that the fields were made from.
         build_id: the snapshot's build.
         fields: field -> value, as JSON.
+        after: when that was acknowledged; of a record in doubt, what it came after (``Record.after``).
+        record_id: of a record in doubt, the change's own id.
 
     """
 
@@ -76,6 +79,8 @@ class Sent:
     source: str
     build_id: str
     fields: str
+    after: str
+    record_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,17 +147,27 @@ class SyncLedger:
 
     def sent(self, sync: str) -> dict[str, Sent]:
         """Identifier -> what the destination is known to have."""
+        return self._sent(sync, "source != 'gone'")
+
+    def cleared(self, sync: str) -> dict[str, Sent]:
+        """Identifier -> what is left of a record that was cleared."""
+        return self._sent(sync, "source = 'gone'")
+
+    def _sent(self, sync: str, which: str) -> dict[str, Sent]:
         rows = self._connection.execute(
-            "select identifier, entity_id, source, build_id, fields from sent where sync = ?", (sync,)
+            f"select identifier, entity_id, source, build_id, fields, acknowledged_at from sent"
+            f" where sync = ? and {which}",
+            (sync,),
         )
-        return {identifier: Sent(*rest) for identifier, *rest in rows}
+        return {row[0]: Sent(*row[1:]) for row in rows}
 
     def in_doubt(self, sync: str) -> dict[str, Sent]:
         """Identifier -> what the destination may have: it was sent, and no answer is known."""
         rows = self._connection.execute(
-            "select identifier, entity_id, '', build_id, fields from in_doubt where sync = ?", (sync,)
+            "select identifier, entity_id, '', build_id, fields, after, record_id from in_doubt where sync = ?",
+            (sync,),
         )
-        return {identifier: Sent(*rest) for identifier, *rest in rows}
+        return {row[0]: Sent(*row[1:]) for row in rows}
 
     def refused(self, sync: str) -> dict[str, str]:
         """Identifier -> source of a record that was refused; it is not sent again until the source is another one."""
@@ -162,99 +177,119 @@ class SyncLedger:
         return dict(rows)
 
     def begin_run(self, sync: str) -> None:
-        """What a run that was cut off left in doubt has got no answer."""
+        """What a run that was cut off left in doubt has got no answer; and nothing is settled before this one ends."""
         with self._connection:
             self._connection.execute("update in_doubt set unanswered = 1 where sync = ?", (sync,))
+            self._connection.execute("delete from notes where sync = ? and name = 'settled'", (sync,))
+            self._end_forgotten()
 
-    def begin(self, records: Iterable[Record]) -> None:
-        """Puts a batch in doubt, in one commit, before it is sent.
+    def settle(
+        self,
+        results: Sequence[tuple[Record, Failure | None]] = (),
+        begun: Iterable[Record] = (),
+        *,
+        unanswered: Iterable[tuple[str, str]] = (),
+        operations: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Writes down in one commit how records went, and which are sent next.
 
-        The fields of a record are also those of an earlier one in doubt, so that none of these is lost.
+        Args:
+            results: acknowledged, refused, or still in doubt.
+            begun: put in doubt; call it before they are sent. Their fields have to be also those of an earlier record
+                in doubt, so that none of these is lost.
+            unanswered: sync and identifier of what was sent at least once without an answer, whatever came later.
+            operations: by sync, what the vendor bills for these results; counted on the UTC day of now.
+
         """
         now = utc_now().isoformat(" ")
+        acknowledged = [record for record, failure in results if failure is None]
+        failed = [(record, failure) for record, failure in results if failure is not None]
+        run = self._connection.executemany
         with self._connection:
-            self._connection.executemany(
+            # A refusal tells nothing of a sending that got no answer.
+            run("update in_doubt set unanswered = 1 where sync = ? and identifier = ?", unanswered)
+            self._acknowledge(acknowledged, now)
+            run("update in_doubt set unanswered = 1 where sync = ? and identifier = ?", _keys(failed, again=True))
+            run("delete from in_doubt where sync = ? and identifier = ? and not unanswered", _keys(failed, again=False))
+            run(
                 """
-                insert into in_doubt values (?, ?, ?, ?, ?, ?, ?, 0)
+                insert into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
                 on conflict (sync, identifier) do update set
-                    entity_id = excluded.entity_id, fields = excluded.fields, build_id = excluded.build_id
+                    entity_id = excluded.entity_id, source = excluded.source, build_id = excluded.build_id,
+                    reason = excluded.reason, kind = excluded.kind, tries = tries + 1,
+                    failed_at = excluded.failed_at
                 """,
                 [
-                    (one.sync, one.identifier, one.entity_type, one.entity_id, _json(one.fields), one.build_id, now)
-                    for one in records
-                ],
-            )
-
-    def settle(self, results: Iterable[tuple[Record, Failure | None]]) -> None:
-        """Writes down how records went, in one commit: acknowledged, refused, or still in doubt."""
-        now = utc_now().isoformat(" ")
-        with self._connection:
-            for record, failure in results:
-                key = (record.sync, record.identifier)
-                if failure is None:
-                    self._drop(("dead_letters", "in_doubt"), key)
-                    self._acknowledge(record, now)
-                    continue
-                # A refusal tells nothing of an earlier sending that got no answer.
-                self._connection.execute(
-                    "update in_doubt set unanswered = 1 where sync = ? and identifier = ?"
-                    if failure.again
-                    else "delete from in_doubt where sync = ? and identifier = ? and not unanswered",
-                    key,
-                )
-                self._connection.execute(
-                    """
-                    insert into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
-                    on conflict (sync, identifier) do update set
-                        entity_id = excluded.entity_id, source = excluded.source, build_id = excluded.build_id,
-                        reason = excluded.reason, kind = excluded.kind, tries = tries + 1,
-                        failed_at = excluded.failed_at
-                    """,
                     (
-                        *key,
-                        record.entity_type,
-                        record.entity_id,
-                        record.source,
-                        record.build_id,
+                        *(one.sync, one.identifier, one.entity_type, one.entity_id, one.source, one.build_id),
                         failure.reason,
                         "unanswered" if failure.again else "refused",
-                        now,
-                        now,
-                    ),
-                )
+                        *(now, now),
+                    )
+                    for one, failure in failed
+                ],
+            )
+            run(
+                """
+                insert into spent values (?, ?, ?)
+                on conflict (sync, day) do update set operations = operations + excluded.operations
+                """,
+                [(sync, now[:10], count) for sync, count in operations.items()],
+            )
+            run(
+                """
+                insert into in_doubt values (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+                on conflict (sync, identifier) do update set
+                    entity_id = excluded.entity_id, fields = excluded.fields, build_id = excluded.build_id,
+                    after = excluded.after, record_id = excluded.record_id
+                """,
+                [
+                    (
+                        *(one.sync, one.identifier, one.entity_type, one.entity_id, _json(one.fields), one.build_id),
+                        *(now, one.after, one.record_id),
+                    )
+                    for one in begun
+                ],
+            )
+            self._end_forgotten()
 
-    def _acknowledge(self, record: Record, now: str) -> None:
-        if record.action == "upsert":
-            self._connection.execute(
-                "insert or replace into sent values (?, ?, ?, ?, ?, ?, ?, ?)",
+    def _acknowledge(self, records: Sequence[Record], now: str) -> None:
+        run = self._connection.executemany
+        keys = [(one.sync, one.identifier) for one in records]
+        for table in ("dead_letters", "in_doubt"):
+            run(f"delete from {table} where sync = ? and identifier = ?", keys)
+        run(
+            "insert or replace into sent values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
                 (
-                    record.sync,
-                    record.identifier,
-                    record.entity_type,
-                    record.entity_id,
-                    _json(record.fields),
-                    record.source,
-                    record.build_id,
-                    now,
-                ),
-            )
-            return
-        self._drop(("sent",), (record.sync, record.identifier))
-        if record.forgotten:
-            self._connection.execute(
-                "delete from forgotten where sync = ? and entity_type = ? and entity_id = ?"
-                " and not exists (select 1 from sent as s where s.sync = forgotten.sync"
-                " and s.entity_id = forgotten.entity_id)",
-                (record.sync, record.entity_type, record.entity_id),
-            )
+                    *(one.sync, one.identifier, one.entity_type, one.entity_id, _json(one.fields)),
+                    *("gone" if one.action == "clear" else one.source, one.build_id, now),
+                )
+                for one in records
+                if one.action != "delete"
+            ],
+        )
+        deleted = [(one.sync, one.identifier) for one in records if one.action == "delete"]
+        if deleted:
+            run("delete from sent where sync = ? and identifier = ?", deleted)
+            # What is made again later is another change, though nothing else tells of the first one any more.
+            run("insert or replace into notes values (?, 'deleted', ?)", {(sync, now) for sync, _ in deleted})
 
-    def _drop(self, tables: Iterable[str], key: tuple[str, str]) -> None:
-        for table in tables:
-            self._connection.execute(f"delete from {table} where sync = ? and identifier = ?", key)
+    def _end_forgotten(self) -> None:
+        """Somebody is forgotten there once the destination has nothing of theirs, whoever has the identifier now."""
+        self._connection.execute(
+            """
+            delete from forgotten where not exists (
+                select 1 from sent as s where s.sync = forgotten.sync and s.entity_id = forgotten.entity_id
+                union all
+                select 1 from in_doubt as d where d.sync = forgotten.sync and d.entity_id = forgotten.entity_id
+            )
+            """
+        )
 
     def take_as_sent(self, records: Sequence[Record]) -> None:
         """Counts records as acknowledged that were never sent: those of a sync that begins from now on."""
-        self.settle((record, None) for record in records)
+        self.settle([(record, None) for record in records])
 
     def resource(self, sync: str, sources: Mapping[str, str]) -> None:
         """Notes new sources of records whose fields stayed as they were."""
@@ -267,8 +302,9 @@ class SyncLedger:
     def drop_letters(self, sync: str, identifiers: Iterable[str]) -> None:
         """Drops dead letters of records that no longer have to be delivered."""
         with self._connection:
-            for identifier in identifiers:
-                self._drop(("dead_letters",), (sync, identifier))
+            self._connection.executemany(
+                "delete from dead_letters where sync = ? and identifier = ?", [(sync, one) for one in identifiers]
+            )
 
     def letters(self, sync: str) -> set[str]:
         """Identifiers that have a dead letter."""
@@ -295,12 +331,9 @@ class SyncLedger:
             self._connection.execute(f"insert into runs values ({marks})", tuple(asdict(run).values()))
 
     def operations_on(self, sync: str, day: str) -> int:
-        """Operations that runs begun on a UTC day (YYYY-MM-DD) have used."""
-        row = self._one(
-            "select coalesce(sum(operations), 0) from runs where sync = ? and substr(started_at, 1, 10) = ?",
-            (sync, day),
-        )
-        return int(row[0])
+        """Operations that were acknowledged on a UTC day (YYYY-MM-DD), also by runs that were cut off."""
+        row = self._one("select operations from spent where sync = ? and day = ?", (sync, day))
+        return int(row[0]) if row else 0
 
     def run_rows(self) -> list[tuple[Any, ...]]:
         """Rows of traits.sync_log."""
@@ -346,6 +379,10 @@ class SyncLedger:
             ).fetchall()
         self._connection.execute("vacuum")
         return [sync for (sync,) in pending]
+
+
+def _keys(failed: Iterable[tuple[Record, Failure]], *, again: bool) -> list[tuple[str, str]]:
+    return [(one.sync, one.identifier) for one, failure in failed if failure.again is again]
 
 
 def _json(fields: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ class Plan:
         sources: identifier -> new source, where the fields stayed as they were.
         settled: identifiers with a dead letter that no longer have to be delivered.
         skipped: reason -> entities.
+        deferred: whether somebody is sent only after what the destination had of them before is deleted.
 
     """
 
@@ -44,6 +45,7 @@ class Plan:
     sources: dict[str, str]
     settled: set[str]
     skipped: Counter[str]
+    deferred: bool
 
     @property
     def changed_share(self) -> float:
@@ -70,70 +72,87 @@ def plan(
 
     """
     wanted = audience(house, catalog, sync, instead)
-    sent, doubt, refused = ledger.sent(sync.name), ledger.in_doubt(sync.name), ledger.refused(sync.name)
-    forgotten = ledger.forgotten(sync.name)
+    there, doubt, refused = ledger.sent(sync.name), ledger.in_doubt(sync.name), ledger.refused(sync.name)
+    cleared, forgotten = ledger.cleared(sync.name), ledger.forgotten(sync.name)
+    deleted = ledger.noted(sync.name, "deleted") or ""
+    deferred = {identifier for identifier, one in wanted.wanted.items() if one.entity_id in forgotten}
     dirty = [
         identifier
         for identifier, one in wanted.wanted.items()
-        if identifier in doubt or identifier not in sent or sent[identifier].source != one.source
+        if identifier not in there
+        or there[identifier].source != one.source
+        or there[identifier].entity_id != one.entity_id
+        or identifier in doubt
     ]
     fields, reasons = _fields(catalog, sync, wanted, dirty, instead)
     records: list[Record] = []
     sources: dict[str, str] = {}
-    waiting = 0
+    waiting: set[str] = set()
     for identifier in dirty:
         one = wanted.wanted[identifier]
-        if one.entity_id in forgotten:
+        if identifier in deferred:
             continue
-        have = _had(sent.get(identifier), doubt.get(identifier))
+        before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
+        have = _had(before, unsure)
         want = fields.get(one.entity_id, {})
         want |= _kept(sync, catalog, wanted, have)
         want |= _cleared(sync, catalog, have.keys() - want.keys())
-        changed = {
-            name: have.get(name) for name in want if identifier in doubt or name not in have or want[name] != have[name]
-        }
+        # Whoever had the identifier before may stand in the destination's record, too.
+        anew = unsure is not None or (before is not None and before.entity_id != one.entity_id)
+        changed = {name: have.get(name) for name in want if anew or name not in have or want[name] != have[name]}
         if not changed:
             sources[identifier] = one.source
         elif refused.get(identifier) == one.source and not retry_refused:
-            waiting += 1
+            waiting.add(identifier)
         else:
-            record = _record(sync, wanted, identifier, one.entity_id, sent.get(identifier))
-            records.append(
-                replace(
-                    record,
-                    fields=dict(sorted(want.items())),
-                    changed=dict(sorted(changed.items())),
-                    reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
-                    source=one.source,
-                )
+            record = replace(
+                _record(sync, wanted, identifier, one.entity_id, before),
+                fields=dict(sorted(want.items())),
+                changed=dict(sorted(changed.items())),
+                reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
+                source=one.source,
             )
-    gone = sorted((sent.keys() | doubt.keys()) - wanted.wanted.keys())
-    gone += sorted(identifier for identifier, one in wanted.wanted.items() if one.entity_id in forgotten)
-    for identifier in gone:
-        had = sent.get(identifier) or doubt[identifier]
-        have = _had(sent.get(identifier), doubt.get(identifier))
+            records.append(_placed(record, before, unsure, deleted))
+    gone = (there.keys() | doubt.keys()) - (wanted.wanted.keys() - deferred)
+    gone |= {
+        identifier
+        for identifier, one in cleared.items()
+        if one.entity_id in forgotten or (sync.mode == "mirror" and identifier not in wanted.wanted)
+    } - (wanted.wanted.keys() - deferred)
+    for identifier in sorted(gone):
+        before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
         if refused.get(identifier) == "gone" and not retry_refused:
-            waiting += 1
+            waiting.add(identifier)
             continue
-        delete = sync.mode == "mirror" or had.entity_id in forgotten
-        cleared = _cleared(sync, catalog, have)
-        record = _record(sync, wanted, identifier, had.entity_id, sent.get(identifier))
-        records.append(
-            replace(
-                record,
-                action="delete" if delete else "clear",
-                fields=dict(sorted(cleared.items())),
-                changed=dict(sorted(have.items())),
-                forgotten=had.entity_id in forgotten,
-                source="gone",
-            )
+        owners = [had.entity_id for had in (unsure, before) if had]
+        to_forget = [owner for owner in owners if owner in forgotten]
+        have = _had(before, unsure)
+        record = replace(
+            _record(sync, wanted, identifier, (to_forget or owners)[0], before),
+            action="delete" if sync.mode == "mirror" or to_forget else "clear",
+            fields=dict(sorted(_cleared(sync, catalog, have).items())),
+            changed=dict(sorted(have.items())),
+            forgotten=bool(to_forget),
+            source="gone",
         )
-    planned = {record.identifier for record in records}
-    settled = ledger.letters(sync.name) - planned - refused.keys()
-    settled |= {one for one in refused if one not in planned and one not in wanted.wanted and one not in gone}
-    changes = sum(record.identifier in sent for record in records)
+        records.append(_placed(record, before, unsure, deleted))
+    settled = ledger.letters(sync.name) - {record.identifier for record in records} - waiting
+    changes = sum(record.identifier in there for record in records)
     skipped = Counter(_kind(reason) for reason in wanted.skipped.values())
-    return Plan(wanted, sorted(records, key=_clears_first), len(sent), changes, waiting, sources, settled, skipped)
+    records.sort(key=_clears_first)
+    return Plan(wanted, records, len(there), changes, len(waiting), sources, settled, skipped, bool(deferred))
+
+
+def _placed(record: Record, before: Sent | None, unsure: Sent | None, deleted: str) -> Record:
+    """The record with what it comes after.
+
+    A change that is in doubt keeps its id. Any other comes after the one in doubt, for it may be one that was made
+    before that, and a receiver that drops repetitions has to take it again.
+    """
+    if unsure is None:
+        return replace(record, after=before.after if before else deleted)
+    again = replace(record, after=unsure.after)
+    return again if again.record_id == unsure.record_id else replace(record, after=unsure.record_id)
 
 
 def _clears_first(record: Record) -> tuple[bool, str]:

@@ -1,0 +1,104 @@
+"""A serving snapshot of one's own, with the tables that syncs read: no warehouse and no dbt behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from orchestration.catalog import Catalog, Sync, Trait
+from orchestration.project import House
+from orchestration.sync.audience import people_names
+
+Values = Mapping[str, Mapping[str, str]]
+
+
+def trait(name: str, kind: str = "boolean", entity: str = "user") -> Trait:
+    """A declared trait; what syncs do not read is filled up."""
+    return Trait.model_validate(
+        {
+            "name": name,
+            "description": "For a test.",
+            "title": name,
+            "entity": entity,
+            "type": kind,
+            "owner": "tests",
+            "version": 1,
+            "enter": {"rule": "It holds."},
+            "outcome": {"title": "It happens.", "silence": True},
+            "purpose": "A test.",
+        }
+    )
+
+
+def catalog_of(traits: Mapping[str, str], *syncs: Sync) -> Catalog:
+    """Traits (name -> type) and syncs."""
+    return Catalog(traits=tuple(trait(name, kind) for name, kind in traits.items()), syncs=syncs)
+
+
+def serve(
+    house: House,
+    number: int,
+    values: Values,
+    *,
+    grades: Mapping[str, str] | None = None,
+    people: Mapping[str, Mapping[str, str]] | None = None,
+    catalog: Catalog | None = None,
+    entity: str = "user",
+) -> None:
+    """Publishes a snapshot as readers find it.
+
+    Args:
+        house: where.
+        number: of the build.
+        values: entity -> trait -> published text.
+        grades: trait -> measured stability grade.
+        people: entity -> attribute -> value, as it is now.
+        catalog: its syncs say which of these are kept; all, when it is left out.
+        entity: user or account.
+
+    """
+    build_id = f"{number:06d}-20240630T000000Z"
+    folder = house.serving / "builds" / build_id
+    folder.mkdir(parents=True)
+    rows = [(one, name, text) for one, traits in sorted(values.items()) for name, text in sorted(traits.items())]
+    with duckdb.connect(str(folder / "traithouse.duckdb")) as connection:
+        connection.execute(
+            """
+            create schema traits;
+            create table traits.trait_values (
+                entity_type varchar, entity_id varchar, trait varchar, value varchar, reason varchar
+            );
+            create table traits.trait_catalog (trait varchar, grade varchar);
+            """
+        )
+        _insert(connection, "traits.trait_values", [(entity, *row, f"{row[1]} is {row[2]}.") for row in rows], 5)
+        _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
+        if people is not None:
+            told = [(entity, one, name, text) for one, said in sorted(people.items()) for name, text in said.items()]
+            draft = house.root / "people.draft"
+            connection.execute(
+                "create temp table people (entity_type varchar, entity_id varchar, attribute varchar, value varchar)"
+            )
+            _insert(connection, "people", told, 4)
+            connection.execute(f"copy people to '{draft}' (format parquet)")
+            draft.replace(house.root / "people.parquet")
+            names = {(entity, name) for said in people.values() for name in said}
+            asked = people_names(catalog) if catalog else [list(name) for name in sorted(names)]
+            (house.root / "people.json").write_text(json.dumps(asked))
+    manifest = {"build_id": build_id, "as_of": "2024-06-30 00:00:00", "published_at": "2024-06-30 01:00:00"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    fresh = house.serving / f".current-{os.getpid()}"
+    fresh.symlink_to(folder.relative_to(house.serving))
+    fresh.replace(house.serving / "current")
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Any], width: int) -> None:
+    """Column by column, for DuckDB is slow at single rows."""
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        marks = ", ".join(f"unnest(${place + 1}::varchar[])" for place in range(width))
+        connection.execute(f"insert into {table} select {marks}", columns)
