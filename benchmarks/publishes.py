@@ -4,9 +4,9 @@
     python -m benchmarks.publishes --active 10      # the 1% are always of the same tenth of the users
 
 One trait of as many users as asked for; in each build 1% of them change. Judging and transforming are not part of it.
-Where all users change as often (the default), each part of a million rows of Parquet loses some in each build; where a
-part of the users is active, what has not changed for long lies in parts that stay. For that the active ones change once
-together before the publishes that are measured. Ratios are to writing all values of the trait once.
+Where all users change as often (the default), every part of Parquet with values loses rows in each build; where a share
+of the users is active, what has not changed for long lies in parts that stay. For that the active ones change once
+together, many builds after the first one, before what is measured. Ratios are to writing all values of the trait once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from orchestration.warehouse.dbt import DbtProject
 
 TRAIT = "stuck"
 SHARE = 100
+# Numbers of builds after the first begin here.
+LATER = 64
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime, active: int) -> None:
@@ -83,10 +85,11 @@ def main() -> None:
                     f"create or replace table identity.dim_users as select user_id from candidates.{TRAIT}"
                 )
                 connection.execute("delete from state.current_build")
-                build_id = f"{number + 1:06d}-{as_of:%Y%m%dT%H%M%SZ}"
+                build_number = LATER + number if number else 1
+                build_id = f"{build_number:06d}-{as_of:%Y%m%dT%H%M%SZ}"
                 connection.execute(
                     "insert into state.current_build values ($1, $2, $3, null, 0, 0, false, '', $4)",
-                    [number + 1, build_id, as_of, utc_now()],
+                    [build_number, build_id, as_of, utc_now()],
                 )
                 content = content_hash(connection, trait.candidate, trait.id_column)
                 counts = (given.entities, given.entities, number * given.entities // SHARE)

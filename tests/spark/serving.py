@@ -110,11 +110,11 @@ def serve_and_die(home: str, name: str, when: str, seconds: float = 0) -> None:
     serve_on_spark(*opened(home), notify=told)
 
 
-def export(folder: str) -> dict[str, str]:
-    """Parquet of what readers see."""
+def export(folder: str, *tables: str) -> dict[str, str]:
+    """Parquet of what readers see, of all tables or those named."""
     spark = open_session()
     written = {}
-    for table in (*TABLES, *WIDE_TABLES.values()):
+    for table in tables or (*TABLES, *WIDE_TABLES.values()):
         written[f"traits.{table}"] = f"{folder}/{table}"
         spark.table(f"traits.{table}").write.parquet(f"{folder}/{table}")
     return written

@@ -15,6 +15,7 @@ from orchestration.defs.publishing import bar_chart
 from orchestration.gates.door_out import check_names
 from orchestration.landing.load import load
 from orchestration.project import House
+from orchestration.publishing.snapshot import served_manifest
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import queried, served
 
@@ -167,6 +168,11 @@ def test_published_traits_carry_what_a_person_looks_for(
     assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 37, 0.0617)
     assert metadata["changes"] == 0
     assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
+    [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "snapshot"]
+    told = {name: value.value for name, value in event.materialization.metadata.items()}
+    manifest = served_manifest(sample_house)
+    for name in ("seconds", "bytes_written", "bytes_shared"):
+        assert told[f"snapshot_{name}"] == manifest[name]
 
 
 def test_the_sensor_asks_for_a_run_until_new_events_are_built(

@@ -190,7 +190,7 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
     reader = textwrap.dedent(
         f"""
         import duckdb, pathlib, time
-        seen, end = set(), time.monotonic() + 60
+        seen, end = set(), time.monotonic() + 600
         stop = pathlib.Path({str(sample_house.root / "stop")!r})
         while not stop.exists() and time.monotonic() < end:
             path = pathlib.Path({str(sample_house.serving / "current" / "traithouse.duckdb")!r}).resolve()
