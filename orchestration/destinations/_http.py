@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,8 +20,11 @@ from orchestration.catalog import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,
+    Failure,
     LimitedError,
     Options,
+    Outcomes,
+    Record,
     RefusedError,
     UnavailableError,
 )
@@ -160,6 +163,26 @@ class HttpDestination(Destination):
         if answer.is_redirect:
             raise ClosedError(f"answered {status}: it leads to another address, which is not followed")
         raise RefusedError(said)
+
+    def one_by_one(self, records: Sequence[Record], send: Callable[[Record], Failure | None]) -> Outcomes:
+        """Sends record by record; what went through is not sent again because a later one did not.
+
+        ``send`` may also raise what ``call`` raises; nothing more of the batch is sent while nobody answers.
+        """
+        outcomes: Outcomes = []
+        for record in records:
+            try:
+                outcomes.append(send(record))
+            except RefusedError as error:
+                outcomes.append(Failure(str(error)))
+            except UnavailableError as error:
+                if not outcomes:
+                    raise
+                if error.seconds:
+                    self.pace.pause(error.seconds)
+                outcomes += [Failure(str(error), again=True)] * (len(records) - len(outcomes))
+                break
+        return outcomes
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], given: Mapping[str, Any]) -> httpx.Response:
         self.pace.take()
