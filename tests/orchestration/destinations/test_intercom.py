@@ -157,7 +157,9 @@ def test_clearing_or_deleting_nobody_creates_nobody(intercom: IntercomStandIn) -
     assert (intercom.contacts, intercom.companies) == ({}, {})
 
 
-def test_companies_are_created_updated_cleared_and_archived(intercom: IntercomStandIn) -> None:
+@pytest.mark.parametrize("listed", [True, False])
+def test_companies_are_created_updated_cleared_and_archived(intercom: IntercomStandIn, listed: bool) -> None:
+    intercom.lists_a_company = listed
     intercom.poisoned = {"bad"}
     records = [one("acme & co", stage="new", score=1.5), one("bad", stage="new"), one("umbrella", stage="new")]
     outcomes = delivered(intercom, *records, **ACCOUNTS)

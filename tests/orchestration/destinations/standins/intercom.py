@@ -33,8 +33,10 @@ class IntercomStandIn(HttpStandIn):
         self.attributes = {"at_risk": "boolean", "score": "float", "stage": "string", "seats": "integer"}
         self.unsearchable: set[str] = set()
         self.archived: set[str] = set()
-        # What a 409 says of whom it is about.
+        # Whether a 409 says whom it is about.
         self.conflict_names_id = True
+        # One company by its company_id is a list in the description, and itself in the description's words.
+        self.lists_a_company = True
 
     def declaration(self) -> dict[str, Any]:
         return {"destination": "intercom", "options": {"base_url": self.url, "timeout_seconds": 0.4}}
@@ -79,7 +81,10 @@ class IntercomStandIn(HttpStandIn):
             case "GET", ["companies"]:
                 (wanted,) = parse_qs(request.query)["company_id"]
                 hits = [one for one in self.companies.values() if one["company_id"] == wanted]
-                return Answer(200, hits[0]) if hits else errors(404, "company_not_found", "Company Not Found")
+                if not hits:
+                    return errors(404, "company_not_found", "Company Not Found")
+                listed = {"type": "list", "data": hits, "total_count": 1}
+                return Answer(200, listed if self.lists_a_company else hits[0])
             case "PUT", ["companies", ours]:
                 one = self.companies.get(ours)
                 return self.written(one, request.json) if one else errors(404, "company_not_found", "Company Not Found")
@@ -140,7 +145,7 @@ class IntercomStandIn(HttpStandIn):
             return errors(400, "bad_request", "bad 'company_id' parameter")
         known = [one for one in self.companies.values() if one["company_id"] == body["company_id"]]
         made = {"type": "company", "id": uuid.uuid4().hex[:24], "app_id": "ws", "company_id": body["company_id"]}
-        one = known[0] if known else made | {"name": body.get("name"), "custom_attributes": {}}
+        one = known[0] if known else made | {"custom_attributes": {}}
         answer = self.written(one, body, COMPANY_KEYS)
         if answer.status == 200:
             self.companies[one["id"]] = one
