@@ -145,7 +145,9 @@ class IntercomStandIn(HttpStandIn):
             return errors(400, "bad_request", "bad 'company_id' parameter")
         known = [one for one in self.companies.values() if one["company_id"] == body["company_id"]]
         made = {"type": "company", "id": uuid.uuid4().hex[:24], "app_id": "ws", "company_id": body["company_id"]}
-        one = known[0] if known else made | {"custom_attributes": {}}
+        made |= {"name": body.get("name", ""), "created_at": 1734537338, "updated_at": 1734537338, "user_count": 0}
+        made |= {"session_count": 0, "monthly_spend": 0, "custom_attributes": {}}
+        one = known[0] if known else made
         answer = self.written(one, body, COMPANY_KEYS)
         if answer.status == 200:
             self.companies[one["id"]] = one
