@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestration.catalog import Sync
 from orchestration.destinations._pace import Pace, Rate
+from orchestration.errors import UsageError
 
 ANY_TYPE = frozenset({"boolean", "number", "string"})
 
@@ -193,6 +195,7 @@ class Destination(ABC):
         self.options: Any = self.options_type.model_validate(sync.options)
         self.outbox = outbox
         self.pace = pace or Pace(self.rates)
+        self._secrets: set[str] = set()
 
     @classmethod
     def object_of(cls, sync: Sync) -> tuple[str, ObjectKind] | None:
@@ -213,6 +216,27 @@ class Destination(ABC):
         """The destination's field of the identifier."""
         found = self.object_of(self.sync)
         return self.sync.identifier_field or (found[1].identifier_field if found else "")
+
+    def secret(self, variable: str) -> str:
+        """A secret from the environment; it is masked in whatever is told.
+
+        Raises:
+            UsageError: it is not set.
+
+        """
+        value = os.environ.get(variable)
+        if not value:
+            raise UsageError(
+                f"sync {self.sync.name}: the environment variable {variable} is not set.", "The destination reads it."
+            )
+        self._secrets.add(value)
+        return value
+
+    def mask(self, text: str) -> str:
+        """The text without any secret, in one line of at most 300 characters."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:300]
 
     @abstractmethod
     def deliver(self, records: Sequence[Record]) -> Outcomes:

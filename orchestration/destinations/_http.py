@@ -1,4 +1,4 @@
-"""What destinations behind HTTP share: one client, secrets from the environment, and what an answer means.
+"""What destinations behind HTTP share: one client, and what an answer means.
 
 TLS certificates are always checked; redirects are never followed; http is spoken with this machine alone, unless the
 destination itself allows otherwise.
@@ -6,9 +6,8 @@ destination itself allows otherwise.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,8 +19,11 @@ from orchestration.catalog import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,
+    Failure,
     LimitedError,
     Options,
+    Outcomes,
+    Record,
     RefusedError,
     UnavailableError,
 )
@@ -63,7 +65,6 @@ class HttpDestination(Destination):
 
     def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
         super().__init__(sync, outbox, pace)
-        self._secrets: set[str] = set()
         self._renewing = threading.Lock()
         self._client = httpx.Client(
             base_url=self.address(),
@@ -81,27 +82,6 @@ class HttpDestination(Destination):
         """
         address: str = self.options.base_url or self.base_url
         return checked_address(address, "options.base_url")
-
-    def secret(self, variable: str) -> str:
-        """A secret from the environment; it is masked in whatever is told.
-
-        Raises:
-            UsageError: it is not set.
-
-        """
-        value = os.environ.get(variable)
-        if not value:
-            raise UsageError(
-                f"sync {self.sync.name}: the environment variable {variable} is not set.", "The destination reads it."
-            )
-        self._secrets.add(value)
-        return value
-
-    def mask(self, text: str) -> str:
-        """The text without any secret, in one line of at most 300 characters."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return " ".join(text.split())[:300]
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every call, the key among them; asked for anew after ``renew``."""
@@ -166,6 +146,26 @@ class HttpDestination(Destination):
         if answer.is_redirect:
             raise ClosedError(f"answered {status}: it leads to another address, which is not followed")
         raise RefusedError(said)
+
+    def one_by_one(self, records: Sequence[Record], send: Callable[[Record], Failure | None]) -> Outcomes:
+        """Sends record by record; what went through is not sent again because a later one did not.
+
+        ``send`` may also raise what ``call`` raises; nothing more of the batch is sent while nobody answers.
+        """
+        outcomes: Outcomes = []
+        for record in records:
+            try:
+                outcomes.append(send(record))
+            except RefusedError as error:
+                outcomes.append(Failure(str(error)))
+            except UnavailableError as error:
+                if not outcomes:
+                    raise
+                if error.seconds:
+                    self.pace.pause(error.seconds)
+                outcomes += [Failure(str(error), again=True)] * (len(records) - len(outcomes))
+                break
+        return outcomes
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], given: Mapping[str, Any]) -> httpx.Response:
         self.pace.take()

@@ -19,13 +19,10 @@ from standardwebhooks.webhooks import Webhook
 
 from orchestration.destinations import (
     ClosedError,
-    Failure,
     ObjectKind,
     Options,
     Outcomes,
     Record,
-    RefusedError,
-    UnavailableError,
 )
 from orchestration.destinations._http import HttpDestination, checked_address
 from orchestration.errors import UsageError
@@ -75,22 +72,8 @@ class WebhookDestination(HttpDestination):
             ) from None
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """Posts record by record; what went through is not sent again because a later one did not."""
-        outcomes: Outcomes = []
-        for record in records:
-            try:
-                self._post(record)
-                outcomes.append(None)
-            except RefusedError as error:
-                outcomes.append(Failure(str(error)))
-            except UnavailableError as error:
-                if not outcomes:
-                    raise
-                if error.seconds:
-                    self.pace.pause(error.seconds)
-                outcomes += [Failure(str(error), again=True)] * (len(records) - len(outcomes))
-                break
-        return outcomes
+        """Posts record by record."""
+        return self.one_by_one(records, self._post)
 
     def _post(self, record: Record) -> None:
         body = json.dumps(

@@ -14,7 +14,8 @@ from orchestration import cli
 from orchestration.defs.landing import land
 from orchestration.project import House, Settings
 from tests.conftest import queried
-from tests.orchestration.landing.conftest import Server, one_pull
+from tests.orchestration.landing.conftest import one_pull
+from tests.postgres import Server
 
 
 @pytest.fixture

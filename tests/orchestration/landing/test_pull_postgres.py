@@ -15,7 +15,7 @@ from orchestration.landing.postgres import PostgresReader
 from orchestration.landing.pull import PullReport, pull
 from orchestration.project import House, Settings
 from tests.conftest import NOW, queried
-from tests.orchestration.landing.conftest import PASSWORD, Server
+from tests.postgres import PASSWORD, Server
 
 Followed = Callable[..., Pull]
 ORDERS = "create table sales.orders (id int, plan text, detail jsonb, received_at timestamptz)"

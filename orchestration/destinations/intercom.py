@@ -1,0 +1,244 @@
+"""Intercom: custom attributes of contacts (users) and companies (accounts), REST API 2.14, one record a call.
+
+Contacts are known by ``external_id`` or ``email``: one search a batch (``POST /contacts/search``), then ``PUT
+/contacts/{id}``, or ``POST /contacts`` with the role user where there is none. Companies are known by ``company_id``,
+which ``POST /companies`` creates or updates by; Intercom shows one only once it has a contact.
+
+Limits: a private app 10,000 calls a minute, in windows of ten seconds, a workspace 25,000 for all its apps. Searches
+count, so a contact costs a call and a twentieth. Authentication: an access token in the variable that
+``options.token_env`` names. Workspaces in Europe and Australia: ``options.base_url`` is https://api.eu.intercom.io or
+https://api.au.intercom.io.
+
+==========================  ==========================================================================================
+answer                      what is done
+==========================  ==========================================================================================
+429                         a pause until X-RateLimit-Reset (a UNIX time, read by the clock of the answer)
+408, 425, 5xx, no answer    tried again
+200 that cannot be read     in doubt, sent again
+409 to a new contact        it is there already (a search finds new ones only after minutes): the contact that the
+                            answer names is updated, or else it is searched again; an archived one is refused
+404 to a known contact      merged or deleted meanwhile: created; when it is cleared or deleted, done
+400, 422                    the record is refused: an attribute that is not there, a wrong type
+401, 403                    nothing more is sent
+==========================  ==========================================================================================
+
+Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of
+the workspace before (Settings, Data); nothing is created. A number without a fraction is sent as an integer, which
+attributes of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, each that
+has the email; a company is archived. What one of several contacts with the same email should become is refused, unless
+just one of them is a user and no lead. Intercom finds a new contact by its email only after minutes, so that a clear or
+delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
+
+Sources: "Intercom API" 2.14 (OpenAPI description, MIT), "Rate Limiting", "Error Codes" (developers.intercom.com), "Send
+custom user attributes to Intercom" (help centre), pull request 543 of Intercom-OpenAPI (words of a 409). Verified
+against that description and the models of the official client (python-intercom 5.0.1), not against a live workspace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from time import time
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import httpx
+
+from orchestration.catalog import Sync
+from orchestration.destinations import Failure, ObjectKind, Outcomes, Record, RefusedError, UnavailableError
+from orchestration.destinations._http import HttpDestination, HttpOptions, json_of, retry_after
+from orchestration.destinations._pace import Pace, Rate
+from orchestration.errors import UsageError
+
+VERSION = "2.14"
+PER_PAGE = 150
+# Periods and most other signs are not allowed in the name of a custom attribute.
+_ATTRIBUTE = r"[\w -]+"
+_EXISTING = re.compile(r"\b(archived )?contact matching those details already exists with id=(\w+)", re.I)
+
+
+class IntercomOptions(HttpOptions):
+    """Which workspace.
+
+    Attributes:
+        token_env: name of the environment variable that holds the access token.
+
+    """
+
+    token_env: str = "INTERCOM_TOKEN"  # noqa: S105 - the name of a variable
+
+
+class IntercomDestination(HttpDestination):
+    """Acknowledged by an answer that names the contact or company."""
+
+    base_url: ClassVar[str] = "https://api.intercom.io"
+    objects: ClassVar[Mapping[str, ObjectKind]] = {
+        "contacts": ObjectKind("user", "external_id", field_pattern=_ATTRIBUTE, deletes=True),
+        "companies": ObjectKind("account", "company_id", field_pattern=_ATTRIBUTE, deletes=True),
+    }
+    batch_size: ClassVar[int] = 20
+    workers: ClassVar[int] = 24
+    rates: ClassVar[tuple[Rate, ...]] = (Rate(1666, 10.0),)
+    options_type: ClassVar[type[IntercomOptions]] = IntercomOptions
+
+    def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
+        super().__init__(sync, outbox, pace)
+        known = {"contacts": ("external_id", "email"), "companies": ("company_id",)}[self.object_name]
+        if self.identifier_field not in known:
+            raise UsageError(
+                f"sync {sync.name}: Intercom knows no {self.object_name} by {self.identifier_field}.",
+                f"identifier_field is {' or '.join(known)}.",
+            )
+
+    def headers(self) -> Mapping[str, str]:
+        """The access token, and the version of the API whatever the app's own setting is."""
+        return {"authorization": f"Bearer {self.secret(self.options.token_env)}", "intercom-version": VERSION}
+
+    def deliver(self, records: Sequence[Record]) -> Outcomes:
+        """Writes record by record."""
+        if self.object_name == "companies":
+            return self.one_by_one(records, self._write_company)
+        found = self._search([record.identifier for record in records])
+        return self.one_by_one(records, lambda record: self._write_contact(record, found[self._key(record.identifier)]))
+
+    def preview(self, records: Sequence[Record]) -> list[Any]:
+        """Bodies of the calls that create; an update has no role and no identifier."""
+        body = self._company if self.object_name == "companies" else self._contact
+        return [{"action": one.action, "identifier": one.identifier} | {"body": body(one)} for one in records]
+
+    def seconds_to_wait(self, answer: httpx.Response) -> float | None:
+        """Until X-RateLimit-Reset, by the clock of the server that wrote it."""
+        reset = answer.headers.get("x-ratelimit-reset", "")
+        if not reset.isdigit():
+            return retry_after(answer)
+        try:
+            now = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        except (TypeError, ValueError):
+            now = time()
+        seconds: float = float(reset) - now
+        return max(0.0, seconds)
+
+    def words(self, answer: httpx.Response) -> str:
+        """Codes and messages of the error list."""
+        try:
+            errors = answer.json()["errors"]
+            return "; ".join(f"{one['code']}: {one.get('message') or ''}" for one in errors)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return super().words(answer)
+
+    def _contact(self, record: Record) -> dict[str, Any]:
+        return {"role": "user", self.identifier_field: record.identifier} | _attributes(record)
+
+    def _company(self, record: Record) -> dict[str, Any]:
+        return {"company_id": record.identifier} | _attributes(record)
+
+    def _write_contact(self, record: Record, found: Sequence[Mapping[str, Any]]) -> Failure | None:
+        if record.action != "upsert":
+            found = found or self._by_external_id(record.identifier)
+        if record.action == "delete":
+            for one in found:
+                self._gone_or_done("DELETE", f"/contacts/{one['id']}")
+            return None
+        if len(found) > 1:
+            # A lead may share its email with the user that it became.
+            found = [one for one in found if one.get("role") == "user"]
+            if len(found) != 1:
+                raise RefusedError(f"several contacts have this {self.identifier_field}")
+        if found and self._gone_or_done("PUT", f"/contacts/{found[0]['id']}", json=_attributes(record)):
+            return None
+        return None if record.action == "clear" else self._create_contact(record)
+
+    def _create_contact(self, record: Record) -> Failure | None:
+        answer = self.call("POST", "/contacts", json=self._contact(record), accepted=(409,))
+        if answer.status_code != 409:
+            _id(answer)
+            return None
+        said = self.words(answer)
+        existing = _EXISTING.search(said)
+        if existing and existing[1]:
+            raise RefusedError(self.mask(f"answered 409: {said}"))
+        ids = (
+            [existing[2]]
+            if existing
+            else [one["id"] for one in self._search([record.identifier])[self._key(record.identifier)]]
+        )
+        if len(ids) == 1 and self._gone_or_done("PUT", f"/contacts/{ids[0]}", json=_attributes(record)):
+            return None
+        return Failure(self.mask(f"answered 409: {said}"), again=True)
+
+    def _write_company(self, record: Record) -> Failure | None:
+        if record.action == "upsert":
+            _id(self.call("POST", "/companies", json=self._company(record)))
+            return None
+        for one in self._companies(record.identifier):
+            if record.action == "delete":
+                self._gone_or_done("DELETE", f"/companies/{one}")
+            else:
+                self._gone_or_done("PUT", f"/companies/{one}", json=_attributes(record))
+        return None
+
+    def _gone_or_done(self, method: str, path: str, **given: Any) -> bool:
+        """Whether the record was still there, and the call took effect."""
+        answer = self.call(method, path, accepted=(404,), **given)
+        return answer.status_code != 404 and bool(_id(answer))
+
+    def _key(self, identifier: str) -> str:
+        """Emails differ in more than their case."""
+        return identifier.casefold() if self.identifier_field == "email" else identifier
+
+    def _search(self, identifiers: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """Contacts by identifier; nobody by those that are not known, or too new to be found."""
+        found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        query = {"field": self.identifier_field, "operator": "IN", "value": list(identifiers)}
+        page: Mapping[str, Any] | None = {"per_page": PER_PAGE}
+        while page:
+            said = json_of(self.call("POST", "/contacts/search", json={"query": query, "pagination": page}))
+            try:
+                for one in said["data"]:
+                    found[self._key(one[self.identifier_field])].append(one)
+                following = (said.get("pages") or {}).get("next")
+                page = {"per_page": PER_PAGE, "starting_after": following["starting_after"]} if following else None
+            except (LookupError, TypeError, AttributeError):
+                raise UnavailableError("a search was answered with something else") from None
+        return found
+
+    def _by_external_id(self, identifier: str) -> list[Mapping[str, Any]]:
+        """The user, also where a search does not find it yet."""
+        if self.identifier_field != "external_id":
+            return []
+        answer = self.call("GET", f"/contacts/find_by_external_id/{quote(identifier, safe='')}", accepted=(404,))
+        return [] if answer.status_code == 404 else [{"id": _id(answer)}]
+
+    def _companies(self, identifier: str) -> list[str]:
+        """Intercom's own id of a company, which it answers as itself or in a list of one."""
+        answer = self.call("GET", "/companies", params={"company_id": identifier}, accepted=(404,))
+        if answer.status_code == 404:
+            return []
+        said = json_of(answer)
+        listed = said.get("data", [said]) if isinstance(said, dict) else []
+        return [str(one["id"]) for one in listed if one.get("company_id") == identifier]
+
+
+def _attributes(record: Record) -> dict[str, Any]:
+    values = record.fields.items()
+    return {
+        "custom_attributes": {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in values
+        }
+    }
+
+
+def _id(answer: httpx.Response) -> str:
+    """Intercom's own id of what the answer says.
+
+    Raises:
+        UnavailableError: it has none; whether the record was taken is not known.
+
+    """
+    said = json_of(answer)
+    if not isinstance(said, dict) or not said.get("id"):
+        raise UnavailableError(f"answered {answer.status_code} without an id")
+    return str(said["id"])
