@@ -159,11 +159,14 @@ class Delivering(RuleBasedStateMachine):
 
     @initialize(
         by_email=st.booleans(),
+        narrow=st.booleans(),
         mode=st.sampled_from(["upsert", "mirror"]),
         budget=st.sampled_from([None, None, 4]),
         seed=st.integers(0, 1 << 30),
     )
-    def begin(self, by_email: bool, mode: str, budget: int | None, seed: int) -> None:
+    def begin(self, by_email: bool, narrow: bool, mode: str, budget: int | None, seed: int) -> None:
+        # With few users and values the same change comes again and again, and so would its id.
+        self.narrow = narrow
         self.chance = random.Random(seed)
         self.healed = False
         self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
@@ -201,12 +204,18 @@ class Delivering(RuleBasedStateMachine):
     def catalog(self) -> Catalog:
         return catalog_of(self.traits, self.sync)
 
+    @property
+    def published(self) -> dict[str, dict[str, str]]:
+        users = [user for user in (USERS[:2] if self.narrow else USERS) if user in self.values]
+        traits = self.traits.keys() & ({"paying"} if self.narrow else TRAITS)
+        return {one: {name: text for name, text in self.values[one].items() if name in traits} for one in users}
+
     def serve(self) -> None:
         self.number += 1
         serve(
             self.house,
             self.number,
-            {one: {t: v for t, v in said.items() if t in self.traits} for one, said in self.values.items()},
+            self.published,
             grades=self.grades,
             people=self.people,
         )
@@ -404,8 +413,7 @@ class Delivering(RuleBasedStateMachine):
     def expected(self) -> dict[str, dict[str, Any]]:
         """Identifier -> field -> value of who is to be there; said without the engine."""
         wanted: dict[str, dict[str, Any]] = {}
-        for user in sorted(self.values):
-            said = {name: text for name, text in self.values[user].items() if name in self.traits}
+        for user, said in sorted(self.published.items()):
             person = self.people[user]
             if not said:
                 continue
@@ -490,8 +498,8 @@ class Delivering(RuleBasedStateMachine):
 
 TestDelivering = Delivering.TestCase
 TestDelivering.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
+    max_examples=32,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     # Shrinking takes minutes; raise the number of examples and add Phase.shrink where one fails.
