@@ -213,10 +213,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file so that a reader sees the old text or the new one, never a part; its rights stay."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replaces a file so that a reader sees the old content or the new one, never a part; its rights stay."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_bytes(content if isinstance(content, bytes) else content.encode())
     if path.exists():
         draft.chmod(path.stat().st_mode)
     draft.replace(path)

@@ -205,6 +205,11 @@ class Destination(ABC):
                 return name, kind
         return None
 
+    @classmethod
+    def is_remote(cls, sync: Sync) -> bool:
+        """``remote``, where the options of a sync do not decide it."""
+        return cls.remote
+
     @property
     def object_name(self) -> str:
         """Name of the kind of record."""

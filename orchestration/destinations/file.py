@@ -1,6 +1,33 @@
-"""Files in the home's outbox: ``outbox/<sync>/<build>-<content>.ndjson`` or ``.csv``.
+"""Files: NDJSON, CSV or Parquet, one a batch, in the home's outbox, a folder of this machine, or an object store.
 
-A file appears whole or not at all; its name follows from its content, so a repeated delivery overwrites itself.
+``<path>/<sync>/<build>-<content>.<format>``; ``path`` is the outbox, an absolute path, or a URL that fsspec knows
+(``s3://bucket/prefix``). A file appears whole or not at all, and its name follows from its content, so a repeated
+delivery overwrites itself. Read in the order in which they were written, files give what the destination has.
+
+=======  =========================================================================================================
+format   a row
+=======  =========================================================================================================
+ndjson   the record with what changed and why; a record that is to be removed has ``"deleted": true``
+csv      entity_type, entity_id, as_of, build_id, a column a trait, identifier, action; null is empty
+parquet  the same columns, typed: as_of is a timestamp in UTC, traits are boolean, double or text
+=======  =========================================================================================================
+
+An action is upsert, clear (the cleared values stand in the row) or delete. Limits: none; 10,000 rows a file.
+Authentication: whatever the store's own package reads from the environment, and settings of it as fsspec reads them
+(``FSSPEC_S3_ENDPOINT_URL``); a password in the URL is refused. Stores need that package (s3fs, gcsfs, adlfs, ...),
+which is not part of this project; fsspec names it.
+
+==========================================  ========================================================================
+what goes wrong                             what is done
+==========================================  ========================================================================
+a local folder cannot be written            tried again
+a store says no (right, bucket, read-only)  nothing more is sent
+a store does not answer, or anything else   tried again
+==========================================  ========================================================================
+
+Sources: filesystem_spec documentation ("Built-in implementations", AbstractFileSystem), Amazon S3 user guide (an object
+is there once its upload is complete), Apache Parquet format. Verified on local disk and on fsspec's store in memory,
+not against a live object store.
 """
 
 from __future__ import annotations
@@ -9,17 +36,64 @@ import csv
 import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from orchestration.destinations import Destination, ObjectKind, Options, Outcomes, Record, UnavailableError
+import duckdb
+import fsspec
+from pydantic import field_validator
+
+from orchestration.catalog import Sync
+from orchestration.destinations import (
+    ClosedError,
+    Destination,
+    ObjectKind,
+    Options,
+    Outcomes,
+    Record,
+    UnavailableError,
+)
+from orchestration.destinations._pace import Pace
+from orchestration.errors import UsageError
 from orchestration.project import write_atomically
+
+_FIRST, _LAST = ("entity_type", "entity_id", "as_of", "build_id"), ("identifier", "action")
+_FIELD = rf"(?!({'|'.join(_FIRST + _LAST)})$)\w+"
+_HERE = ("", "memory")
+# Stores in which an object is there once its upload is complete; elsewhere a draft is renamed.
+_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "oci", "oss", "memory"})
+_PARQUET = {bool: "boolean", int: "double", float: "double", str: "varchar"}
 
 
 class FileOptions(Options):
-    """How rows are written: NDJSON carries changes and reasons, CSV one column a trait."""
+    """How rows are written, and where.
 
-    format: Literal["ndjson", "csv"] = "ndjson"
+    Attributes:
+        format: ndjson, csv or parquet.
+        path: an absolute path or a URL; left out: the home's outbox.
+
+    """
+
+    format: Literal["ndjson", "csv", "parquet"] = "ndjson"
+    path: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """Of the URL; empty for a folder of this machine."""
+        return self.path.partition("://")[0] if "://" in self.path else ""
+
+    @field_validator("path")
+    @classmethod
+    def _usable(cls, path: str) -> str:
+        if urlsplit(path).password:
+            raise ValueError("a password stands in the environment, where the store's package reads it")
+        path = path.removeprefix("file://").removeprefix("local://").rstrip("/")
+        if path and "://" not in path and not Path(path).is_absolute():
+            raise ValueError("it is an absolute path, or a URL")
+        return path
 
 
 class FileDestination(Destination):
@@ -27,44 +101,121 @@ class FileDestination(Destination):
 
     remote: ClassVar[bool] = False
     objects: ClassVar[Mapping[str, ObjectKind]] = {
-        "users": ObjectKind("user", "user_id", deletes=True),
-        "accounts": ObjectKind("account", "account_id", deletes=True),
+        "users": ObjectKind("user", "user_id", field_pattern=_FIELD, deletes=True),
+        "accounts": ObjectKind("account", "account_id", field_pattern=_FIELD, deletes=True),
     }
     batch_size: ClassVar[int] = 10_000
     options_type: ClassVar[type[Options]] = FileOptions
 
+    def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
+        super().__init__(sync, outbox, pace)
+        self._store = _store(sync, self.options.protocol) if self.options.protocol else None
+
+    @classmethod
+    def is_remote(cls, sync: Sync) -> bool:
+        """Whether the path is a URL of another machine."""
+        return FileOptions.model_validate(sync.options).protocol not in _HERE
+
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Writes one file a batch."""
-        text = _ndjson(records) if self.options.format == "ndjson" else _csv(records)
-        first = records[0]
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        folder = self.outbox / first.sync
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / f"{first.build_id}-{digest}.{self.options.format}", text)
-        except OSError as error:
-            raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from None
+        content = _FORMATS[self.options.format](records)
+        digest = hashlib.sha256(content).hexdigest()[:8]
+        name = f"{records[0].build_id}-{digest}.{self.options.format}"
+        if self._store:
+            self._write_there(self._store, f"{self.options.path}/{self.sync.name}", name, content)
+        else:
+            self._write_here(Path(self.options.path or self.outbox) / self.sync.name, name, content)
         return [None] * len(records)
 
+    def _write_here(self, folder: Path, name: str, content: bytes) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / name, content)
+        except OSError as error:
+            raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from None
 
-def _ndjson(records: Sequence[Record]) -> str:
-    return "".join(json.dumps(record.message(), sort_keys=True) + "\n" for record in records)
+    def _write_there(self, store: Any, folder: str, name: str, content: bytes) -> None:
+        try:
+            if self.options.protocol in _WHOLE:
+                store.pipe_file(f"{folder}/{name}", content)
+            else:
+                store.makedirs(folder, exist_ok=True)
+                store.pipe_file(f"{folder}/.{name}.draft", content)
+                store.mv(f"{folder}/.{name}.draft", f"{folder}/{name}")
+        except (PermissionError, FileNotFoundError, NotImplementedError) as error:
+            raise ClosedError(f"{self.options.path} takes no file: {type(error).__name__}") from None
+        # Each store's package raises its own kinds, some with keys in their text.
+        except Exception as error:
+            raise UnavailableError(f"{self.options.path} cannot be written: {type(error).__name__}") from None
 
 
-def _csv(records: Sequence[Record]) -> str:
+def _store(sync: Sync, protocol: str) -> Any:
+    """The store of a protocol.
+
+    Raises:
+        UsageError: there is none, or its package is not installed.
+
+    """
+    try:
+        return fsspec.filesystem(protocol)
+    except ValueError:
+        raise UsageError(
+            f"sync {sync.name}: options.path: no store is known by {protocol}://.", "It is s3://, gs://, abfs://, ..."
+        ) from None
+    except ImportError as error:
+        # fsspec's words: which package it is.
+        raise UsageError(f"sync {sync.name}: options.path: {protocol}:// needs a package.", f"{error}.") from None
+
+
+def _ndjson(records: Sequence[Record]) -> bytes:
+    return "".join(json.dumps(record.message(), sort_keys=True) + "\n" for record in records).encode()
+
+
+def _rows(records: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
+    """Names of columns, and a row a record; a trait that a record does not have is null."""
     traits = sorted({name for record in records for name in record.fields})
+    rows = [
+        [
+            *(record.entity_type, record.entity_id, f"{record.as_of.isoformat()}Z", record.build_id),
+            *map(record.fields.get, traits),
+            *(record.identifier, record.action),
+        ]
+        for record in records
+    ]
+    return [*_FIRST, *traits, *_LAST], rows
+
+
+def _csv(records: Sequence[Record]) -> bytes:
+    columns, rows = _rows(records)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["entity_type", "entity_id", "as_of", "build_id", *traits])
+    writer.writerow(columns)
+    writer.writerows([json.dumps(value) if isinstance(value, bool) else value for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _parquet(records: Sequence[Record]) -> bytes:
+    columns, rows = _rows(records)
+    types = dict.fromkeys(columns, "varchar") | {"as_of": "timestamp"}
     for record in records:
-        values = [json.dumps(v) if isinstance(v, bool) else v for v in map(record.fields.get, traits)]
-        writer.writerow(
-            [
-                record.entity_type,
-                record.entity_id,
-                record.message()["as_of"],
-                record.build_id,
-                *values,
-            ]
+        # What a field was tells the type of one that is null now.
+        for values in (record.changed, record.fields):
+            types |= {
+                name: _PARQUET[type(value)] for name, value in values.items() if value is not None and name in types
+            }
+    said = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        source, target = Path(folder) / "rows.ndjson", Path(folder) / "rows.parquet"
+        source.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+        connection.execute(
+            f"copy (from read_json({_quoted(source)}, format = 'newline_delimited', columns = {{{said}}}))"
+            f" to {_quoted(target)} (format parquet, compression zstd)"
         )
-    return text.getvalue()
+        return target.read_bytes()
+
+
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+_FORMATS = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}

@@ -111,7 +111,7 @@ def run_sync(
     kind = destination_of(sync)
     check_fields(catalog, sync)
     why_dry = ""
-    if kind.remote and not house.settings.is_production and not dry_run:
+    if kind.is_remote(sync) and not house.settings.is_production and not dry_run:
         why_dry = f"TRAITHOUSE_ENV is {house.settings.env}; remote destinations are served in production only"
     dry = dry_run or bool(why_dry)
     with one_sync_at_a_time(house), SyncLedger(house) as ledger:
@@ -144,7 +144,7 @@ def _run(
         ledger.note(sync.name, "begun", utc_now().isoformat(" "))
         notify(f"sync {sync.name}: begins now; {len(made.records)} records count as sent")
         return _report(destination, made, Delivery(), planned=0)
-    breaker = sync.breaker or (0.5 if destination.remote else 1.0)
+    breaker = sync.breaker or (0.5 if destination.is_remote(sync) else 1.0)
     if not force and made.changed_share > breaker:
         raise UsageError(
             f"sync {sync.name}: the run would change {made.changed_share:.0%} of {made.known} known records,"

@@ -21,6 +21,8 @@ ALLOWED = {
     "great_expectations": {"gates"},
     "httpx": {"destinations", "sync"},
     "standardwebhooks": {"destinations"},
+    "psycopg": {"destinations"},
+    "fsspec": {"destinations"},
     "requests": {"destinations", "sync"},
     "urllib": {"destinations", "sync"},
     "dbt": {"warehouse", "learning"},

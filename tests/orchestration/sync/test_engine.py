@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from standardwebhooks.webhooks import Webhook
 
 from orchestration.catalog import Sync
@@ -218,6 +220,19 @@ def test_outside_production_a_remote_sync_is_a_dry_run(
     assert report.planned == 600
     assert "TRAITHOUSE_ENV is development" in report.why_dry
     assert receiver.ids == []
+
+
+def test_files_for_another_machine_are_written_in_production_only(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    fsspec.register_implementation("faraway", MemoryFileSystem, clobber=True)
+    far = webhook(name="far", destination="file", options={"path": "faraway://bucket"})
+    assert "remote destinations" in run_sync(sample_house, sample_project.catalog, far).why_dry
+    assert [path for path in MemoryFileSystem.store if "faraway" in path] == []
+    assert run_sync(production(sample_house), sample_project.catalog, far).delivered == 600
+    (written,) = [path for path in MemoryFileSystem.store if "faraway" in path]
+    del MemoryFileSystem.store[written]
+    assert written.endswith(".ndjson")
 
 
 def test_secrets_reach_no_file_of_the_home(sample_house: House, sample_project: DbtProject, receiver: Receiver) -> None:
