@@ -59,6 +59,12 @@ bench-publishes: .venv/installed  ## what ten publishes of 1% changes write at a
 bench-door-in: .venv/installed  ## false alarms and misses of the door in on 120 ordinary days and with faults in them
 	@$(BIN)/python -m benchmarks.door_in $(ARGS)
 
+bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a simple script and dlt; ARGS="--rows 100000"
+	@$(BIN)/python -m benchmarks.syncs $(ARGS)
+
+.venv/dlt/installed: benchmarks/dlt.lock .venv/installed
+	@$(PYTHON) -m venv .venv/dlt && .venv/dlt/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/dlt.lock && touch $@
+
 bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)
 

@@ -8,6 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+# Who is called counts calls as they arrive, some of which were longer on their way than those after them.
+MARGIN = 0.01
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -24,6 +27,8 @@ class StoppedError(Exception):
 class Pace:
     """Thread-safe; a sliding window for each limit, so that no window ever holds more than the limit allows.
 
+    Windows are a hundredth longer than the limit says.
+
     Args:
         rates: all of them hold.
         clock: seconds that only rise.
@@ -38,7 +43,7 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self._windows = [(rate, deque[float]()) for rate in rates]
+        self._windows = [(Rate(one.calls, one.seconds * (1 + MARGIN)), deque[float]()) for one in rates]
         self._stopped = threading.Event()
         self._clock, self._sleep = clock, sleep or self._stopped.wait
         self._lock = threading.Lock()

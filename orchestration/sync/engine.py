@@ -22,7 +22,7 @@ from orchestration.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
 from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.project import House, Notify, silent, utc_now
-from orchestration.sync.audience import declaration_hash
+from orchestration.sync.audience import content_hash, declaration_hash
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.ledger import Run, SyncLedger
 from orchestration.sync.plan import Plan, plan
@@ -119,22 +119,22 @@ def run_sync(
         if paused and not dry:
             return SyncReport(sync.name, sync.destination, paused=paused)
         seen = _seen(house, catalog, sync)
-        settled = json.loads(ledger.noted(sync.name, "settled") or "{}")
-        if settled.get("seen") == seen and not (ledger.in_doubt(sync.name) or ledger.forgotten(sync.name)):
+        if not retry_refused and (settled := _settled(house, catalog, sync, ledger, seen)):
             notify(f"sync {sync.name}: nothing has changed since it was last delivered")
             return SyncReport(
                 sync.name, sync.destination, dry, why_dry, skipped=settled["skipped"], held=settled["held"]
             )
+        content = content_hash(house, catalog, sync)
         made = plan(house, catalog, sync, ledger, retry_refused=retry_refused)
         notify(f"sync {sync.name}: {len(made.records)} to deliver")
         with closing(kind(sync, house.outbox)) as destination:
             if dry:
                 return _dry(destination, made, why_dry)
-            return _run(destination, made, ledger, seen, force=force, notify=notify)
+            return _run(destination, made, ledger, [seen, content], force=force, notify=notify)
 
 
 def _run(
-    destination: Destination, made: Plan, ledger: SyncLedger, seen: str, *, force: bool, notify: Notify
+    destination: Destination, made: Plan, ledger: SyncLedger, seen: Sequence[str], *, force: bool, notify: Notify
 ) -> SyncReport:
     sync = destination.sync
     ledger.resource(sync.name, made.sources)
@@ -142,6 +142,7 @@ def _run(
     if sync.first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not made.known:
         ledger.take_as_sent(made.records)
         ledger.note(sync.name, "begun", utc_now().isoformat(" "))
+        ledger.note(sync.name, "settled", _settlement(made, seen))
         notify(f"sync {sync.name}: begins now; {len(made.records)} records count as sent")
         return _report(destination, made, Delivery(), planned=0)
     breaker = sync.breaker or (0.5 if destination.is_remote(sync) else 1.0)
@@ -156,9 +157,8 @@ def _run(
     done = deliver(destination, within, ledger, notify)
     done.not_tried += beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
-    settled = {"seen": seen, "skipped": made.skipped, "held": made.audience.held}
     is_settled = not (done.failed or done.not_tried or made.refused or made.deferred)
-    ledger.note(sync.name, "settled", json.dumps(settled) if is_settled else None)
+    ledger.note(sync.name, "settled", _settlement(made, seen) if is_settled else None)
     report = _report(destination, made, done, planned=len(made.records))
     if beyond and not report.error:
         notify(f"sync {sync.name}: {beyond} records wait for tomorrow's budget of {sync.budget} operations")
@@ -240,6 +240,23 @@ def _within_budget(
         else:
             high = middle - 1
     return records[:room], len(records) - room
+
+
+def _settlement(made: Plan, seen: Sequence[str]) -> str:
+    return json.dumps({"seen": list(seen), "skipped": made.skipped, "held": made.audience.held})
+
+
+def _settled(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger, seen: str) -> dict[str, Any]:
+    """What is known of the last run, when all was delivered and nothing of it can have changed since."""
+    settled: dict[str, Any] = json.loads(ledger.noted(sync.name, "settled") or "{}")
+    if not settled or ledger.is_unsure(sync.name):
+        return {}
+    if settled["seen"][0] != seen:
+        if settled["seen"][1:] != [content_hash(house, catalog, sync)]:
+            return {}
+        settled["seen"][0] = seen
+        ledger.note(sync.name, "settled", json.dumps(settled))
+    return settled
 
 
 def _seen(house: House, catalog: Catalog, sync: Sync) -> str:

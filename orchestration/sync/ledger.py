@@ -169,6 +169,12 @@ class SyncLedger:
         )
         return {row[0]: Sent(*row[1:]) for row in rows}
 
+    def is_unsure(self, sync: str) -> bool:
+        """Whether there is something to do whatever is published: in doubt, or to be forgotten."""
+        return any(
+            self._one(f"select 1 from {table} where sync = ? limit 1", (sync,)) for table in ("in_doubt", "forgotten")
+        )
+
     def refused(self, sync: str) -> dict[str, str]:
         """Identifier -> source of a record that was refused; it is not sent again until the source is another one."""
         rows = self._connection.execute(

@@ -53,12 +53,12 @@ def test_no_window_ever_holds_more_than_the_limit(limits: list[tuple[int, float]
             assert len(window) <= calls
 
 
-def test_what_a_limit_allows_is_used() -> None:
+def test_what_a_limit_allows_is_used_but_for_the_margin() -> None:
     pace, clock = pace_of(Rate(190, 10.0))
     for _ in range(1901):
         pace.take()
-    assert clock.now == pytest.approx(1100.0)
-    assert pace.waited_seconds == pytest.approx(100.0)
+    assert clock.now == pytest.approx(1101.0)
+    assert pace.waited_seconds == pytest.approx(101.0)
 
 
 def test_a_pause_holds_every_worker_and_the_longest_one_counts() -> None:

@@ -1,0 +1,115 @@
+"""Batches on their way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from orchestration.catalog import Sync
+from orchestration.destinations import LimitedError, Outcomes, Record, RefusedError, UnavailableError
+from orchestration.project import House, silent
+from orchestration.sync import deliver as engine
+from orchestration.sync.deliver import Delivery, batches, deliver
+from orchestration.sync.ledger import SyncLedger
+from tests.orchestration.sync.test_ledger import RECORD
+from tests.orchestration.sync.test_properties import Board, World, installed
+
+SYNC = Sync.model_validate({"name": "crm", "description": "A test.", "destination": "board", "traits": "all"})
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    with installed(made):
+        yield made
+
+
+def records(count: int) -> list[Record]:
+    return [replace(RECORD, entity_id=f"u{number}", identifier=f"u{number}") for number in range(count)]
+
+
+def delivered(house: House, kind: type[Board], count: int = 1) -> tuple[Delivery, set[str]]:
+    with SyncLedger(house) as ledger:
+        done = deliver(kind(SYNC, house.outbox), records(count), ledger, silent)
+        return done, set(ledger.in_doubt("crm"))
+
+
+def test_batches_hold_what_the_destination_takes(house: House) -> None:
+    class Small(Board):
+        batch_bytes = 2 * (len('{"paying": true}') + 2)
+
+    sizes = [len(batch) for batch in batches(Small(SYNC, house.outbox), records(5))]
+    assert sizes == [2, 2, 1]
+    assert [len(batch) for batch in batches(Board(SYNC, house.outbox), records(7))] == [3, 3, 1]
+
+
+def test_a_refusal_after_a_lost_answer_leaves_the_record_in_doubt(house: House, world: World) -> None:
+    class Fickle(Board):
+        def deliver(self, records: Sequence[Record]) -> Outcomes:
+            world.take(records[0])
+            if len(world.ids) == 1 and not world.poisoned:
+                world.poisoned.add("lost once")
+                raise UnavailableError("no answer")
+            raise RefusedError("no")
+
+    done, doubt = delivered(house, Fickle)
+    assert (done.failed, doubt) == (1, {"u0"})
+    assert world.state() == {"u0": {"paying": True}}
+
+
+def test_what_came_back_is_written_down_although_another_batch_broke(house: House, world: World) -> None:
+    barrier = threading.Barrier(2)
+
+    class Broken(Board):
+        def deliver(self, records: Sequence[Record]) -> Outcomes:
+            barrier.wait()
+            if records[0].identifier == "u0":
+                # The other one is back by then, most likely in the same breath.
+                time.sleep(0.05)
+                raise KeyError("a bug")
+            return [None] * len(records)
+
+    with SyncLedger(house) as ledger:
+        with pytest.raises(KeyError):
+            deliver(Broken(SYNC, house.outbox), records(6), ledger, silent)
+        assert set(ledger.sent("crm")) == {"u3", "u4", "u5"}
+        assert set(ledger.in_doubt("crm")) == {"u0", "u1", "u2"}
+
+
+def test_who_stops_a_run_does_not_wait_for_a_pause(house: House, world: World) -> None:
+    class Limited(Board):
+        def deliver(self, records: Sequence[Record]) -> Outcomes:
+            if records[0].identifier == "u0":
+                raise KeyboardInterrupt
+            self.pace.take()
+            raise LimitedError("later", 500)
+
+    begun = time.monotonic()
+    with SyncLedger(house) as ledger, pytest.raises(KeyboardInterrupt):
+        deliver(Limited(SYNC, house.outbox), records(6), ledger, silent)
+    assert time.monotonic() - begun < 5
+
+
+def test_pauses_cost_no_try_and_end_with_patience(house: House, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.05)
+
+    class Slow(Board):
+        def deliver(self, records: Sequence[Record]) -> Outcomes:
+            self.pace.take()
+            raise LimitedError("slowly", 0.004)
+
+    done, doubt = delivered(house, Slow)
+    assert (done.delivered, done.failed, doubt) == (0, 1, {"u0"})
+    assert done.retries == 12
+
+
+def test_three_batches_refused_in_full_end_the_run(house: House, world: World) -> None:
+    world.poisoned = {f"u{number}" for number in range(30)}
+    done, _ = delivered(house, Board, 30)
+    assert done.closed == "nothing gets through: a bad row"
+    assert done.failed <= 12
+    assert done.failed + done.not_tried == 30
