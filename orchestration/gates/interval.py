@@ -20,6 +20,8 @@ Z = 4.0
 _TO_DEVIATION = 1.4826
 # Beyond the second largest move of the history: a weekend or the end of a month comes again.
 _OVER_KNOWN_MOVES = 1.5
+# So few that change at once can be looked at by name; in a small house what stops them is chance, not a fault.
+FEW_FLIPS = 12
 # Below a week's days, the smallest of the units that are mistaken for another; scores hardly move so far in a day.
 USUAL_FACTOR = 5.0
 # Below a percentage's hundred; so far may one quantile go where there are few publishes, or few scores.
@@ -65,7 +67,10 @@ def usual_share(shares: Sequence[float], moved: Sequence[int], population: int, 
 
 
 def most_flips(flips: Sequence[int], populations: Sequence[int], population: int, *, days: float = 1) -> float | None:
-    """Largest share of entities whose value changes at once when nothing has happened; null without enough history."""
+    """Largest share of entities whose value changes at once when nothing has happened; null without enough history.
+
+    It is never less than a dozen entities: changes come in clusters (a failure that is repaired), not one by one.
+    """
     if len(flips) < LEAST_HISTORY:
         return None
     shares = [flipped / max(known, 1) for flipped, known in zip(flips, populations, strict=True)]
@@ -74,6 +79,7 @@ def most_flips(flips: Sequence[int], populations: Sequence[int], population: int
         median(shares) + Z * _deviation(shares),
         _OVER_KNOWN_MOVES * _second_largest(shares),
         by_chance,
+        FEW_FLIPS / max(population, 1),
     )
     return min(1.0, usual * max(days, 1))
 
