@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-
 # Who is called counts calls as they arrive, some of which were longer on their way than those after them.
 MARGIN = 0.01
 
