@@ -84,6 +84,10 @@ def plan(
         or there[identifier].entity_id != one.entity_id
         or identifier in doubt
     ]
+    targets = {trait.name: sync.target(trait) for trait in catalog.traits_of(sync)}
+    # What fields become whose trait is no longer published, and fields of traits that are held, as they are there.
+    cleared_to = {target.field: target.cleared for target in targets.values()}
+    held = {targets[name].field for name in wanted.held}
     fields, reasons = _fields(catalog, sync, wanted, dirty, instead)
     records: list[Record] = []
     sources: dict[str, str] = {}
@@ -95,11 +99,11 @@ def plan(
         before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
         have = _had(before, unsure)
         want = fields.get(one.entity_id, {})
-        want |= _kept(sync, catalog, wanted, have)
-        want |= _cleared(sync, catalog, have.keys() - want.keys())
+        want |= {name: value for name, value in have.items() if name in held}
+        want |= {name: cleared_to.get(name) for name in have.keys() - want.keys()}
         # Whoever had the identifier before may stand in the destination's record, too.
         anew = unsure is not None or (before is not None and before.entity_id != one.entity_id)
-        changed = {name: have.get(name) for name in want if anew or name not in have or want[name] != have[name]}
+        changed = {name: have.get(name) for name in want if anew or name not in have or _differ(want[name], have[name])}
         if not changed:
             sources[identifier] = one.source
         elif refused.get(identifier) == one.source and not retry_refused:
@@ -130,7 +134,7 @@ def plan(
         record = replace(
             _record(sync, wanted, identifier, (to_forget or owners)[0], before),
             action="delete" if sync.mode == "mirror" or to_forget else "clear",
-            fields=dict(sorted(_cleared(sync, catalog, have).items())),
+            fields={name: cleared_to.get(name) for name in sorted(have)},
             changed=dict(sorted(have.items())),
             forgotten=bool(to_forget),
             source="gone",
@@ -150,9 +154,15 @@ def _placed(record: Record, before: Sent | None, unsure: Sent | None, deleted: s
     before that, and a receiver that drops repetitions has to take it again.
     """
     if unsure is None:
-        return replace(record, after=before.after if before else deleted)
+        after = before.after if before else deleted
+        return replace(record, after=after) if after else record
     again = replace(record, after=unsure.after)
     return again if again.record_id == unsure.record_id else replace(record, after=unsure.record_id)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Also true and 1 do, which are equal in Python."""
+    return bool(one != other) or isinstance(one, bool) is not isinstance(other, bool)
 
 
 def _clears_first(record: Record) -> tuple[bool, str]:
@@ -186,18 +196,6 @@ def _had(sent: Sent | None, doubt: Sent | None) -> dict[str, Any]:
     return (json.loads(doubt.fields) | have) if doubt else have
 
 
-def _cleared(sync: Sync, catalog: Catalog, names: Iterable[str]) -> dict[str, Any]:
-    """What fields become whose trait is no longer published."""
-    said = {sync.target(trait).field: sync.target(trait).cleared for trait in catalog.traits_of(sync)}
-    return {name: said.get(name) for name in names}
-
-
-def _kept(sync: Sync, catalog: Catalog, wanted: Audience, have: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of traits that are held, as they are there."""
-    held = {sync.target(trait).field for trait in catalog.traits_of(sync) if trait.name in wanted.held}
-    return {name: value for name, value in have.items() if name in held}
-
-
 def _fields(
     catalog: Catalog,
     sync: Sync,
@@ -207,6 +205,7 @@ def _fields(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, str]]]:
     """Entity -> field -> value, and the sentence of each, of some identifiers."""
     traits = {trait.name: trait for trait in catalog.traits_of(sync) if trait.name not in wanted.held}
+    targets = {name: sync.target(trait) for name, trait in traits.items()}
     entities = [wanted.wanted[identifier].entity_id for identifier in identifiers]
     fields: dict[str, dict[str, Any]] = {}
     reasons: dict[str, dict[str, str]] = {}
@@ -223,12 +222,12 @@ def _fields(
         )
         while batch := rows.fetchmany(10_000):
             for entity_id, name, value, reason in batch:
-                target = sync.target(traits[name])
+                target = targets[name]
                 fields.setdefault(entity_id, {})[target.field] = typed(traits[name], value, target.cast)
                 reasons.setdefault(entity_id, {})[target.field] = reason
     for name, values in instead.items():
         if name in traits:
-            target = sync.target(traits[name])
+            target = targets[name]
             for entity_id, value in values.items():
                 fields.setdefault(entity_id, {})[target.field] = typed(traits[name], value, target.cast)
     return fields, reasons

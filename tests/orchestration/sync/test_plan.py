@@ -98,6 +98,13 @@ def test_a_renamed_field_clears_the_old_one(home: House) -> None:
     assert planned(home, sync_of(fields={"score": {"field": "points"}})).records == []
 
 
+def test_another_type_is_a_change(home: House) -> None:
+    serve(home, 1, ONE)
+    settle(home, planned(home, sync_of()).records)
+    casts = {"paying": {"cast": "number"}, "score": {"cast": "string"}}
+    assert str(only(planned(home, sync_of(fields=casts))).delta) == "{'paying': 1, 'score': '1.5'}"
+
+
 def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: House) -> None:
     sync = sync_of(fields={"stage": {"cleared": "none"}})
     serve(home, 1, ONE)
