@@ -95,7 +95,8 @@ class Pace:
             now = self._clock()
             wait = self._paused_until - now
             for rate, taken in self._windows:
-                while taken and taken[0] <= now - rate.seconds:
+                # The same sum as below: rounded otherwise, a call could be neither over nor waited for.
+                while taken and taken[0] + rate.seconds <= now:
                     taken.popleft()
                 if len(taken) >= rate.calls:
                     wait = max(wait, taken[0] + rate.seconds - now)
