@@ -67,6 +67,10 @@ class Readings:
         return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
 
+# Of the size of the scores that were published before, or the gate would withhold them.
+FIRST_MARK = 40
+
+
 def publish_marked(house: House, project: DbtProject, number: int) -> None:
     """The next build: its number stands in every row of one trait, is judged and published."""
     with house.lock("attack"):
@@ -222,7 +226,7 @@ def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callab
     house = arena.copy(arena.written, folder / "home")
     house = House(house.settings.model_copy(update={"builds_kept": kept}))
     project = arena.project_of(house)
-    assert in_child(lambda: publish_marked(house, project, 10)) == 0
+    assert in_child(lambda: publish_marked(house, project, FIRST_MARK)) == 0
     stop, children, answers = folder / "stop", [], []
     for number, kind in enumerate([*(kind for kind in KINDS for _ in range(each)), "slow"]):
         answer = folder / f"readings_{number}.json"
@@ -246,7 +250,7 @@ def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callab
 def _publish_many(house: House, project: DbtProject, count: int, folder: Path, notify: Callable[[str], None]) -> float:
     began, told = time.monotonic(), folder / "told"
     for number in range(count):
-        status = in_child(lambda number=number: publish_marked(house, project, 11 + number), told)
+        status = in_child(lambda number=number: publish_marked(house, project, FIRST_MARK + 1 + number), told)
         assert status == 0, told.read_text() if told.exists() else status
         if number % 10 == 9:
             notify(f"{number + 1} of {count} published")

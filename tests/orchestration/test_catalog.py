@@ -65,7 +65,8 @@ def test_an_outcome_is_behaviours_or_silence(manifest: dict[str, Any]) -> None:
 def test_a_sync_of_an_unknown_trait_is_refused(manifest: dict[str, Any]) -> None:
     sync(manifest)["traits"] = ["powr_user"]
     error = refused(manifest)
-    assert (error.message, error.hint) == ("There is no trait powr_user.", "Did you mean 'power_user'?")
+    said = "models/syncs/_syncs.yml: sync outbox: traits: there is no trait 'powr_user'."
+    assert (error.message, error.hint) == (said, "Did you mean 'power_user'?")
 
 
 def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any]) -> None:
