@@ -15,8 +15,8 @@ from orchestration.project import House, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, batches, deliver
 from orchestration.sync.ledger import SyncLedger
-from tests.orchestration.sync.test_ledger import RECORD
 from tests.orchestration.sync.test_properties import Board, World, installed
+from tests.orchestration.sync.test_sync_ledger import RECORD
 
 SYNC = Sync.model_validate({"name": "crm", "description": "A test.", "destination": "board", "traits": "all"})
 
