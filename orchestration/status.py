@@ -20,7 +20,7 @@ from orchestration.errors import TraithouseError, UsageError
 from orchestration.project import House, utc_now, versions
 from orchestration.publishing.reasons import sentence
 from orchestration.publishing.snapshot import served_build
-from orchestration.sync.engine import check_fields
+from orchestration.sync.engine import checked_destination
 from orchestration.sync.ledger import SyncLedger
 from orchestration.warehouse.dbt import DbtProject
 
@@ -238,7 +238,7 @@ def doctor(house: House, project: DbtProject) -> dict[str, Any]:
     catalog = project.catalog
     for sync in catalog.syncs:
         try:
-            check_fields(catalog, sync)
+            checked_destination(catalog, sync)
         except TraithouseError as error:
             problems.append(f"{error.message} {error.hint}")
     busy = house.busy()

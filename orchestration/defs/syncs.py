@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration.catalog import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
 from orchestration.project import House
-from orchestration.sync.engine import check_fields, run_sync
+from orchestration.sync.engine import checked_destination, run_sync
 from orchestration.warehouse.dbt import DbtProject
 
 
@@ -19,7 +19,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
 
     """
     for sync in project.catalog.syncs:
-        check_fields(project.catalog, sync)
+        checked_destination(project.catalog, sync)
     return dg.Definitions(
         assets=[_asset(house, project, sync) for sync in project.catalog.syncs],
         schedules=[_schedule(project, sync) for sync in project.catalog.syncs if sync.schedule],

@@ -43,7 +43,6 @@ class Record:
         changed: fields that differ from what was acknowledged -> the acknowledged value.
         reasons: changed field -> the published sentence.
         build_id: the snapshot's build.
-        acknowledged_build_id: build of the last acknowledgement; empty before the first.
         as_of: the snapshot's clock, naive UTC.
         forgotten: the entity was forgotten in this house; the receiver is to delete it.
         source: hash of the published values and of the declaration that made the fields.
@@ -60,7 +59,6 @@ class Record:
     changed: dict[str, Any]
     reasons: dict[str, str]
     build_id: str
-    acknowledged_build_id: str
     as_of: datetime
     forgotten: bool = False
     source: str = ""
@@ -198,12 +196,19 @@ class Destination(ABC):
         self._secrets: set[str] = set()
 
     @classmethod
-    def object_of(cls, sync: Sync) -> tuple[str, ObjectKind] | None:
-        """The kind of record that a sync writes, by its name or by its entity; nothing when there is none."""
+    def object_of(cls, sync: Sync) -> tuple[str, ObjectKind]:
+        """Name and kind of record that a sync writes, by its name or by its entity.
+
+        Raises:
+            UsageError: there is none.
+
+        """
         for name, kind in cls.objects.items():
             if kind.entity == sync.entity and sync.object in ("", name):
                 return name, kind
-        return None
+        names = ", ".join(f"{name} ({kind.entity}s)" for name, kind in cls.objects.items())
+        said = f"object {sync.object!r}" if sync.object else f"object for {sync.entity}s"
+        raise UsageError(f"sync {sync.name}: {sync.destination} has no {said}.", f"There are: {names}.")
 
     @classmethod
     def is_remote(cls, sync: Sync) -> bool:
@@ -213,14 +218,12 @@ class Destination(ABC):
     @property
     def object_name(self) -> str:
         """Name of the kind of record."""
-        found = self.object_of(self.sync)
-        return found[0] if found else self.sync.object
+        return self.object_of(self.sync)[0]
 
     @property
     def identifier_field(self) -> str:
         """The destination's field of the identifier."""
-        found = self.object_of(self.sync)
-        return self.sync.identifier_field or (found[1].identifier_field if found else "")
+        return self.sync.identifier_field or self.object_of(self.sync)[1].identifier_field
 
     def secret(self, variable: str) -> str:
         """A secret from the environment; it is masked in whatever is told.

@@ -18,7 +18,7 @@ import duckdb
 
 from orchestration.catalog import Catalog, Sync, Trait
 from orchestration.errors import UsageError
-from orchestration.project import House, read_json
+from orchestration.project import House, read_json, write_atomically
 
 CONSENT = "consent"
 
@@ -94,7 +94,7 @@ def write_people(house: House, connection: duckdb.DuckDBPyConnection, catalog: C
         """
     )
     draft.replace(target)
-    listed.write_text(json.dumps(names))
+    write_atomically(listed, json.dumps(names))
 
 
 def audience(

@@ -108,8 +108,7 @@ def run_sync(
         WarehouseBusyError: another process is syncing.
 
     """
-    kind = destination_of(sync)
-    check_fields(catalog, sync)
+    kind = checked_destination(catalog, sync)
     why_dry = ""
     if kind.is_remote(sync) and not house.settings.is_production and not dry_run:
         why_dry = f"TRAITHOUSE_ENV is {house.settings.env}; remote destinations are served in production only"
@@ -292,10 +291,10 @@ def pause(house: House, catalog: Catalog, name: str, why: str | None) -> None:
 
 
 def destination_of(sync: Sync) -> type[Destination]:
-    """The class that a sync names, with all that it says of the destination checked.
+    """The class that a sync names, its options and object checked.
 
     Raises:
-        UsageError: there is no such destination, or it cannot hold what the sync wants of it.
+        UsageError: there is no such destination, option or object.
 
     """
     where = f"sync {sync.name}"
@@ -313,41 +312,31 @@ def destination_of(sync: Sync) -> type[Destination]:
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(kind.options_type.model_fields)
         raise UsageError(f"{where}: options.{key}: {first['msg']}.", f"Options are: {known}.") from None
-    found = kind.object_of(sync)
-    if found is None:
-        names = ", ".join(f"{name} ({one.entity}s)" for name, one in kind.objects.items())
-        said = f"object {sync.object!r}" if sync.object else f"object for {sync.entity}s"
-        raise UsageError(f"{where}: {sync.destination} has no {said}.", f"There are: {names}.")
-    name, what = found
-    for trait, target in sync.fields.items():
-        if target.cast and target.cast not in what.types:
-            raise UsageError(
-                f"{where}: fields.{trait}: {sync.destination} {name} hold no {target.cast}.",
-                f"They hold: {', '.join(sorted(what.types))}.",
-            )
-        if target.field and not re.fullmatch(what.field_pattern, target.field):
-            raise UsageError(
-                f"{where}: fields.{trait}: {target.field!r} is no name of a field there.",
-                f"It matches {what.field_pattern}.",
-            )
+    kind.object_of(sync)
     return kind
 
 
-def check_fields(catalog: Catalog, sync: Sync) -> None:
-    """Checks the traits that a sync sends under their own names and types against the destination.
+def checked_destination(catalog: Catalog, sync: Sync) -> type[Destination]:
+    """The class that a sync names, which can hold each trait that the sync sends.
 
     Raises:
-        UsageError: the destination cannot hold one of them.
+        UsageError: as ``destination_of``, or a field cannot be there under its name or with its type.
 
     """
-    found = destination_of(sync).object_of(sync)
+    kind = destination_of(sync)
+    name, what = kind.object_of(sync)
     for trait in catalog.traits_of(sync):
-        target = sync.target(trait)
-        if found and target.cast not in found[1].types:
+        target, where = sync.target(trait), f"sync {sync.name}: fields.{trait.name}"
+        if target.cast not in what.types:
             raise UsageError(
-                f"sync {sync.name}: fields.{trait.name}: {sync.destination} {found[0]} hold no {target.cast}.",
-                f"Give a cast: {', '.join(sorted(found[1].types))}.",
+                f"{where}: {sync.destination} {name} hold no {target.cast}.",
+                f"Give a cast: {', '.join(sorted(what.types))}.",
             )
+        if not re.fullmatch(what.field_pattern, target.field):
+            raise UsageError(
+                f"{where}: {target.field!r} is no name of a field there.", f"It matches {what.field_pattern}."
+            )
+    return kind
 
 
 @contextmanager

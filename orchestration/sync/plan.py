@@ -110,7 +110,7 @@ def plan(
             waiting.add(identifier)
         else:
             record = replace(
-                _record(sync, wanted, identifier, one.entity_id, before),
+                _record(sync, wanted, identifier, one.entity_id),
                 fields=dict(sorted(want.items())),
                 changed=dict(sorted(changed.items())),
                 reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
@@ -132,7 +132,7 @@ def plan(
         to_forget = [owner for owner in owners if owner in forgotten]
         have = _had(before, unsure)
         record = replace(
-            _record(sync, wanted, identifier, (to_forget or owners)[0], before),
+            _record(sync, wanted, identifier, (to_forget or owners)[0]),
             action="delete" if sync.mode == "mirror" or to_forget else "clear",
             fields={name: cleared_to.get(name) for name in sorted(have)},
             changed=dict(sorted(have.items())),
@@ -174,7 +174,7 @@ def _kind(reason: str) -> str:
     return "identifier shared" if reason.endswith(", too") else reason
 
 
-def _record(sync: Sync, wanted: Audience, identifier: str, entity_id: str, sent: Sent | None) -> Record:
+def _record(sync: Sync, wanted: Audience, identifier: str, entity_id: str) -> Record:
     return Record(
         sync=sync.name,
         entity_type=sync.entity,
@@ -185,7 +185,6 @@ def _record(sync: Sync, wanted: Audience, identifier: str, entity_id: str, sent:
         changed={},
         reasons={},
         build_id=wanted.build_id,
-        acknowledged_build_id=sent.build_id if sent else "",
         as_of=wanted.as_of,
     )
 

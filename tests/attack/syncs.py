@@ -18,6 +18,7 @@ import random
 import sys
 import tempfile
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,8 +72,9 @@ class _Told(HttpStandIn):
             return Answer(200, {"state": self.state(), "taken": self.taken})
         return self.take(request)
 
+    @abstractmethod
     def take(self, request: Request) -> Answer:
-        raise NotImplementedError
+        """The behaviour of the destination."""
 
 
 class BatchStandIn(_Told):

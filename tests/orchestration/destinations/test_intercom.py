@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,6 @@ def one(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
         changed=dict.fromkeys(fields),
         reasons={},
         build_id="000001",
-        acknowledged_build_id="",
         as_of=datetime(2024, 6, 30),
     )
 
@@ -204,7 +202,7 @@ def test_what_it_is_known_by_is_checked(intercom: IntercomStandIn) -> None:
 
 def test_a_preview_has_the_body_that_would_create(intercom: IntercomStandIn) -> None:
     with closing(IntercomDestination(intercom.sync(), Path())) as destination:
-        assert destination.preview([replace(one("a", score=2.5), acknowledged_build_id="x")]) == [
+        assert destination.preview([one("a", score=2.5)]) == [
             {
                 "action": "upsert",
                 "identifier": "a",

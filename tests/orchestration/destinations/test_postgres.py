@@ -67,7 +67,6 @@ def one(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
         changed=dict.fromkeys(fields),
         reasons={},
         build_id="000007",
-        acknowledged_build_id="",
         as_of=datetime(2024, 6, 30),
     )
 

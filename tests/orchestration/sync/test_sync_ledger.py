@@ -23,7 +23,6 @@ RECORD = Record(
     changed={"paying": None},
     reasons={},
     build_id="000001",
-    acknowledged_build_id="",
     as_of=datetime(2024, 6, 30),
     source="s1",
 )
