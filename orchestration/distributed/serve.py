@@ -156,10 +156,10 @@ def _contents(snapshot: Path) -> dict[Part, str]:
                 select
                     {_PARTS.get(table, "'all'")},
                     count(*) || ':' || sum(cast(md5_number_lower(cast(to_json(content) as varchar)) as hugeint))
-                from read_parquet($file) as content
+                from read_parquet($parts) as content
                 group by 1
                 """,
-                {"file": str(snapshot / f"{table}.parquet")},
+                {"parts": str(snapshot / table / "*.parquet")},
             ).fetchall()
             found |= {(table, part): content for part, content in rows}
     return found
@@ -185,7 +185,7 @@ def _written(
         if fresh or not spark.catalog.tableExists(f"{STORE}.{table}"):
             notify(f"Spark: {table}, {len(fresh)} parts")
             clear_leftovers(spark, [f"{STORE}.{table}"])
-            frame = read_parquet(spark, snapshot / f"{table}.parquet")
+            frame = read_parquet(spark, snapshot / table)
             frame = frame.selectExpr(
                 "*", f"{_PARTS.get(table, _quoted('all'))} as part", f"{_quoted(version)} as written"
             )
@@ -230,7 +230,7 @@ def _views(project: DbtProject, snapshot: Path) -> dict[str, str]:
     with duckdb.connect() as connection:
         for table in (*TABLES, *WIDE_TABLES.values()):
             described = connection.execute(
-                "describe from read_parquet($file)", {"file": str(snapshot / f"{table}.parquet")}
+                "describe from read_parquet($parts)", {"parts": str(snapshot / table / "*.parquet")}
             )
             columns = [row[0] for row in described.fetchall()]
             for entity, wide in WIDE_TABLES.items():

@@ -57,7 +57,7 @@ def exchange(house: House) -> Iterator[Path]:
 
 
 def read_parquet(spark: SparkSession, path: Path) -> DataFrame:
-    """Rows of a file that DuckDB wrote: its timestamps have no zone, which Spark takes for another type."""
+    """Rows of a file or folder that DuckDB wrote: its timestamps have no zone, which Spark takes for another type."""
     frame = spark.read.parquet(path.as_uri())
     kinds = [(name, "timestamp" if kind == "timestamp_ntz" else kind) for name, kind in frame.dtypes]
     return frame.selectExpr(*(f"cast(`{name}` as {kind}) as `{name}`" for name, kind in kinds))

@@ -233,13 +233,13 @@ class DbtProject:
             try:
                 result = runner.invoke([*arguments, *(str(flag) for flag in flags)])
             finally:
-                _close_warehouse()
+                close_warehouse()
         if result.result is None and not isinstance(result.exception, Exception):
             raise KeyboardInterrupt
         return result
 
 
-def _close_warehouse() -> None:
+def close_warehouse() -> None:
     """Let go of the file, which dbt keeps open through a run: opening it for each model costs more than the model."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 

@@ -12,6 +12,7 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 from orchestration.project import PROJECT_ROOT
+from orchestration.warehouse.dbt import close_warehouse
 from tests.spark.cluster import Cluster
 from tests.spark.harness import Run, compare, run_on_spark
 
@@ -169,6 +170,7 @@ def warehouse(project: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITHOUSE_HOME", str(project.parent))
         built = dbtRunner().invoke(["build", *map(str, flags), "--log-path", str(project.parent), "--quiet"])
+    close_warehouse()
     assert built.success, built.exception or built.result
     return path
 

@@ -55,7 +55,7 @@ def written_parts(stored: Mapping[str, list[list[str]]], table: str, version: st
 
 def moved_traits(home: Path, before: str, after: str) -> set[str]:
     """Traits whose published rows differ between two snapshots."""
-    old, new = (f"from '{home}/serving/builds/{name}/trait_values.parquet'" for name in (before, after))
+    old, new = (f"from '{home}/serving/builds/{name}/trait_values/*.parquet'" for name in (before, after))
     rows = duckdb.sql(f"select trait from (({old} except {new}) union all ({new} except {old})) group by 1").fetchall()
     return {trait for (trait,) in rows}
 
@@ -116,7 +116,8 @@ def test_a_refresh_on_spark_publishes_what_one_on_duckdb_does(
         # What was measured, and when it was decided, is the home's own.
         for table in ("trait_values", "trait_changes", "trait_thresholds"):
             there, here = (
-                f"from '{root}/serving/builds/{snapshots(root)[number]}/{table}.parquet'" for root in (home, house.root)
+                f"from '{root}/serving/builds/{snapshots(root)[number]}/{table}/*.parquet'"
+                for root in (home, house.root)
             )
             rows = duckdb.sql(f"select count(*) from (({here} except {there}) union all ({there} except {here}))")
             assert rows.fetchall() == [(0,)], table
@@ -148,7 +149,7 @@ def test_a_withheld_trait_keeps_its_last_good_values(made_on_spark: tuple[Path, 
     assert withheld == ["power_user"]
     assert differing(home, last, exported) == {}
     values = f"select * from '{exported['traits.trait_values']}/*.parquet' where trait = 'power_user'"
-    kept = f"select * from '{home}/serving/builds/{good}/trait_values.parquet' where trait = 'power_user'"
+    kept = f"select * from '{home}/serving/builds/{good}/trait_values/*.parquet' where trait = 'power_user'"
     assert duckdb.sql(f"select count(*) from ({values})").fetchone()[0] > 0  # type: ignore[index]
     assert len(moved_traits(home, good, last)) > 1
     columns = "entity_id, value, score, evidence, reason, definition_version, build_id"
