@@ -65,7 +65,8 @@ class Trait(Declaration):
 
     ``enter`` and ``exit`` give, for every rule that the model's evidence may name, the sentence that tells why an
     entity has the trait or has it not; {name} is a feature or threshold of the evidence. ``target`` is the share of the
-    eligible that a population threshold aims at.
+    eligible that a population threshold aims at. ``made_of`` is not declared: the traits that the model is built on,
+    however many models lie between.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Trait(Declaration):
     outcome: Outcome
     gate: tuple[Expectation, ...] = ()
     purpose: str
+    made_of: frozenset[str] = frozenset()
 
     @property
     def candidate(self) -> str:
@@ -249,8 +251,8 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
     behaviours = _behaviours(manifest)
     attributes = _attributes(manifest)
     traits = []
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "model" and node["original_file_path"].startswith(TRAIT_FOLDER):
+    for key, node in manifest["nodes"].items():
+        if _is_trait(node):
             where = f"{_yaml_file(node)}: trait {node['name']}"
             meta = node["config"].get("meta", {}).get("trait")
             if meta is None:
@@ -258,7 +260,8 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
                     f"{where} has no config.meta.trait.",
                     "Its YAML entry is what makes a model a trait.",
                 )
-            traits.append(_parse(Trait, meta | _identity(node), where))
+            made_of = [one["name"] for one in _upstream(manifest, key).values() if _is_trait(one)]
+            traits.append(_parse(Trait, meta | _identity(node) | {"made_of": made_of}, where))
             _check_trait(traits[-1], behaviours, where)
     syncs, places = [], {}
     for exposure in manifest["exposures"].values():
@@ -278,6 +281,22 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
     for sync in catalog.syncs:
         _check_sync(sync, catalog, attributes, places[sync.name])
     return catalog
+
+
+def _is_trait(node: Mapping[str, Any]) -> bool:
+    return bool(node["resource_type"] == "model" and node["original_file_path"].startswith(TRAIT_FOLDER))
+
+
+def _upstream(manifest: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
+    """Every node that a node is built on."""
+    found: dict[str, Mapping[str, Any]] = {}
+    left = [key]
+    while left:
+        for one in manifest["nodes"][left.pop()]["depends_on"].get("nodes", ()):
+            if one in manifest["nodes"] and one not in found:
+                found[one] = manifest["nodes"][one]
+                left.append(one)
+    return found
 
 
 def _identity(node: Mapping[str, Any]) -> dict[str, str]:

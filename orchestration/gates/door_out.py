@@ -23,7 +23,7 @@ from orchestration.publishing.acceptance import with_acceptance
 from orchestration.publishing.history import Past, read_pasts
 from orchestration.publishing.needs import unmet_need
 from orchestration.publishing.reasons import quoted_value, sentence
-from orchestration.publishing.verdicts import Check, Decision, Verdict, save_verdicts
+from orchestration.publishing.verdicts import Check, Decision, Verdict, last_verdicts, save_verdicts
 from orchestration.warehouse.build import Build, current_build
 from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
@@ -214,7 +214,7 @@ def audit(
     Args:
         house: where; hold its lock.
         project: what is declared.
-        traits: names; all when not given.
+        traits: names, which stand for what is made of them too; all when not given.
         notify: progress.
 
     """
@@ -222,9 +222,9 @@ def audit(
         build = current_build(connection)
         if build is None:
             return []
-        made_of = {
-            name: made
-            for name, *made in connection.execute(
+        results_of = {
+            name: result
+            for name, *result in connection.execute(
                 "select name, status, message, content_hash from state.node_results where build_id = $1",
                 [build.build_id],
             ).fetchall()
@@ -233,17 +233,22 @@ def audit(
         pasts = read_pasts(connection, project.catalog, build, MOST_HISTORY)
         hours_allowed = float(project.variables["input_freshness_hours"])
         behind = _hours_behind(connection, build)
-        verdicts = []
-        for trait in project.catalog.traits:
-            if trait.name in made_of and (traits is None or trait.name in traits):
+        last = last_verdicts(connection)
+        judged = []
+        # What a trait is made of is made of less than it is.
+        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.made_of)):
+            if trait.name in results_of and (traits is None or {trait.name, *trait.made_of} & {*traits}):
                 try:
                     gate = _Gate(connection, build, pasts[trait.name], hours_allowed, behind)
-                    verdicts.append(gate.judge(trait, *made_of[trait.name]))
+                    verdict = gate.judge(trait, *results_of[trait.name])
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
-                    verdicts.append(_verdict(trait, build, "failed", reason))
-                verdicts[-1] = with_acceptance(connection, with_inputs(verdicts[-1], sources))
-                notify(f"gate {trait.name}: {verdicts[-1].verdict}")
+                    verdict = _verdict(trait, build, "failed", reason)
+                verdict = with_inputs(verdict, sources, [last[name] for name in sorted(trait.made_of & {*last})])
+                last[trait.name] = with_acceptance(connection, verdict)
+                judged.append(trait.name)
+                notify(f"gate {trait.name}: {last[trait.name].verdict}")
+        verdicts = [last[name] for name in sorted(judged)]
         save_verdicts(connection, verdicts)
     if traits is None:
         try:

@@ -128,10 +128,13 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 def load_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Verdict]:
     """Verdicts of exactly this build, by trait; one whose checks cannot be read is none."""
+    return {name: one for name, one in last_verdicts(connection).items() if one.build_id == build_id}
+
+
+def last_verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, Verdict]:
+    """The last verdict of each trait, of whichever build; one whose checks cannot be read is none."""
     connection.execute(VERDICT_TABLE)
-    cursor = connection.execute(
-        "select * from state.gate_verdicts where build_id = $1 and json_valid(checks)", [build_id]
-    )
+    cursor = connection.execute("select * from state.gate_verdicts where json_valid(checks)")
     names = [column[0] for column in cursor.description or ()]
     return {row[names.index("trait")]: _verdict(dict(zip(names, row, strict=True))) for row in cursor.fetchall()}
 

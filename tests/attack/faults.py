@@ -309,7 +309,13 @@ def candidate(name: str, statement: str, told: str, trait: str = "at_risk", *, a
     def attack(scene: Scene) -> None:
         scene.made(*free, *statement.split(";"))
 
-    return Fault(name, "candidates", attack, traits, frozenset(traits), told)
+    return Fault(name, "candidates", attack, traits, with_stage(*traits), told)
+
+
+def with_stage(*traits: str) -> frozenset[str]:
+    """Traits with the one that is made of others: what that would say is as wrong as they are."""
+    made_of_them = {"activated", "at_risk", "dormant", "resurrected"} & {*traits}
+    return frozenset(traits) | ({"lifecycle_stage"} if made_of_them else set())
 
 
 def _id_of(trait: str) -> str:
@@ -454,7 +460,7 @@ def candidate_faults() -> list[Fault]:
             "candidates",
             lambda scene: scene.sql("drop table candidates.at_risk"),
             ("at_risk",),
-            frozenset({"at_risk"}),
+            with_stage("at_risk"),
             "at_risk: failed. Its gate could not be evaluated",
         ),
         Fault(
@@ -462,7 +468,7 @@ def candidate_faults() -> list[Fault]:
             "candidates",
             lambda scene: scene.sql("alter table candidates.at_risk drop column score"),
             ("at_risk",),
-            frozenset({"at_risk"}),
+            with_stage("at_risk"),
             "at_risk: failed. Its gate could not be evaluated",
         ),
         Fault(
@@ -470,7 +476,7 @@ def candidate_faults() -> list[Fault]:
             "candidates",
             lambda scene: scene.sql(f"{update} value = not value where {SOME}"),
             ("at_risk",),
-            frozenset({"at_risk"}),
+            with_stage("at_risk"),
             "Its rows are not those that its model made in this build",
         ),
         Fault(
@@ -521,7 +527,7 @@ def verdict_faults() -> list[Fault]:
             "a verdict was turned from failed to passed",
             "verdicts",
             forge,
-            withheld=frozenset({"at_risk"}),
+            withheld=with_stage("at_risk"),
             told="at_risk: failed. Its verdict says passed, and its checks do not",
         ),
         broken("a value changed after the audit", flip, told=changed),
@@ -853,8 +859,7 @@ def staging_faults() -> list[Fault]:
             "a trait's model fails",
             "staging",
             broken_model("at_risk"),
-            # A stage is made of other traits.
-            withheld=frozenset({"at_risk", "lifecycle_stage"}),
+            withheld=with_stage("at_risk"),
             told="at_risk: failed. It was not computed, because the model failed",
             rebuilt=True,
         ),

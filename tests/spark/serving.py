@@ -73,7 +73,7 @@ def withhold(home: str, trait: str) -> list[str]:
     """
     house, project = opened(home)
     with house.lock("test"):
-        sql = "".join(f"update {one.candidate} set score = 0.25;" for one in project.catalog.traits)
+        sql = "".join(f"update {one.candidate} set score = score * 1.25;" for one in project.catalog.traits)
         as_if_made(house, project, f"{sql} update {project.catalog.trait(trait).candidate} set value = null")
         audit_again(house, project, [one.name for one in project.catalog.traits])
         return [one.trait for one in publish_build(house, project).withheld]
@@ -125,10 +125,10 @@ def stored() -> dict[str, list[list[str]]]:
     spark = open_session()
     found = {
         "served": [[row[0]] for row in spark.sql("select distinct version from traits_store.served").collect()],
-        "named": [
+        "named": sorted(
             list(row)
             for row in spark.sql("select distinct table_name, part, written from traits_store.manifests").collect()
-        ],
+        ),
     }
     for table in (*TABLES, "manifests"):
         rows = spark.sql(f"show partitions traits_store.{table}").collect()
