@@ -77,6 +77,11 @@ def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any
     assert "ready_to_upgrade" in chosen and "power_user" not in chosen
 
 
+def test_a_trait_says_which_traits_it_is_made_of(project: DbtProject) -> None:
+    made_of = {trait.name: trait.made_of for trait in project.catalog.traits if trait.made_of}
+    assert made_of == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
+
+
 def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: DbtProject) -> None:
     for declared in project.catalog.traits:
         sql = project.manifest_dict["nodes"][f"model.traithouse.{declared.name}"]["raw_code"]

@@ -10,6 +10,8 @@ from orchestration.refresh import accept_trait, refresh, write_and_audit
 from orchestration.warehouse.dbt import DbtProject
 from tests.conftest import as_if_made, queried, served
 
+AT_RISK_AND_MADE_OF_IT = ["at_risk", "lifecycle_stage"]
+
 
 def judged(house: House, project: DbtProject, sql: str) -> dict[str, tuple[str, list[str]]]:
     """Changes something in the warehouse, then judges the same build again: verdict and failed checks by trait."""
@@ -49,7 +51,7 @@ def test_what_runs_is_what_is_announced(sample_house: House, sample_project: Dbt
         ("update candidates.at_risk set value = true", "column_mean_to_be_between"),
     ],
 )
-def test_a_fault_withholds_its_trait_alone_and_the_last_good_values_stay(
+def test_a_fault_withholds_its_trait_and_what_is_made_of_it_and_the_last_good_values_stay(
     sample_house: House, sample_project: DbtProject, fault: str, broken: str
 ) -> None:
     before = served(sample_house, "from traits.trait_values order by all")
@@ -58,15 +60,16 @@ def test_a_fault_withholds_its_trait_alone_and_the_last_good_values_stay(
     verdicts = judged(sample_house, sample_project, fault)
     assert verdicts["at_risk"][0] == "failed"
     assert broken in verdicts["at_risk"][1]
+    assert verdicts["lifecycle_stage"] == ("failed", ["inputs"])
     assert {name: verdicts[name] for name in ("power_user", "ready_to_upgrade")} == {
         "power_user": ("passed", []),
         "ready_to_upgrade": ("passed", []),
     }
     report = publish(sample_house, sample_project)
-    assert [trait.trait for trait in report.withheld] == ["at_risk"]
+    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_MADE_OF_IT
     assert served(sample_house, "from traits.trait_values order by all") == before
-    failed = "select trait from traits.trait_catalog where verdict = 'failed'"
-    assert served(sample_house, failed) == [("at_risk",)]
+    failed = "select trait from traits.trait_catalog where verdict = 'failed' order by 1"
+    assert [name for (name,) in served(sample_house, failed)] == AT_RISK_AND_MADE_OF_IT
 
 
 def test_a_need_that_no_event_is_mapped_to_is_said_and_nothing_is_published(
@@ -106,7 +109,7 @@ def test_rows_that_the_model_did_not_make_are_not_judged_as_its_own(
         {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "no_such_column", "max_value": 1}},
     ],
 )
-def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_alone(
+def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_and_what_is_made_of_it(
     sample_house: House, sample_project: DbtProject, gate: dict[str, object]
 ) -> None:
     broken = tuple(
@@ -115,7 +118,7 @@ def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_alone(
     )
     sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": broken})
     verdicts = judged(sample_house, sample_project, "select 1")
-    assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == ["at_risk"]
+    assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == AT_RISK_AND_MADE_OF_IT
     assert {verdicts[name][0] for name in ("power_user", "ready_to_upgrade")} == {"passed"}
 
 
@@ -180,5 +183,5 @@ def test_values_of_another_type_than_declared_are_withheld(sample_house: House, 
     )
     sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": wrong})
     _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
-    assert [trait.trait for trait in report.withheld] == ["at_risk"]
+    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_MADE_OF_IT
     assert report.snapshot == report.build_id

@@ -26,8 +26,9 @@ def test_a_real_shift_is_let_through_with_who_when_why_and_what(
     sample_house: House, sample_project: DbtProject
 ) -> None:
     withhold(sample_house, sample_project, LOST)
-    [withheld] = house_status(sample_house)["withheld"]
+    withheld, made_of_it = house_status(sample_house)["withheld"]
     assert withheld["trait"] == "at_risk"
+    assert made_of_it == {"trait": "lifecycle_stage", "reason": "It is made of at_risk, which is withheld."}
     assert "population" in withheld["reason"]
     assert served(sample_house, "select count(*) from traits.trait_values where trait = 'at_risk'") == [(600,)]
 
@@ -48,7 +49,7 @@ def test_an_acceptance_is_of_one_content_alone(sample_house: House, sample_proje
     withhold(sample_house, sample_project, LOST)
     accept_trait(sample_house, sample_project, "at_risk", why="a customer left", who="ada")
     withhold(sample_house, sample_project, "delete from candidates.at_risk where user_id > 'user_0200'")
-    assert [one["trait"] for one in house_status(sample_house)["withheld"]] == ["at_risk"]
+    assert [one["trait"] for one in house_status(sample_house)["withheld"]] == ["at_risk", "lifecycle_stage"]
 
 
 @pytest.mark.parametrize(
