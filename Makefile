@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms attack-syncs test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-door-in bench-sync clean
+.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms attack-destinations attack-syncs test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-door-in bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -31,6 +31,9 @@ attack-readers: .venv/installed  ## readers in a loop in several processes durin
 
 attack-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
 	@$(BIN)/python -m tests.attack.alarms $(ARGS)
+
+attack-destinations: .venv/installed  ## every destination under every fault: acknowledged, dead, lost, duplicated
+	@$(BIN)/python -m tests.attack.destinations $(ARGS)
 
 attack-syncs: .venv/installed  ## syncs killed at random moments while builds are published; ARGS="--kills 120"
 	@$(BIN)/python -m tests.attack.syncs $(ARGS)

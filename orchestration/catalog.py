@@ -153,6 +153,7 @@ class Sync(Declaration):
             half of them at a remote destination.
         paused: nothing is sent.
         options: the destination's own.
+        file: not declared: where the rest is.
 
     """
 
@@ -175,6 +176,12 @@ class Sync(Declaration):
     breaker: float | None = Field(default=None, gt=0, le=1)
     paused: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+    file: str = ""
+
+    @property
+    def where(self) -> str:
+        """What an error begins with."""
+        return f"{self.file}: sync {self.name}" if self.file else f"sync {self.name}"
 
     @property
     def identified_by(self) -> str:
@@ -263,7 +270,7 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
             made_of = [one["name"] for one in _upstream(manifest, key).values() if _is_trait(one)]
             traits.append(_parse(Trait, meta | _identity(node) | {"made_of": made_of}, where))
             _check_trait(traits[-1], behaviours, where)
-    syncs, places = [], {}
+    syncs = []
     for exposure in manifest["exposures"].values():
         meta = exposure["config"].get("meta", {}).get("sync")
         if meta is None and exposure["original_file_path"].startswith(SYNC_FOLDER):
@@ -272,14 +279,14 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
                 "It is what makes an exposure a sync.",
             )
         if meta is not None:
-            places[exposure["name"]] = f"{_yaml_file(exposure)}: sync {exposure['name']}"
-            syncs.append(_parse(Sync, meta | _identity(exposure), places[exposure["name"]]))
+            known = _identity(exposure) | {"file": _yaml_file(exposure)}
+            syncs.append(_parse(Sync, meta | known, f"{known['file']}: sync {known['name']}"))
     catalog = Catalog(
         traits=tuple(sorted(traits, key=lambda trait: trait.name)),
         syncs=tuple(sorted(syncs, key=lambda sync: sync.name)),
     )
     for sync in catalog.syncs:
-        _check_sync(sync, catalog, attributes, places[sync.name])
+        _check_sync(sync, catalog, attributes)
     return catalog
 
 
@@ -358,7 +365,8 @@ def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
         raise UsageError(f"{where}: outcome.value belongs to a category, and to it alone.", "Say of whom it is said.")
 
 
-def _check_sync(sync: Sync, catalog: Catalog, attributes: set[tuple[str, str]], where: str) -> None:
+def _check_sync(sync: Sync, catalog: Catalog, attributes: set[tuple[str, str]]) -> None:
+    where = sync.where
     if isinstance(sync.traits, dict):
         for key in sync.traits:
             if key not in Trait.model_fields:

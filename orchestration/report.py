@@ -249,6 +249,8 @@ def show_syncs(answer: dict[str, Any]) -> None:
                 f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}"
                 f" ({sync['operations']:,} operations that it bills or counts)"
             )
+            if sync["refusal"]:
+                _OUT.print(f"  [yellow]as it stands, {escape(sync['refusal'])}[/]")
         else:
             waited = f", {sync['waited_seconds']:.0f} s of it waiting" if sync["waited_seconds"] >= 1 else ""
             _OUT.print(

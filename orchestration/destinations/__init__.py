@@ -208,7 +208,7 @@ class Destination(ABC):
                 return name, kind
         names = ", ".join(f"{name} ({kind.entity}s)" for name, kind in cls.objects.items())
         said = f"object {sync.object!r}" if sync.object else f"object for {sync.entity}s"
-        raise UsageError(f"sync {sync.name}: {sync.destination} has no {said}.", f"There are: {names}.")
+        raise UsageError(f"{sync.where}: {sync.destination} has no {said}.", f"There are: {names}.")
 
     @classmethod
     def is_remote(cls, sync: Sync) -> bool:
@@ -235,7 +235,7 @@ class Destination(ABC):
         value = os.environ.get(variable)
         if not value:
             raise UsageError(
-                f"sync {self.sync.name}: the environment variable {variable} is not set.", "The destination reads it."
+                f"{self.sync.where}: the environment variable {variable} is not set.", "The destination reads it."
             )
         self._secrets.add(value)
         return value

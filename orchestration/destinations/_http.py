@@ -179,7 +179,7 @@ class HttpDestination(Destination):
                 plain = [(k, v) for k, v in answer.headers.items() if k not in ("content-encoding", "content-length")]
                 return httpx.Response(answer.status_code, headers=plain, content=body, request=answer.request)
         except httpx.InvalidURL:
-            raise UsageError(f"sync {self.sync.name}: the address is not a URL.", "It is https://host/path.") from None
+            raise UsageError(f"{self.sync.where}: the address is not a URL.", "It is https://host/path.") from None
         except httpx.HTTPError as error:
             raise UnavailableError(f"no answer: {type(error).__name__}") from None
 

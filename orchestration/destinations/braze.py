@@ -108,12 +108,12 @@ class BrazeDestination(HttpDestination):
         super().__init__(sync, outbox, pace)
         if self.identifier_field not in _LISTS:
             raise UsageError(
-                f"sync {sync.name}: identifier_field: Braze knows nobody by {self.identifier_field!r}.",
+                f"{sync.where}: identifier_field: Braze knows nobody by {self.identifier_field!r}.",
                 f"It is one of {', '.join(_LISTS)}.",
             )
         if (self.identifier_field == "user_alias") != bool(self.options.alias_label):
             raise UsageError(
-                f"sync {sync.name}: options.alias_label belongs to identifier_field user_alias, and to it alone.",
+                f"{sync.where}: options.alias_label belongs to identifier_field user_alias, and to it alone.",
                 "An alias is a name and a label.",
             )
 

@@ -89,7 +89,7 @@ class CustomerioDestination(HttpDestination):
         super().__init__(sync, outbox, pace)
         if self.identifier_field not in (known := _IDENTIFIERS[self.object_name]):
             raise UsageError(
-                f"sync {sync.name}: identifier_field: Customer.io knows no {self.object_name}"
+                f"{sync.where}: identifier_field: Customer.io knows no {self.object_name}"
                 f" by {self.identifier_field!r}.",
                 f"It is one of {', '.join(known)}.",
             )

@@ -160,11 +160,11 @@ def _store(sync: Sync, protocol: str) -> Any:
         return fsspec.filesystem(protocol)
     except ValueError:
         raise UsageError(
-            f"sync {sync.name}: options.path: no store is known by {protocol}://.", "It is s3://, gs://, abfs://, ..."
+            f"{sync.where}: options.path: no store is known by {protocol}://.", "It is s3://, gs://, abfs://, ..."
         ) from None
     except ImportError as error:
         # fsspec's words: which package it is.
-        raise UsageError(f"sync {sync.name}: options.path: {protocol}:// needs a package.", f"{error}.") from None
+        raise UsageError(f"{sync.where}: options.path: {protocol}:// needs a package.", f"{error}.") from None
 
 
 def _ndjson(records: Sequence[Record]) -> bytes:

@@ -127,7 +127,7 @@ class HubspotDestination(HttpDestination):
         super().__init__(sync, outbox, pace or Pace([Rate(options.calls_in_ten_seconds, self.window_seconds)]))
         if self._by_email and sync.is_native:
             raise UsageError(
-                f"sync {sync.name}: a {sync.identified_by} is no email address.",
+                f"{sync.where}: a {sync.identified_by} is no email address.",
                 "Set identifier: email, or name a unique property of the contacts in identifier_field.",
             )
 

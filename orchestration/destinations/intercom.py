@@ -89,7 +89,7 @@ class IntercomDestination(HttpDestination):
         known = {"contacts": ("external_id", "email"), "companies": ("company_id",)}[self.object_name]
         if self.identifier_field not in known:
             raise UsageError(
-                f"sync {sync.name}: Intercom knows no {self.object_name} by {self.identifier_field}.",
+                f"{sync.where}: Intercom knows no {self.object_name} by {self.identifier_field}.",
                 f"identifier_field is {' or '.join(known)}.",
             )
 

@@ -117,7 +117,7 @@ class KlaviyoDestination(HttpDestination):
         self._deletion_pace = Pace(self.deletion_rates)
         if self.identifier_field not in _IDENTIFIERS:
             raise UsageError(
-                f"sync {sync.name}: identifier_field: Klaviyo knows nobody by {self.identifier_field!r}.",
+                f"{sync.where}: identifier_field: Klaviyo knows nobody by {self.identifier_field!r}.",
                 f"It is one of {', '.join(_IDENTIFIERS)}.",
             )
 

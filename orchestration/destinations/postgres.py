@@ -173,7 +173,7 @@ class PostgresDestination(Destination):
         # Raised out here, so that the library's own error, which quotes the string, hangs on to nothing.
         if not known:
             raise UsageError(
-                f"sync {self.sync.name}: {self.options.dsn_env} is no connection string.",
+                f"{self.sync.where}: {self.options.dsn_env} is no connection string.",
                 "It is host=... port=... user=... password=... dbname=..., or postgresql://...",
             )
         if known.get("password"):

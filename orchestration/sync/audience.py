@@ -268,7 +268,7 @@ def _people(house: House, sync: Sync) -> Path | None:
     for entity, attribute in needed:
         if [entity, attribute] not in names:
             raise UsageError(
-                f"sync {sync.name}: {attribute} of {entity}s has not been read since the sync was declared.",
+                f"{sync.where}: {attribute} of {entity}s has not been read since the sync was declared.",
                 "traithouse refresh reads it.",
             )
     return path
@@ -287,7 +287,7 @@ def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Tr
     if traits and len(held) == len(traits):
         name, why = next(iter(held.items()))
         raise UsageError(
-            f"sync {sync.name}: no trait has the grade that minimum_grade asks for ({name}: {why}).",
+            f"{sync.where}: no trait has the grade that minimum_grade asks for ({name}: {why}).",
             "Lower minimum_grade, or name other traits.",
         )
     return held

@@ -43,6 +43,7 @@ class SyncReport:
         destination: kind of destination.
         dry_run: whether nothing was sent.
         why_dry: why, when that was not asked for.
+        refusal: of a dry run, why a real one would send nothing: the breaker, or that it only begins.
         planned: records that differ from what was acknowledged.
         delivered: records acknowledged now.
         failed: records that were refused or not answered.
@@ -63,6 +64,7 @@ class SyncReport:
     destination: str
     dry_run: bool = False
     why_dry: str = ""
+    refusal: str = ""
     planned: int = 0
     delivered: int = 0
     failed: int = 0
@@ -128,7 +130,7 @@ def run_sync(
         notify(f"sync {sync.name}: {len(made.records)} to deliver")
         with closing(kind(sync, house.outbox)) as destination:
             if dry:
-                return _dry(destination, made, why_dry)
+                return _dry(destination, made, ledger, why_dry)
             return _run(destination, made, ledger, [seen, content], force=force, notify=notify)
 
 
@@ -138,19 +140,14 @@ def _run(
     sync = destination.sync
     ledger.resource(sync.name, made.sources)
     ledger.drop_letters(sync.name, made.settled)
-    if sync.first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not made.known:
+    if _only_begins(sync, made, ledger):
         ledger.take_as_sent(made.records)
         ledger.note(sync.name, "begun", utc_now().isoformat(" "))
         ledger.note(sync.name, "settled", _settlement(made, seen))
         notify(f"sync {sync.name}: begins now; {len(made.records)} records count as sent")
         return _report(destination, made, Delivery(), planned=0)
-    breaker = sync.breaker or (0.5 if destination.is_remote(sync) else 1.0)
-    if not force and made.changed_share > breaker:
-        raise UsageError(
-            f"sync {sync.name}: the run would change {made.changed_share:.0%} of {made.known} known records,"
-            f" and its breaker is {breaker:.0%}.",
-            "Look at traithouse sync --dry-run; --force lets it through.",
-        )
+    if not force and (why := _breaks(destination, made)):
+        raise UsageError(f"{sync.where}: {why}", "Look at traithouse sync --dry-run; --force lets it through.")
     started_at = utc_now()
     within, beyond = _within_budget(destination, made.records, ledger, f"{started_at:%Y-%m-%d}")
     done = deliver(destination, within, ledger, notify)
@@ -166,13 +163,31 @@ def _run(
     return report
 
 
-def _dry(destination: Destination, made: Plan, why_dry: str) -> SyncReport:
+def _only_begins(sync: Sync, made: Plan, ledger: SyncLedger) -> bool:
+    """Whether what is published now counts as sent."""
+    return sync.first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not made.known
+
+
+def _breaks(destination: Destination, made: Plan) -> str:
+    """Why the breaker refuses the plan; empty when it does not."""
+    breaker = destination.sync.breaker or (0.5 if destination.is_remote(destination.sync) else 1.0)
+    if made.changed_share <= breaker:
+        return ""
+    share = f"{made.changed_share:.0%} of {made.known} known records"
+    return f"the run would change {share}, and its breaker is {breaker:.0%}."
+
+
+def _dry(destination: Destination, made: Plan, ledger: SyncLedger, why_dry: str) -> SyncReport:
     sync = destination.sync
+    begins = (
+        "the first run sends nothing: what is published counts as sent." if _only_begins(sync, made, ledger) else ""
+    )
     return SyncReport(
         sync.name,
         sync.destination,
         dry_run=True,
         why_dry=why_dry,
+        refusal=begins or _breaks(destination, made),
         planned=len(made.records),
         waiting=made.refused,
         skipped=dict(made.skipped),
@@ -297,7 +312,7 @@ def destination_of(sync: Sync) -> type[Destination]:
         UsageError: there is no such destination, option or object.
 
     """
-    where = f"sync {sync.name}"
+    where = sync.where
     kinds = destinations()
     if sync.destination not in kinds:
         raise UsageError(
@@ -326,7 +341,7 @@ def checked_destination(catalog: Catalog, sync: Sync) -> type[Destination]:
     kind = destination_of(sync)
     name, what = kind.object_of(sync)
     for trait in catalog.traits_of(sync):
-        target, where = sync.target(trait), f"sync {sync.name}: fields.{trait.name}"
+        target, where = sync.target(trait), f"{sync.where}: fields.{trait.name}"
         if target.cast not in what.types:
             raise UsageError(
                 f"{where}: {sync.destination} {name} hold no {target.cast}.",

@@ -7,6 +7,7 @@ import pytest
 
 from orchestration.catalog import read_catalog
 from orchestration.errors import UsageError
+from orchestration.sync.engine import checked_destination
 from orchestration.warehouse.dbt import DbtProject
 
 
@@ -67,6 +68,14 @@ def test_a_sync_of_an_unknown_trait_is_refused(manifest: dict[str, Any]) -> None
     error = refused(manifest)
     said = "models/syncs/_syncs.yml: sync outbox: traits: there is no trait 'powr_user'."
     assert (error.message, error.hint) == (said, "Did you mean 'power_user'?")
+
+
+def test_a_sync_that_its_destination_cannot_take_is_named_with_its_file(manifest: dict[str, Any]) -> None:
+    sync(manifest)["destination"] = "carrier_pigeon"
+    catalog = read_catalog(manifest)
+    said = "models/syncs/_syncs.yml: sync outbox: there is no destination carrier_pigeon"
+    with pytest.raises(UsageError, match=said):
+        checked_destination(catalog, catalog.sync("outbox"))
 
 
 def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any]) -> None:

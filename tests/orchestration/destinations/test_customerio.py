@@ -17,9 +17,9 @@ from orchestration.destinations._pace import Pace
 from orchestration.destinations.customerio import CustomerioDestination
 from orchestration.errors import UsageError
 from orchestration.sync.deliver import batches
+from tests.attack.destinations import records_of
 from tests.orchestration.destinations.standins import Answer, Request
 from tests.orchestration.destinations.standins.customerio import CustomerioStandIn
-from tests.orchestration.destinations.test_destinations import records_of
 
 
 @pytest.fixture

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.destinations import Record, destinations
-from orchestration.destinations._pace import Pace
-from orchestration.project import House, Settings, silent
-from orchestration.sync import deliver as engine
-from orchestration.sync.deliver import Delivery, deliver
+from orchestration.project import House, Settings
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from tests.attack.destinations import (
+    ENTITIES,
+    FAULTS,
+    NAMES,
+    acknowledged,
+    counted,
+    delivered,
+    expected,
+    identifier_of,
+    quick_backoff,
+    records_of,
+    scenarios,
+)
 from tests.orchestration.destinations.standins import Fault, HttpStandIn, StandIn, standin
-
-ENTITIES = 230
-NAMES = sorted(destinations())
 
 
 @pytest.fixture(params=NAMES)
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     made = standin(request.param)
-    monkeypatch.setattr(engine, "FIRST_BACKOFF_SECONDS", 0.001)
     (tmp_path / "target").mkdir()
-    with made.running(tmp_path / "target"):
+    with made.running(tmp_path / "target"), quick_backoff():
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         yield made
@@ -37,68 +42,6 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(Settings(home=tmp_path / "home", env="production"))
-
-
-def identifier_of(target: StandIn, number: int) -> str:
-    name = target.sync().identified_by
-    return f"person{number}@example.com" if name == "email" else f"e{number:04d}"
-
-
-def records_of(target: StandIn, version: int = 0, numbers: Sequence[int] = range(ENTITIES)) -> list[Record]:
-    """Three fields of each type for every entity; another version has other values."""
-    sync = target.sync()
-    made = []
-    for number in numbers:
-        fields = fields_of(target, number, version)
-        made.append(
-            Record(
-                sync=sync.name,
-                entity_type=sync.entity,
-                entity_id=f"e{number:04d}",
-                identifier=identifier_of(target, number),
-                action="upsert",
-                fields=fields,
-                changed=dict.fromkeys(fields),
-                reasons={},
-                build_id=f"{version:06d}",
-                as_of=datetime(2024, 6, 30),
-                source=f"{number}-{version}",
-            )
-        )
-    return made
-
-
-def fields_of(target: StandIn, number: int, version: int) -> dict[str, Any]:
-    _, kind = destinations()[target.name].object_of(target.sync())
-    values: dict[str, Any] = {
-        "stage": ["new", "active", 'says "hi", é'][(number + version) % 3],
-    }
-    if "boolean" in kind.types:
-        values["at_risk"] = (number + version) % 2 == 0
-    if "number" in kind.types:
-        values["score"] = round((number * 7 + version) / 10, 1)
-    return {target_name(target, name): value for name, value in values.items()}
-
-
-def target_name(target: StandIn, name: str) -> str:
-    """As the vendor wants names of custom fields."""
-    return getattr(target, "field_name", lambda plain: plain)(name)
-
-
-def expected(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    return {record.identifier: record.fields for record in records}
-
-
-def delivered(house: House, target: StandIn, records: Sequence[Record]) -> Delivery:
-    sync = target.sync()
-    kind = destination_of(sync)
-    with SyncLedger(house) as ledger, closing(kind(sync, house.outbox, Pace())) as destination:
-        return deliver(destination, records, ledger, silent)
-
-
-def acknowledged(house: House, target: StandIn) -> set[str]:
-    with SyncLedger(house) as ledger:
-        return set(ledger.sent(target.sync().name))
 
 
 def in_doubt(house: House, target: StandIn) -> set[str]:
@@ -116,29 +59,16 @@ def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: Stand
     assert in_doubt(house, target) == set()
 
 
-FAULTS: dict[str, Callable[[], list[Fault]]] = {
-    "429 with Retry-After": lambda: [Fault("answer", 429, {"retry-after": "0.05"})],
-    "429 without": lambda: [Fault("answer", 429)],
-    "500": lambda: [Fault("answer", 500)],
-    "502": lambda: [Fault("answer", 502)],
-    "503": lambda: [Fault("answer", 503, {"retry-after": "0.05"})],
-    "lost": lambda: [Fault("lost")],
-    "slow": lambda: [Fault("slow")],
-    "reset": lambda: [Fault("reset")],
-    "malformed": lambda: [Fault("malformed")],
-    "several at once": lambda: [Fault("lost"), Fault("answer", 500), Fault("answer", 429), Fault("reset")],
-}
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_line_loses_nothing(target: StandIn, house: House, fault: str) -> None:
-    if fault in target.spared or not isinstance(target, HttpStandIn):
+    if fault not in scenarios(target):
         pytest.skip(target.spared.get(fault, "it is not behind HTTP"))
     target.faults.extend(FAULTS[fault]())
     records = records_of(target)
     done = delivered(house, target, records)
     assert (done.delivered, done.failed, done.not_tried) == (ENTITIES, 0, 0), done.error
     assert done.retries >= 1
+    assert counted(target, house, records).lost == 0
     assert target.state() == expected(records)
     assert acknowledged(house, target) == set(expected(records))
 

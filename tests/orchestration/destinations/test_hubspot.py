@@ -17,10 +17,10 @@ from orchestration.destinations.hubspot import HubspotDestination
 from orchestration.errors import UsageError
 from orchestration.project import House, Settings
 from orchestration.sync import deliver as engine
+from tests.attack.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer
 from tests.orchestration.destinations.standins import hubspot as vendor
 from tests.orchestration.destinations.standins.hubspot import HubspotStandIn, error_of
-from tests.orchestration.destinations.test_destinations import acknowledged, delivered, expected, records_of
 
 UPSERT = "POST /crm/v3/objects/contacts/batch/upsert"
 

@@ -19,9 +19,9 @@ from orchestration.errors import UsageError
 from orchestration.project import House, Settings, silent
 from orchestration.sync.deliver import batches, deliver
 from orchestration.sync.ledger import SyncLedger
+from tests.attack.destinations import records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.klaviyo import JOBS, KlaviyoStandIn
-from tests.orchestration.destinations.test_destinations import records_of
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from tests.attack.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed, refused
-from tests.orchestration.destinations.test_destinations import acknowledged, delivered, expected, records_of
 
 COLLECTION = f"PATCH {ROOT}composite/sobjects/Contact/{KEY}"
 JOBS = f"POST {ROOT}jobs/ingest"

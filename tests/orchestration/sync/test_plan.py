@@ -289,6 +289,7 @@ def many(count: int, paying: int = 0) -> dict[str, dict[str, str]]:
 def test_from_now_on_sends_only_what_changes_after_the_first_run(home: House, world: World) -> None:
     sync = sync_of(first="from_now_on")
     serve(home, 1, many(5))
+    assert "counts as sent" in run(home, sync, dry_run=True).refusal
     assert (run(home, sync).planned, world.state()) == (0, {})
     serve(home, 2, many(6, paying=1))
     assert run(home, sync).delivered == 2
@@ -303,7 +304,10 @@ def test_the_breaker_refuses_many_changes_of_what_is_known_and_force_lets_them_t
     serve(home, 2, many(120, paying=61))
     with pytest.raises(UsageError, match="would change 51% of 120"):
         run(home, sync_of())
-    assert run(home, sync_of(breaker=0.6), dry_run=True).planned == 61
+    dry = run(home, sync_of(), dry_run=True)
+    assert dry.planned == 61
+    assert "would change 51% of 120" in dry.refusal
+    assert run(home, sync_of(breaker=0.6), dry_run=True).refusal == ""
     assert run(home, sync_of(), force=True).delivered == 61
     # What is new at the destination is no change of it.
     serve(home, 3, many(400, paying=61))
