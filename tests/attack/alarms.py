@@ -137,7 +137,7 @@ def _drop(house: House, project: DbtProject, alarms: Alarms, trait: Trait, perce
                 f"delete from {trait.candidate} where hash({trait.id_column} || '{day}') % 100 < {percent}"
             )
         _as_made(house, project)
-        (verdict,) = audit(house, project, traits=[trait.name])
+        verdict = {one.trait: one for one in audit(house, project, traits=[trait.name])}[trait.name]
         with house.connect() as connection:
             connection.execute(f"delete from {trait.candidate}")
             connection.execute(f"insert into {trait.candidate} select * from state.kept_rows")

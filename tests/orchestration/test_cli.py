@@ -16,6 +16,7 @@ from orchestration import cli
 from orchestration.project import House
 from orchestration.sample import SAMPLE
 from orchestration.sandbox.parameters import Parameters
+from orchestration.sync import deliver
 from orchestration.warehouse.dbt import DbtProject
 
 Traithouse = Callable[..., Result]
@@ -99,7 +100,10 @@ def test_a_withheld_trait_is_exit_code_3_and_status_says_why(
     assert "power_user: withheld. column_mean_to_be_between: expected" in text
 
 
-def test_a_failed_delivery_is_exit_code_4(sample_house: House, traithouse: Traithouse) -> None:
+def test_a_failed_delivery_is_exit_code_4(
+    sample_house: House, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "FIRST_BACKOFF_SECONDS", 0.001)
     sample_house.outbox.write_text("a file where the folder should be")
     result = traithouse("sync", house=sample_house)
     assert result.exit_code == 4

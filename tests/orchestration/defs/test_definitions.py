@@ -104,7 +104,11 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     result = run(assembled(sample_house, sample_project), instance, "refresh")
     assert result.success
     red = {(c.asset_key.path[-1], c.check_name) for c in result.get_asset_check_evaluations() if not c.passed}
-    assert {one for one in red if one[1] != "needs"} == {("at_risk", "built"), ("lifecycle_stage", "built")}
+    assert {one for one in red if one[1] != "needs"} == {
+        ("at_risk", "built"),
+        ("lifecycle_stage", "built"),
+        ("lifecycle_stage", "inputs"),
+    }
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
     }

@@ -206,6 +206,7 @@ def test_a_secret_in_a_broken_url_is_not_told(
 def test_nobody_listening_is_a_failure_and_no_traceback(
     sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(deliver, "FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setenv("HOOK_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     report = run_sync(production(sample_house), sample_project.catalog, webhook())
