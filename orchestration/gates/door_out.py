@@ -111,7 +111,7 @@ def suite_of(trait: Trait, *, as_of: datetime, past: Past, scores: int, hours_al
             "flips",
             "expect_column_mean_to_be_between",
             {"column": "flips", "max_value": flips},
-            expected=f"at most {flips:.2%} of the {trait.entity}s change at once",
+            expected=f"a share of {flips:.4g} of the {trait.entity}s, or less, to change at once",
             rows="flips = 1",
         ),
         Expected(
