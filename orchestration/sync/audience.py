@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import duckdb
 
@@ -23,8 +24,7 @@ from orchestration.project import House, read_json, write_atomically
 CONSENT = "consent"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """One entity that a sync sends.
 
     Attributes:

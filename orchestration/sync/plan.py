@@ -79,9 +79,9 @@ def plan(
     dirty = [
         identifier
         for identifier, one in wanted.wanted.items()
-        if identifier not in there
-        or there[identifier].source != one.source
-        or there[identifier].entity_id != one.entity_id
+        if (acknowledged := there.get(identifier)) is None
+        or acknowledged.source != one.source
+        or acknowledged.entity_id != one.entity_id
         or identifier in doubt
     ]
     targets = {trait.name: sync.target(trait) for trait in catalog.traits_of(sync)}
