@@ -70,7 +70,7 @@ class Record:
 
         What it comes after is part of it, so that the same change made again later is a new one.
         """
-        change = [self.sync, self.identifier, self.action, self.fields, self.after]
+        change = [self.sync, self.identifier, self.entity_id, self.action, self.fields, self.after]
         text = json.dumps(change, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -141,9 +141,16 @@ class ClosedError(Exception):
 
 
 class Options(BaseModel):
-    """What a sync may set for its destination; an unknown key is an error."""
+    """What a sync may set for its destination; an unknown key is an error.
+
+    Attributes:
+        tuning: names of those that may change without the records being elsewhere.
+
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tuning: ClassVar[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class HttpOptions(Options):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"timeout_seconds"})
     base_url: str = ""
     timeout_seconds: float = 30.0
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 # Who is called counts calls as they arrive, some of which were longer on their way than those after them.
 MARGIN = 0.01
+# Longer than this nobody is waited for in one run.
+PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,15 @@ class Pace:
             raise StoppedError
 
     def pause(self, seconds: float) -> None:
-        """No worker calls before so many seconds have passed."""
+        """No worker calls before so many seconds have passed; who asks for too many is asked again, and left alone."""
+        if seconds > PATIENCE_SECONDS:
+            return
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def backoff(self, seconds: float) -> None:
         """Only the calling worker waits."""
-        self._wait(seconds)
+        self._wait(min(seconds, PATIENCE_SECONDS))
 
     @property
     def waited_seconds(self) -> float:

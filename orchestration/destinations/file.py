@@ -77,6 +77,7 @@ class FileOptions(Options):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"format"})
     format: Literal["ndjson", "csv", "parquet"] = "ndjson"
     path: str = ""
 

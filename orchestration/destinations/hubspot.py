@@ -95,6 +95,7 @@ class HubspotOptions(HttpOptions):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"timeout_seconds", "calls_in_ten_seconds"})
     token_env: str = "HUBSPOT_TOKEN"  # noqa: S105
     calls_in_ten_seconds: int = Field(default=100, ge=1)
 
@@ -261,19 +262,19 @@ class HubspotDestination(HttpDestination):
             named = _named(context.get("objectWriteTraceId"), traces) or _named(context.get("ids"), ids)
             if not named and len(inputs) > 1:
                 raise RefusedError(self.mask(_reason(error)))
-            settled |= dict.fromkeys(named or inputs, self._failure(error))
+            settled |= dict.fromkeys(named or inputs, self._failure(error, verb))
         if len(results) + len(settled) < len(inputs):
             if len(inputs) > 1:
                 raise RefusedError("the answer does not tell of every record")
             settled |= dict.fromkeys(inputs, Failure("the answer does not tell of the record", again=True))
         return dict.fromkeys(inputs) | settled
 
-    def _failure(self, error: Mapping[str, Any]) -> Failure | None:
+    def _failure(self, error: Mapping[str, Any], verb: str) -> Failure | None:
         category = error.get("category")
-        if category == _GONE:
-            # Only what is cleared can be missing: it was deleted since it was looked up.
+        if category == _GONE and verb == "update":
+            # Only what is cleared is updated: it was deleted since it was looked up.
             return None
-        return Failure(self.mask(_reason(error)), again=category in _AGAIN)
+        return Failure(self.mask(_reason(error)), again=category in (*_AGAIN, _GONE))
 
 
 def _calls(records: int) -> int:

@@ -91,6 +91,7 @@ class KlaviyoOptions(HttpOptions):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"timeout_seconds", "revision", "poll_seconds", "job_minutes"})
     token_env: str = "KLAVIYO_API_KEY"  # noqa: S105 the name of a variable
     revision: str = "2026-07-15"
     poll_seconds: float = Field(default=2.0, gt=0)
@@ -177,7 +178,7 @@ class KlaviyoDestination(HttpDestination):
         seconds: float = self.options.poll_seconds
         status = "not known"
         while time.monotonic() < until:
-            time.sleep(seconds)
+            self.pace.backoff(seconds)
             seconds = min(seconds * 1.5, _LONGEST_POLL_SECONDS)
             try:
                 job = _attribute(json_of(self.call("GET", f"{_JOBS}/{job_id}")), "data", "attributes")

@@ -93,6 +93,7 @@ class PostgresOptions(Options):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"create"})
     table: str = Field(pattern=r"^[^.\"\s]+\.[^.\"\s]+$")
     dsn_env: str = "POSTGRES_DSN"
     create: bool = False

@@ -38,6 +38,7 @@ class WebhookOptions(Options):
 
     """
 
+    tuning: ClassVar[frozenset[str]] = frozenset({"secret_env", "timeout_seconds"})
     url_env: str
     secret_env: str
     timeout_seconds: float = 10.0
@@ -91,7 +92,8 @@ class WebhookDestination(HttpDestination):
             "webhook-timestamp": str(int(sent_at.timestamp())),
             "webhook-signature": self._signer.sign(record.record_id, sent_at, body),
         }
-        if self.call("POST", "", content=body, headers=headers, accepted=(410,)).status_code == 410:
+        # A client that joins a path to an address adds a slash, also behind a query.
+        if self.call("POST", self.address(), content=body, headers=headers, accepted=(410,)).status_code == 410:
             raise ClosedError("answered 410: the endpoint is gone")
 
     def words(self, answer: httpx.Response) -> str:

@@ -19,6 +19,7 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
+from orchestration.destinations._pace import PATIENCE_SECONDS
 from orchestration.project import Notify
 from orchestration.sync.ledger import SyncLedger
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 # A destination that does not answer so many times in a row is left alone until the next run.
 TRIES = 5
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 30.0
-# A destination may ask for pauses; what it asks for in all before a run ends.
-PATIENCE_SECONDS = 900.0
 # So many whole batches refused, and none taken before: the mapping is wrong, not the rows.
 NOTHING_GETS_THROUGH = 3
 
@@ -99,18 +98,24 @@ class _Attempted:
 
 
 def batches(destination: Destination, records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records in order, as many in a batch as the destination takes."""
+    """Records in order, as many in a batch as the destination takes; what lets go of a record never beside others."""
     batch: list[Record] = []
     size, most = 0, destination.batch_of(len(records))
     for record in records:
         grown = destination.size(record)
-        if batch and (len(batch) >= most or size + grown > destination.batch_bytes):
+        full = len(batch) >= most or size + grown > destination.batch_bytes
+        if batch and (full or _lets_go(record) is not _lets_go(batch[-1])):
             yield batch
             batch, size = [], 0
         batch.append(record)
         size += grown
     if batch:
         yield batch
+
+
+def _lets_go(record: Record) -> bool:
+    """Whether it clears or deletes."""
+    return record.action != "upsert"
 
 
 def deliver(
@@ -123,6 +128,8 @@ def deliver(
 ) -> Delivery:
     """Delivers records; each identifier is in at most one of them.
 
+    Neighbours of one kind are under way at once, but nothing is written before all that is let go of has ended: the
+    destination may know both as one.
     Only this thread writes the ledger; workers only call the destination.
     """
     done, name = Delivery(), destination.sync.name
@@ -148,6 +155,9 @@ def deliver(
                 broken = [future for future in ended if future.exception()]
                 begun: list[list[Record]] = []
                 while queue and len(running) + len(begun) < destination.workers and not (broken or down or done.closed):
+                    under_way = [*running.values(), *begun]
+                    if under_way and _lets_go(under_way[0][0]) is not _lets_go(queue[0][0]):
+                        break
                     begun.append(queue.popleft())
                 if results or begun:
                     ledger.settle(

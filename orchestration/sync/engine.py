@@ -125,17 +125,20 @@ def run_sync(
             return SyncReport(
                 sync.name, sync.destination, dry, why_dry, skipped=settled["skipped"], held=settled["held"]
             )
+        _check_place(kind, sync, ledger, force=force, dry=dry)
         content = content_hash(house, catalog, sync)
         made = plan(house, catalog, sync, ledger, retry_refused=retry_refused)
+        # A build that was published meanwhile may be in the plan, and nothing is known of it.
+        settles = [seen, content] if _seen(house, catalog, sync) == seen else []
         notify(f"sync {sync.name}: {len(made.records)} to deliver")
         with closing(kind(sync, house.outbox)) as destination:
             if dry:
                 return _dry(destination, made, ledger, why_dry)
-            return _run(destination, made, ledger, [seen, content], force=force, notify=notify)
+            return _run(destination, made, ledger, settles, force=force, notify=notify)
 
 
 def _run(
-    destination: Destination, made: Plan, ledger: SyncLedger, seen: Sequence[str], *, force: bool, notify: Notify
+    destination: Destination, made: Plan, ledger: SyncLedger, settles: Sequence[str], *, force: bool, notify: Notify
 ) -> SyncReport:
     sync = destination.sync
     ledger.resource(sync.name, made.sources)
@@ -143,7 +146,7 @@ def _run(
     if _only_begins(sync, made, ledger):
         ledger.take_as_sent(made.records)
         ledger.note(sync.name, "begun", utc_now().isoformat(" "))
-        ledger.note(sync.name, "settled", _settlement(made, seen))
+        ledger.note(sync.name, "settled", _settlement(made, settles))
         notify(f"sync {sync.name}: begins now; {len(made.records)} records count as sent")
         return _report(destination, made, Delivery(), planned=0)
     if not force and (why := _breaks(destination, made)):
@@ -154,13 +157,40 @@ def _run(
     done.not_tried += beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
     is_settled = not (done.failed or done.not_tried or made.refused or made.deferred)
-    ledger.note(sync.name, "settled", _settlement(made, seen) if is_settled else None)
+    ledger.note(sync.name, "settled", _settlement(made, settles) if is_settled else None)
     report = _report(destination, made, done, planned=len(made.records))
     if beyond and not report.error:
         notify(f"sync {sync.name}: {beyond} records wait for tomorrow's budget of {sync.budget} operations")
     if made.records:
         ledger.log(_logged(sync, made, report, done, started_at.isoformat(" ")))
     return report
+
+
+def _check_place(kind: type[Destination], sync: Sync, ledger: SyncLedger, *, force: bool, dry: bool) -> None:
+    """What was acknowledged says nothing of another place.
+
+    Raises:
+        UsageError: the declaration names another place than the one that has the records.
+
+    """
+    options = kind.options_type.model_validate(sync.options).model_dump(exclude=set(kind.options_type.tuning))
+    facts = [sync.destination, kind.object_of(sync)[0], sync.identifier_field, options]
+    place = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    if ledger.noted(sync.name, "place") not in (None, place) and (known := len(ledger.sent(sync.name))):
+        said = f"{sync.where}: {known} records were delivered to another place than it names now"
+        if ledger.forgotten(sync.name):
+            raise UsageError(
+                f"{said}, which still has to delete somebody who was forgotten.",
+                "Put destination, object, identifier_field and options back, and sync once before they change.",
+            )
+        if dry or not force:
+            raise UsageError(
+                f"{said}. They would stay there, no longer kept.",
+                "Give the new place a sync of its own name; or --force begins anew, as if nothing had been sent.",
+            )
+        ledger.start_over(sync.name)
+    if not dry:
+        ledger.note(sync.name, "place", place)
 
 
 def _only_begins(sync: Sync, made: Plan, ledger: SyncLedger) -> bool:
@@ -256,8 +286,10 @@ def _within_budget(
     return records[:room], len(records) - room
 
 
-def _settlement(made: Plan, seen: Sequence[str]) -> str:
-    return json.dumps({"seen": list(seen), "skipped": made.skipped, "held": made.audience.held})
+def _settlement(made: Plan, settles: Sequence[str]) -> str | None:
+    if not settles:
+        return None
+    return json.dumps({"seen": list(settles), "skipped": made.skipped, "held": made.audience.held})
 
 
 def _settled(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger, seen: str) -> dict[str, Any]:

@@ -298,12 +298,19 @@ class SyncLedger:
         self.settle([(record, None) for record in records])
 
     def resource(self, sync: str, sources: Mapping[str, str]) -> None:
-        """Notes new sources of records whose fields stayed as they were."""
+        """Notes new sources of acknowledged records, whose fields stayed as they were."""
         with self._connection:
             self._connection.executemany(
                 "update sent set source = ? where sync = ? and identifier = ?",
                 [(source, sync, identifier) for identifier, source in sources.items()],
             )
+
+    def start_over(self, sync: str) -> None:
+        """Forgets all that is known of a sync's destination, for it is another one now."""
+        with self._connection:
+            for table in ("sent", "in_doubt", "dead_letters"):
+                self._connection.execute(f"delete from {table} where sync = ?", (sync,))
+            self._connection.execute("delete from notes where sync = ? and name != 'paused'", (sync,))
 
     def drop_letters(self, sync: str, identifiers: Iterable[str]) -> None:
         """Drops dead letters of records that no longer have to be delivered."""

@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
 from orchestration.catalog import Catalog, Sync
 from orchestration.destinations import Record
 from orchestration.project import House
-from orchestration.sync.audience import Audience, audience, typed
+from orchestration.sync.audience import Audience, audience, declaration_hash, typed
 from orchestration.sync.ledger import Sent, SyncLedger
 
 BREAKER_FROM = 100
+# Source of a record that has to be written again as a whole, whatever becomes of the run that first plans to.
+WRITE_ANEW = ""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Plan:
         known: records that the destination has.
         changes: of the records, those that change one that it has; what the breaker counts.
         refused: records that wait, because they were refused as they are.
-        sources: identifier -> new source, where the fields stayed as they were.
+        sources: identifier -> new source of what was acknowledged, to be noted before anything is sent.
         settled: identifiers with a dead letter that no longer have to be delivered.
         skipped: reason -> entities.
         deferred: whether somebody is sent only after what the destination had of them before is deleted.
@@ -76,47 +78,15 @@ def plan(
     cleared, forgotten = ledger.cleared(sync.name), ledger.forgotten(sync.name)
     deleted = ledger.noted(sync.name, "deleted") or ""
     deferred = {identifier for identifier, one in wanted.wanted.items() if one.entity_id in forgotten}
-    dirty = [
-        identifier
-        for identifier, one in wanted.wanted.items()
-        if (acknowledged := there.get(identifier)) is None
-        or acknowledged.source != one.source
-        or acknowledged.entity_id != one.entity_id
-        or identifier in doubt
-    ]
     targets = {trait.name: sync.target(trait) for trait in catalog.traits_of(sync)}
     # What fields become whose trait is no longer published, and fields of traits that are held, as they are there.
     cleared_to = {target.field: target.cleared for target in targets.values()}
     held = {targets[name].field for name in wanted.held}
-    fields, reasons = _fields(catalog, sync, wanted, dirty, instead)
     records: list[Record] = []
-    sources: dict[str, str] = {}
     waiting: set[str] = set()
-    for identifier in dirty:
-        one = wanted.wanted[identifier]
-        if identifier in deferred:
-            continue
-        before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
-        have = _had(before, unsure)
-        want = fields.get(one.entity_id, {})
-        want |= {name: value for name, value in have.items() if name in held}
-        want |= {name: cleared_to.get(name) for name in have.keys() - want.keys()}
-        # Whoever had the identifier before may stand in the destination's record, too.
-        anew = unsure is not None or (before is not None and before.entity_id != one.entity_id)
-        changed = {name: have.get(name) for name in want if anew or name not in have or _differ(want[name], have[name])}
-        if not changed:
-            sources[identifier] = one.source
-        elif refused.get(identifier) == one.source and not retry_refused:
-            waiting.add(identifier)
-        else:
-            record = replace(
-                _record(sync, wanted, identifier, one.entity_id),
-                fields=dict(sorted(want.items())),
-                changed=dict(sorted(changed.items())),
-                reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
-                source=one.source,
-            )
-            records.append(_placed(record, before, unsure, deleted))
+    # Who is let go of under one identifier and sent under another: the destination may know both as one record.
+    moved: set[str] = set()
+    declaration = declaration_hash(catalog, sync)
     gone = (there.keys() | doubt.keys()) - (wanted.wanted.keys() - deferred)
     gone |= {
         identifier
@@ -125,21 +95,63 @@ def plan(
     } - (wanted.wanted.keys() - deferred)
     for identifier in sorted(gone):
         before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
-        if refused.get(identifier) == "gone" and not retry_refused:
-            waiting.add(identifier)
-            continue
         owners = [had.entity_id for had in (unsure, before) if had]
         to_forget = [owner for owner in owners if owner in forgotten]
         have = _had(before, unsure)
+        action: Literal["clear", "delete"] = "delete" if sync.mode == "mirror" or to_forget else "clear"
+        source = f"gone-{action}-{declaration}"
+        if refused.get(identifier) == source and not retry_refused:
+            waiting.add(identifier)
+            continue
         record = replace(
             _record(sync, wanted, identifier, (to_forget or owners)[0]),
-            action="delete" if sync.mode == "mirror" or to_forget else "clear",
+            action=action,
             fields={name: cleared_to.get(name) for name in sorted(have)},
             changed=dict(sorted(have.items())),
             forgotten=bool(to_forget),
-            source="gone",
+            source=source,
         )
         records.append(_placed(record, before, unsure, deleted))
+        moved.update(owners)
+    dirty = [
+        identifier
+        for identifier, one in wanted.wanted.items()
+        if (acknowledged := there.get(identifier)) is None
+        or acknowledged.source != one.source
+        or acknowledged.entity_id != one.entity_id
+        or identifier in doubt
+        or one.entity_id in moved
+    ]
+    fields, reasons = _fields(catalog, sync, wanted, dirty, instead)
+    sources: dict[str, str] = {}
+    for identifier in dirty:
+        one = wanted.wanted[identifier]
+        if identifier in deferred:
+            continue
+        before, unsure = there.get(identifier) or cleared.get(identifier), doubt.get(identifier)
+        have = _had(before, unsure)
+        want = fields.get(one.entity_id, {})
+        is_anothers = any(had is not None and had.entity_id != one.entity_id for had in (before, unsure))
+        want |= {name: value for name, value in have.items() if name in held and not is_anothers}
+        want |= {name: cleared_to.get(name) for name in have.keys() - want.keys()}
+        is_moved = one.entity_id in moved or (before is not None and before.source == WRITE_ANEW)
+        anew = unsure is not None or is_anothers or is_moved
+        changed = {name: have.get(name) for name in want if anew or name not in have or _differ(want[name], have[name])}
+        if not changed:
+            sources[identifier] = one.source
+        elif refused.get(identifier) == one.source and not retry_refused:
+            waiting.add(identifier)
+        else:
+            if is_moved:
+                sources[identifier] = WRITE_ANEW
+            record = replace(
+                _record(sync, wanted, identifier, one.entity_id),
+                fields=dict(sorted(want.items())),
+                changed=dict(sorted(changed.items())),
+                reasons={name: why for name, why in reasons.get(one.entity_id, {}).items() if name in changed},
+                source=one.source,
+            )
+            records.append(_placed(record, before, unsure, deleted))
     settled = ledger.letters(sync.name) - {record.identifier for record in records} - waiting
     changes = sum(record.identifier in there for record in records)
     skipped = Counter(_kind(reason) for reason in wanted.skipped.values())

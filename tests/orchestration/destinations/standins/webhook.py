@@ -12,6 +12,8 @@ from tests.orchestration.destinations.standins import Answer, HttpStandIn, Reque
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
+PATH, QUERY = "/hooks/traits", "key=a%20key"
+
 
 class WebhookStandIn(HttpStandIn):
     """Keeps the fields of each entity."""
@@ -31,9 +33,11 @@ class WebhookStandIn(HttpStandIn):
         }
 
     def environment(self) -> dict[str, str]:
-        return {"HOOK_URL": f"{self.url}/traits", "HOOK_SECRET": SECRET}
+        return {"HOOK_URL": f"{self.url}{PATH}?{QUERY}", "HOOK_SECRET": SECRET}
 
     def handle(self, request: Request) -> Answer:
+        if (request.path, request.query) != (PATH, QUERY):
+            return Answer(404)
         try:
             Webhook(SECRET).verify(request.body.decode(), dict(request.headers))
         except WebhookVerificationError:
