@@ -134,8 +134,10 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
         served = served_manifest(house)
-        # Also after a crash between the commit and the snapshot, whatever was published then.
-        if newest and (newest[0], str(newest[1])) != (served.get("build_id"), served.get("published_at")):
+        # Also after a crash between the commit and the snapshot, whatever was published then; and in place of one that
+        # an earlier version wrote, whose files are others.
+        is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
+        if newest and not (is_newest and "parts" in served):
             notify("writing the serving snapshot")
             write_snapshot(house, connection, newest[0])
         failed = tuple(failed_models(connection, project))

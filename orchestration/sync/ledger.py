@@ -311,6 +311,8 @@ class SyncLedger:
             for table in ("sent", "in_doubt", "dead_letters"):
                 self._connection.execute(f"delete from {table} where sync = ?", (sync,))
             self._connection.execute("delete from notes where sync = ? and name != 'paused'", (sync,))
+            # The other place may be the same after all: a change that it has seen before is another one now.
+            self._connection.execute("insert into notes values (?, 'deleted', ?)", (sync, utc_now().isoformat(" ")))
 
     def drop_letters(self, sync: str, identifiers: Iterable[str]) -> None:
         """Drops dead letters of records that no longer have to be delivered."""

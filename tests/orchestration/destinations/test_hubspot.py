@@ -64,14 +64,18 @@ def test_where_the_answer_does_not_name_the_bad_row_halving_finds_it(
     assert "person42@example.com" in done.error
 
 
-def test_a_row_in_conflict_is_tried_again(hubspot: HubspotStandIn, house: House) -> None:
+@pytest.mark.parametrize("category", ["CONFLICT", "OBJECT_NOT_FOUND"])
+def test_a_row_in_conflict_or_gone_meanwhile_is_tried_again(
+    hubspot: HubspotStandIn, house: House, category: str
+) -> None:
     (record,) = records = records_of(hubspot, numbers=[0])
-    conflict = error_of("CONFLICT", "Contact already exists. Existing ID: 101")
+    conflict = error_of(category, "Contact 101")
     hubspot.prepared.append(
         vendor.partly([], [conflict | {"context": {"objectWriteTraceId": [record.record_id], "ids": ["101"]}}])
     )
     done = delivered(house, hubspot, records)
     assert (done.delivered, done.failed, done.retries) == (1, 0, 1)
+    assert hubspot.state() == expected(records)
 
 
 def test_an_answer_that_does_not_tell_of_every_row_acknowledges_none_of_them(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.destinations._pace import Pace, Rate, StoppedError
+from orchestration.destinations._pace import PATIENCE_SECONDS, Pace, Rate, StoppedError
 
 
 class Clock:
@@ -69,6 +69,15 @@ def test_a_pause_holds_every_worker_and_the_longest_one_counts() -> None:
     assert clock.now == 1005.0
     pace.take()
     assert clock.now == 1005.0
+
+
+def test_who_asks_for_a_day_is_not_waited_for() -> None:
+    pace, clock = pace_of()
+    pace.pause(86_400)
+    pace.take()
+    assert clock.now == 1000.0
+    pace.backoff(86_400)
+    assert clock.now == 1000.0 + PATIENCE_SECONDS
 
 
 def test_workers_share_limit_and_waits_at_once_count_once() -> None:

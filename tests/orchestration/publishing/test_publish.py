@@ -1,6 +1,7 @@
 """Write, audit, publish: only what was judged goes out, and all of it moves together."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -158,6 +159,21 @@ def test_a_crash_between_commit_and_snapshot_is_made_good(
     _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
     assert not report.published
     assert served_build(sample_house) == "000002-20240702T000000Z"
+
+
+def test_a_snapshot_of_an_earlier_version_is_replaced_although_nothing_changed(
+    sample_house: House, sample_project: DbtProject
+) -> None:
+    folder = (sample_house.serving / "current").resolve()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({name: manifest[name] for name in manifest if name != "parts"}))
+    for table in ("trait_values", "user_traits"):
+        shutil.rmtree(folder / table)
+        (folder / f"{table}.parquet").touch()
+    assert not publish(sample_house, sample_project).published
+    now = (sample_house.serving / "current").resolve()
+    assert now != folder
+    assert duckdb.sql(f"select count(*) > 0 from '{now}/trait_values/*.parquet'").fetchall() == [(True,)]
 
 
 def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(

@@ -107,6 +107,25 @@ def test_pauses_cost_no_try_and_end_with_patience(house: House, world: World, mo
     assert done.retries == 12
 
 
+def test_nothing_is_written_before_what_is_let_go_of_has_ended(house: House, world: World) -> None:
+    ended: list[str] = []
+
+    class Slow(Board):
+        workers = 4
+
+        def deliver(self, records: Sequence[Record]) -> Outcomes:
+            time.sleep(0.05 if records[0].action == "clear" else 0)
+            ended.extend(record.action for record in records)
+            return [None] * len(records)
+
+    given = [replace(one, action="clear") for one in records(4)] + [
+        replace(one, identifier=f"{one.identifier}@x.org") for one in records(4)
+    ]
+    with SyncLedger(house) as ledger:
+        assert deliver(Slow(SYNC, house.outbox), given, ledger, silent).delivered == 8
+    assert ended == ["clear"] * 4 + ["upsert"] * 4
+
+
 def test_three_batches_refused_in_full_end_the_run(house: House, world: World) -> None:
     world.poisoned = {f"u{number}" for number in range(30)}
     done, _ = delivered(house, Board, 30)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from orchestration.catalog import Sync
-from orchestration.destinations import Failure, Record
+from orchestration.destinations import Failure, Options, Record, destinations
 from orchestration.errors import UsageError
 from orchestration.project import House, Settings
 from orchestration.sync import engine
@@ -235,6 +235,87 @@ def test_another_identifier_clears_the_old_one_first(home: House) -> None:
         ("clear", "z@x.org"),
         ("upsert", "a@x.org"),
     ]
+
+
+def test_what_is_let_go_of_under_another_identifier_is_written_anew(home: House) -> None:
+    """A vendor may know both addresses as one contact, and then clearing the old one empties the new one."""
+    sync = sync_of(identifier="email")
+    serve(home, 1, ONE, people={"u1": {"email": "z@x.org"}})
+    settle(home, planned(home, sync).records)
+    serve(home, 2, ONE, people={"u1": {"email": "a@x.org"}})
+    cleared, written = planned(home, sync).records
+    settle(home, [cleared], REFUSED)
+    settle(home, [written])
+    assert planned(home, sync).records == []
+    again = planned(home, sync, retry_refused=True)
+    assert [(one.action, one.identifier) for one in again.records] == [("clear", "z@x.org"), ("upsert", "a@x.org")]
+    assert again.records[1].changed.keys() == {"paying", "score", "stage"}
+    # Killed after the clear was acknowledged: what is noted before anything is sent tells the next run.
+    with SyncLedger(home) as ledger:
+        ledger.resource(sync.name, again.sources)
+    settle(home, again.records[:1])
+    assert only(planned(home, sync)).identifier == "a@x.org"
+
+
+def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: House) -> None:
+    sync = sync_of(identifier="email", minimum_grade="B")
+    serve(home, 1, ONE, grades=dict.fromkeys(TRAITS, "A"), people={"u1": {"email": "a@x.org"}})
+    settle(home, planned(home, sync).records)
+    grades = {"paying": "A", "score": "C", "stage": "A"}
+    serve(home, 2, {"u2": {"paying": "true", "score": "7"}}, grades=grades, people={"u2": {"email": "a@x.org"}})
+    record = only(planned(home, sync))
+    assert (record.entity_id, record.fields) == ("u2", {"paying": True, "score": None, "stage": None})
+
+
+def test_a_refused_clear_is_tried_again_under_another_mapping(home: House) -> None:
+    serve(home, 1, ONE)
+    settle(home, planned(home, sync_of()).records)
+    serve(home, 2, {})
+    settle(home, planned(home, sync_of()).records, REFUSED)
+    assert planned(home, sync_of()).records == []
+    assert only(planned(home, sync_of(mode="mirror"))).action == "delete"
+    repaired = only(planned(home, sync_of(fields={"paying": {"cleared": False}})))
+    assert (repaired.action, repaired.fields["paying"]) == ("clear", False)
+
+
+def test_another_place_is_asked_about_and_force_begins_anew(home: House, world: World) -> None:
+    class Elsewhere(Options):
+        tuning: ClassVar[frozenset[str]] = frozenset({"speed"})
+        table: str = "here"
+        speed: int = 1
+
+    serve(home, 1, many(5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(destinations()["board"], "options_type", Elsewhere)
+        assert run(home, sync_of()).delivered == 5
+        world.records.clear()
+        assert run(home, sync_of(options={"speed": 2})).delivered == 0
+        for given in ({}, {"dry_run": True}):
+            with pytest.raises(UsageError, match="5 records were delivered to another place"):
+                run(home, sync_of(options={"table": "there"}), **given)
+        assert run(home, sync_of(options={"table": "there"}), force=True).delivered == 5
+        assert len(world.state()) == 5
+        assert run(home, sync_of(options={"table": "there"})).delivered == 0
+
+
+def test_a_build_that_is_published_while_a_run_plans_is_looked_at_by_the_next(
+    home: House, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(home, 1, many(3))
+    run(home, sync_of())
+    planning = engine.plan
+
+    def publishing_meanwhile(*given: Any, **more: Any) -> Plan:
+        serve(home, 3, many(3, paying=2))
+        return planning(*given, **more)
+
+    serve(home, 2, many(3, paying=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "plan", publishing_meanwhile)
+        assert run(home, sync_of()).delivered == 2
+    # Rolled back to what the hash was taken of.
+    serve(home, 4, many(3, paying=1))
+    assert run(home, sync_of()).delivered == 1
 
 
 def test_who_is_forgotten_is_deleted_under_every_identifier_and_sent_later(home: House) -> None:
