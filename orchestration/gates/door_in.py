@@ -30,7 +30,7 @@ from orchestration.publishing.source_verdicts import (
     last_source_verdicts,
     save_source_verdicts,
 )
-from orchestration.publishing.verdicts import Check, Verdict
+from orchestration.publishing.verdicts import Check, Verdict, with_check
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.clock import local_date
 from orchestration.warehouse.dbt import DbtProject
@@ -195,27 +195,11 @@ def judge_sources(
     return verdicts
 
 
-def with_inputs(verdict: Verdict, sources: Iterable[SourceVerdict], made_of: Iterable[Verdict]) -> Verdict:
-    """A trait's verdict with one more check: that nothing which it is made of has failed.
-
-    Args:
-        verdict: of the trait.
-        sources: what the door in said of each source.
-        made_of: verdicts of the traits that it is made of.
-
-    """
-    failed = [
-        f"Its source {one.source} failed its gate: {one.reason}"
-        for one in sources
-        if one.verdict == "failed" and verdict.trait in one.touched
-    ]
-    failed += [f"It is made of {one.trait}, which is withheld." for one in made_of if one.withheld]
-    found = " ".join(failed)
-    check = Check(INPUTS, not failed, "critical", "no failed source or withheld trait that it needs", found or "none")
-    checks = (*verdict.checks, check)
-    if not failed or verdict.verdict == "not_enough_evidence":
-        return replace(verdict, checks=checks)
-    return replace(verdict, verdict="failed", reason=" ".join(filter(None, (verdict.reason, found))), checks=checks)
+def with_inputs(verdict: Verdict, sources: Iterable[SourceVerdict]) -> Verdict:
+    """A trait's verdict with one more check: that no source that it is made of has failed."""
+    failed = [one for one in sources if one.verdict == "failed" and verdict.trait in one.touched]
+    found = " ".join(f"Its source {one.source} failed its gate: {one.reason}" for one in failed)
+    return with_check(verdict, INPUTS, "no failed source that it needs", found)
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from orchestration.publishing.acceptance import with_acceptance
 from orchestration.publishing.history import Past, read_pasts
 from orchestration.publishing.needs import unmet_need
 from orchestration.publishing.reasons import quoted_value, sentence
-from orchestration.publishing.verdicts import Check, Decision, Verdict, last_verdicts, save_verdicts
+from orchestration.publishing.verdicts import Check, Decision, Verdict, last_verdicts, save_verdicts, with_check
 from orchestration.warehouse.build import Build, current_build
 from orchestration.warehouse.content import content_hash
 from orchestration.warehouse.dbt import DbtProject
 
 # Before there is history enough, so much at once is a fault and no news.
 MOST_FLIPS_WITHOUT_HISTORY = 0.5
-SCORE_SIZE = "score_size"
+SCORE_SIZE, MADE_OF = "score_size", "made_of"
 # Each is the score of a row, for a quantile between two rows has a magnitude that no row has; and so has no 0.
 _HAS_SIZE = "isfinite(score) and score != 0"
 _QUANTILES = ", ".join(
@@ -38,13 +38,13 @@ _QUANTILES = ", ".join(
     for name, share in (("median", 0.5), ("p95", 0.95))
 )
 # A person may let these through; the others are never a matter of opinion.
-DEFINITE = ("built", "needs", "grain", "entity", "value", "value_type", "score", "evidence", "as_of", "known")
+DEFINITE = ("built", "needs", "grain", "entity", "value", "value_type", "score", "evidence", "as_of", "known", MADE_OF)
 
 
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
     suite = suite_of(trait, as_of=datetime(1970, 1, 1), past=Past(), scores=0, hours_allowed=0)
-    return ["built", "needs", *(expected.name for expected in suite), INPUTS]
+    return ["built", "needs", *(expected.name for expected in suite), INPUTS, *([MADE_OF] if trait.made_of else [])]
 
 
 def suite_of(trait: Trait, *, as_of: datetime, past: Past, scores: int, hours_allowed: float) -> list[Expected]:
@@ -244,7 +244,11 @@ def audit(
                 except Exception as error:  # whatever breaks one gate must not hold the other traits
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
                     verdict = _verdict(trait, build, "failed", reason)
-                verdict = with_inputs(verdict, sources, [last[name] for name in sorted(trait.made_of & {*last})])
+                verdict = with_inputs(verdict, sources)
+                if trait.made_of:
+                    withheld = [name for name in sorted(trait.made_of & {*last}) if last[name].withheld]
+                    found = " ".join(f"It is made of {name}, which is withheld." for name in withheld)
+                    verdict = with_check(verdict, MADE_OF, "no withheld trait that it is made of", found)
                 last[trait.name] = with_acceptance(connection, verdict)
                 judged.append(trait.name)
                 notify(f"gate {trait.name}: {last[trait.name].verdict}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -105,6 +105,14 @@ class Verdict:
     def withheld(self) -> bool:
         """Whether a person has to look."""
         return self.verdict == "failed"
+
+
+def with_check(verdict: Verdict, name: str, expected: str, found: str) -> Verdict:
+    """The verdict with one more check that withholds, and fails when there is something found."""
+    checks = (*verdict.checks, Check(name, not found, "critical", expected, found or "none"))
+    if not found or verdict.verdict == "not_enough_evidence":
+        return replace(verdict, checks=checks)
+    return replace(verdict, verdict="failed", reason=" ".join(filter(None, (verdict.reason, found))), checks=checks)
 
 
 def save_verdicts(connection: duckdb.DuckDBPyConnection, verdicts: Iterable[Verdict]) -> None:

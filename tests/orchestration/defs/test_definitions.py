@@ -107,7 +107,7 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     assert {one for one in red if one[1] != "needs"} == {
         ("at_risk", "built"),
         ("lifecycle_stage", "built"),
-        ("lifecycle_stage", "inputs"),
+        ("lifecycle_stage", "made_of"),
     }
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"

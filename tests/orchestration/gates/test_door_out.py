@@ -60,7 +60,7 @@ def test_a_fault_withholds_its_trait_and_what_is_made_of_it_and_the_last_good_va
     verdicts = judged(sample_house, sample_project, fault)
     assert verdicts["at_risk"][0] == "failed"
     assert broken in verdicts["at_risk"][1]
-    assert verdicts["lifecycle_stage"] == ("failed", ["inputs"])
+    assert verdicts["lifecycle_stage"] == ("failed", ["made_of"])
     assert {name: verdicts[name] for name in ("power_user", "ready_to_upgrade")} == {
         "power_user": ("passed", []),
         "ready_to_upgrade": ("passed", []),

@@ -31,6 +31,8 @@ def test_a_real_shift_is_let_through_with_who_when_why_and_what(
     assert made_of_it == {"trait": "lifecycle_stage", "reason": "It is made of at_risk, which is withheld."}
     assert "population" in withheld["reason"]
     assert served(sample_house, "select count(*) from traits.trait_values where trait = 'at_risk'") == [(600,)]
+    with pytest.raises(UsageError, match="made_of"):
+        accept_trait(sample_house, sample_project, "lifecycle_stage", why="a customer left", who="ada")
 
     report = accept_trait(sample_house, sample_project, "at_risk", why="a customer left", who="ada")
     assert report.withheld == []
