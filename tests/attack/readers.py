@@ -154,7 +154,10 @@ def read_database_through_link(house: House) -> tuple[str, list[str]]:
 def read_parquet_through_link(house: House) -> tuple[str, list[str]]:
     """One folder of Parquet through the link."""
     with duckdb.connect() as connection:
-        return _marked(connection, f"'{house.serving / 'current' / 'trait_values' / '*.parquet'}'")
+        build, wrong = _marked(connection, f"'{house.serving / 'current' / 'trait_values' / '*.parquet'}'")
+    if not build:
+        raise FileNotFoundError("No such file: the link moved on while the folder was listed")
+    return build, wrong
 
 
 def _marked(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, list[str]]:
@@ -163,7 +166,7 @@ def _marked(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, 
         f" from {relation} where trait = '{MARKED}'"
     ).fetchall()
     builds = {build for row in rows for build in row}
-    return min(builds), [] if len(builds) == 1 else [f"rows of {sorted(builds)}"]
+    return max(builds, default=""), [] if len(builds) == 1 else [f"rows of {sorted(builds)}"]
 
 
 UNPROMISED = "Parquet, through the link"
