@@ -19,7 +19,7 @@ from orchestration.sync.ledger import Sent, SyncLedger
 
 BREAKER_FROM = 100
 # Source of a record that has to be written again as a whole, whatever becomes of the run that first plans to.
-WRITE_ANEW = ""
+WRITE_ANEW = "anew"
 
 
 @dataclass(frozen=True)
