@@ -95,7 +95,7 @@ class HubspotOptions(HttpOptions):
 
     """
 
-    tuning: ClassVar[frozenset[str]] = frozenset({"timeout_seconds", "calls_in_ten_seconds"})
+    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"calls_in_ten_seconds"}
     token_env: str = "HUBSPOT_TOKEN"  # noqa: S105
     calls_in_ten_seconds: int = Field(default=100, ge=1)
 

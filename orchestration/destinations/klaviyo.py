@@ -91,7 +91,7 @@ class KlaviyoOptions(HttpOptions):
 
     """
 
-    tuning: ClassVar[frozenset[str]] = frozenset({"timeout_seconds", "revision", "poll_seconds", "job_minutes"})
+    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"revision", "poll_seconds", "job_minutes"}
     token_env: str = "KLAVIYO_API_KEY"  # noqa: S105 the name of a variable
     revision: str = "2026-07-15"
     poll_seconds: float = Field(default=2.0, gt=0)

@@ -137,13 +137,13 @@ def plan(
         is_moved = one.entity_id in moved or (before is not None and before.source == WRITE_ANEW)
         anew = unsure is not None or is_anothers or is_moved
         changed = {name: have.get(name) for name in want if anew or name not in have or _differ(want[name], have[name])}
+        if is_moved:
+            sources[identifier] = WRITE_ANEW
         if not changed:
             sources[identifier] = one.source
         elif refused.get(identifier) == one.source and not retry_refused:
             waiting.add(identifier)
         else:
-            if is_moved:
-                sources[identifier] = WRITE_ANEW
             record = replace(
                 _record(sync, wanted, identifier, one.entity_id),
                 fields=dict(sorted(want.items())),
