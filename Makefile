@@ -21,22 +21,22 @@ test-crash: .venv/installed  ## a refresh killed after each of its steps
 	@$(BIN)/python -m tests.streams.crash
 
 attack-faults: .venv/installed  ## what is broken, what is withheld for it, what the user is told
-	@$(BIN)/python -m tests.attack.faults $(ARGS)
+	@$(BIN)/python -m tests.faults.inject $(ARGS)
 
 attack-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the rest, and random times
-	@$(BIN)/python -m tests.attack.kill $(ARGS)
+	@$(BIN)/python -m tests.faults.kill $(ARGS)
 
 attack-readers: .venv/installed  ## readers in a loop in several processes during a hundred publishes
-	@$(BIN)/python -m tests.attack.readers $(ARGS)
+	@$(BIN)/python -m tests.faults.readers $(ARGS)
 
 attack-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
-	@$(BIN)/python -m tests.attack.alarms $(ARGS)
+	@$(BIN)/python -m tests.faults.alarms $(ARGS)
 
 attack-destinations: .venv/installed  ## every destination under every fault: acknowledged, dead, lost, duplicated
-	@$(BIN)/python -m tests.attack.destinations $(ARGS)
+	@$(BIN)/python -m tests.faults.destinations $(ARGS)
 
 attack-syncs: .venv/installed  ## syncs killed at random moments while builds are published; ARGS="--kills 120"
-	@$(BIN)/python -m tests.attack.syncs $(ARGS)
+	@$(BIN)/python -m tests.faults.syncs $(ARGS)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data

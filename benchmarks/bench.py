@@ -303,7 +303,7 @@ def _short(events: int) -> str:
 
 
 def _record(histories: list[History], goals: list[Goal]) -> dict[str, Any]:
-    from orchestration.project import versions
+    from orchestration.home import versions
 
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -19,16 +19,16 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.gates.door_in import DAY_CHECKS, read_histories
 from orchestration.gates.source_days import count_source_days
 from orchestration.gates.source_measures import History, measure_day
+from orchestration.gates.sources import DAY_CHECKS, read_histories
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
-from orchestration.project import House, Settings
-from orchestration.refresh import write_and_audit
-from orchestration.sandbox.make import make_sandbox
-from orchestration.sandbox.parameters import DEFAULT_END, SOURCE, Parameters
-from orchestration.sandbox.write import EVENTS
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.pipeline.refresh import write_and_audit
+from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.parameters import DEFAULT_END, SOURCE, Parameters
+from orchestration.simulator.write import EVENTS
+from orchestration.transform.dbt import DbtProject
 
 FAULTY_DAYS = 10
 KIND = "kind_key in (select kind_key from events.event_kinds where event_name = '{}')"

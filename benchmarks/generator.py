@@ -310,7 +310,7 @@ def _aliases_sql(shape: Shape, pairs: int) -> str:
 
 def main() -> None:
     """Fill a home from the command line."""
-    from orchestration.project import House, Settings
+    from orchestration.home import House, Settings
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--home", type=Path, required=True)

@@ -21,12 +21,12 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.project import House, Settings, utc_now
+from orchestration.gates.verdicts import Verdict, save_verdicts
+from orchestration.home import House, Settings, utc_now
 from orchestration.publishing.publish import publish
-from orchestration.publishing.verdicts import Verdict, save_verdicts
-from orchestration.warehouse.build import STATE_TABLES
-from orchestration.warehouse.content import content_hash
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.build import STATE_TABLES
+from orchestration.transform.content import content_hash
+from orchestration.transform.dbt import DbtProject
 
 TRAIT = "stuck"
 SHARE = 100

@@ -27,10 +27,10 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
+from orchestration.home import House, Settings
 from orchestration.learning.learn import known, look_back, score_traits
 from orchestration.learning.scorecard import MOST_CALIBRATION_ERROR, Quality, fit_scorecard, measure_quality
-from orchestration.project import House, Settings
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
 HORIZON_DAYS = 90

@@ -18,7 +18,7 @@ import duckdb
 
 from benchmarks.generator import Shape, adversarial_batch, append_batch, create_history
 from benchmarks.measure import ROOT, Stopwatch, tell
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 
 Told = tuple[Stopwatch, dict[str, Any]]
 
@@ -88,8 +88,8 @@ def scan(home: str) -> Told:
 
 def build(home: str, project: str, full: bool) -> Told:
     """One build up to the features, with the project parsed."""
-    from orchestration.warehouse.build import begin_build, run_build
-    from orchestration.warehouse.dbt import DbtProject
+    from orchestration.transform.build import begin_build, run_build
+    from orchestration.transform.dbt import DbtProject
 
     house = House(Settings(home=Path(home), project=Path(project)))
     dbt = DbtProject(house)

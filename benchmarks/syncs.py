@@ -31,11 +31,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import ROOT, Stopwatch
-from orchestration.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog, Sync, Trait
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._pace import Rate
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from orchestration.sync.engine import SyncReport, run_sync
 
 # HubSpot, private apps of professional and enterprise accounts: calls in any ten seconds; records a batch call.

@@ -23,8 +23,8 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.traits import prepared
-from orchestration.learning.replay import ANY_CLOCK, Replay, last_date
-from orchestration.sandbox.parameters import Parameters
+from orchestration.measurement.replay import ANY_CLOCK, Replay, last_date
+from orchestration.simulator.parameters import Parameters
 
 # Copied as often as the entities that they are of.
 IDS = ("user_id", "account_id", "entity_id")

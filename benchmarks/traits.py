@@ -28,14 +28,14 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
-from orchestration.learning.replay import Replay
-from orchestration.project import House, Settings
-from orchestration.refresh import refresh
-from orchestration.sandbox.make import make_sandbox
-from orchestration.sandbox.parameters import SOURCE, Parameters
-from orchestration.sandbox.write import TRUTH
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.measurement.replay import Replay
+from orchestration.pipeline.refresh import refresh
+from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.parameters import SOURCE, Parameters
+from orchestration.simulator.write import TRUTH
+from orchestration.transform.dbt import DbtProject
 
 GRACE = timedelta(days=2)
 BURN_IN = 7

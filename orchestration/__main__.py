@@ -1,5 +1,5 @@
 """``python -m orchestration`` is ``traithouse``."""
 
-from orchestration.cli import entry
+from orchestration.cli.app import entry
 
 entry()

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
-from orchestration.project import House
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House
+from orchestration.transform.dbt import DbtProject
 
 house = House()
 project = DbtProject(house)

@@ -12,12 +12,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.home import PROJECT_ROOT, House, Settings
 from orchestration.landing.load import load
-from orchestration.project import PROJECT_ROOT, House, Settings
-from orchestration.refresh import refresh
-from orchestration.sample import SAMPLE
-from orchestration.warehouse.content import content_hash
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.pipeline.refresh import refresh
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.transform.content import content_hash
+from orchestration.transform.dbt import DbtProject
 
 NOW = datetime(2026, 1, 1)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 
-from orchestration.catalog import Catalog, Sync, Trait
-from orchestration.project import House
+from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.home import House
 from orchestration.sync.audience import people_names
 
 Values = Mapping[str, Mapping[str, str]]

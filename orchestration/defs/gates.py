@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from orchestration.defs.landing import KEY, POOL
-from orchestration.gates.door_in import ROW_CHECKS, SOURCE_CHECKS, source_check_names
-from orchestration.project import House
-from orchestration.publishing.source_verdicts import SourceVerdict, load_source_verdicts
-from orchestration.warehouse.build import current_build
+from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
+from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
+from orchestration.home import House
+from orchestration.transform.build import current_build
 
 CHECK_KEYS = [dg.AssetCheckKey(KEY, name) for name in source_check_names()]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from orchestration.errors import UsageError
+from orchestration.home import House
 from orchestration.landing.declared import Pull, declared_pulls
 from orchestration.landing.load import is_empty, load
 from orchestration.landing.loads import LoadReport
 from orchestration.landing.pull import PullReport, pull
-from orchestration.project import House
-from orchestration.sample import SAMPLE
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.transform.dbt import DbtProject
 
 KEY = dg.AssetKey(["raw", "events"])
 POOL = "warehouse"

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from orchestration.defs.landing import POOL
-from orchestration.project import House
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House
+from orchestration.transform.dbt import DbtProject
 
 
 def definitions(house: House, project: DbtProject) -> dg.Definitions:

@@ -7,15 +7,15 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.catalog import Trait
+from orchestration.declarations.catalog import Trait
 from orchestration.defs.landing import POOL
 from orchestration.defs.warehouse import candidate_key
-from orchestration.project import House
+from orchestration.home import House
+from orchestration.pipeline.refresh import publish_build
+from orchestration.pipeline.status import rows, snapshot
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.refresh import publish_build
-from orchestration.status import rows, snapshot
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 
 # The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))

@@ -5,8 +5,8 @@ import dagster as dg
 from orchestration.defs.gates import CHECK_KEYS
 from orchestration.defs.landing import KEY
 from orchestration.defs.syncs import scheduled_apart
-from orchestration.project import House, utc_now
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House, utc_now
+from orchestration.transform.dbt import DbtProject
 
 
 def definitions(house: House, project: DbtProject) -> dg.Definitions:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
-from orchestration.project import House
+from orchestration.home import House
 from orchestration.sync.engine import checked_destination, run_sync
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 
 
 def definitions(house: House, project: DbtProject) -> dg.Definitions:

@@ -7,15 +7,15 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
-from orchestration.catalog import Trait
+from orchestration.declarations.catalog import Trait
 from orchestration.defs.landing import POOL
+from orchestration.gates.candidates import check_names
 from orchestration.gates.data_docs import page_of
-from orchestration.gates.door_out import check_names
-from orchestration.project import House
-from orchestration.publishing.verdicts import Check, Verdict
-from orchestration.refresh import audit_again, write_and_audit
-from orchestration.warehouse.build import is_trait
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.gates.verdicts import Check, Verdict
+from orchestration.home import House
+from orchestration.pipeline.refresh import audit_again, write_and_audit
+from orchestration.transform.build import is_trait
+from orchestration.transform.dbt import DbtProject
 
 SEVERITIES = {"critical": dg.AssetCheckSeverity.ERROR}
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,

@@ -46,7 +46,7 @@ import duckdb
 import fsspec
 from pydantic import field_validator
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,
@@ -58,7 +58,7 @@ from orchestration.destinations import (
 )
 from orchestration.destinations._pace import Pace
 from orchestration.errors import UsageError
-from orchestration.project import write_atomically
+from orchestration.home import write_atomically
 
 _FIRST, _LAST = ("entity_type", "entity_id", "as_of", "build_id"), ("identifier", "action")
 _FIELD = rf"(?!({'|'.join(_FIRST + _LAST)})$)\w+"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlalchemy.pool import StaticPool
 
-from orchestration.publishing.verdicts import Check
+from orchestration.gates.verdicts import Check
 
 if TYPE_CHECKING:
     from great_expectations.data_context import AbstractDataContext

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import duckdb
 
-from orchestration.catalog import Trait
+from orchestration.declarations.catalog import Trait
 from orchestration.gates.engine import Expected
-from orchestration.publishing.verdicts import Check
+from orchestration.gates.verdicts import Check
 
 # Grain: build x trait x check x row; at most ROWS_KEPT of total rows. row_json is the candidate's row.
 FAILED_ROWS = """

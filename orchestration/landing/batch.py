@@ -8,8 +8,8 @@ from itertools import islice
 import duckdb
 import pandas as pd
 
+from orchestration.home import Notify
 from orchestration.landing.readers import Record
-from orchestration.project import Notify
 
 BATCH_ROWS = 50_000
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestration.errors import UsageError
+from orchestration.home import House, Notify, silent, utc_now
 from orchestration.landing.batch import fill_batch, open_batch
 from orchestration.landing.contract import FIELDS, RAW_TABLES
 from orchestration.landing.loads import Destination, LoadReport, land_batch, load_totals
 from orchestration.landing.readers import file_kind, read_records
-from orchestration.project import House, Notify, silent, utc_now
 
 
 def load(

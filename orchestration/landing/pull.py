@@ -15,13 +15,13 @@ from pathlib import Path
 import duckdb
 
 from orchestration.errors import UsageError
+from orchestration.home import House, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.declared import Pull
 from orchestration.landing.loads import land_batch, load_totals
 from orchestration.landing.postgres import PostgresReader, cursor_text
 from orchestration.landing.readers import read_records
-from orchestration.project import House, Notify, silent, utc_now
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from orchestration.catalog import Trait
+from orchestration.declarations.catalog import Trait
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.learning.replay import replay
+from orchestration.home import House, Notify, silent
 from orchestration.learning.score_models import ScoreModel, newest_model, save_model
 from orchestration.learning.scorecard import (
     LEAST_OF_EACH_TO_FIT,
@@ -28,10 +28,10 @@ from orchestration.learning.scorecard import (
     fit_scorecard,
     measure_quality,
 )
-from orchestration.project import House, Notify, silent
-from orchestration.warehouse.build import current_build
-from orchestration.warehouse.clock import days_before, local_date, resolve_as_of
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.measurement.replay import replay
+from orchestration.transform.build import current_build
+from orchestration.transform.clock import days_before, local_date, resolve_as_of
+from orchestration.transform.dbt import DbtProject
 
 # Before that most of what features look back at has not happened yet.
 WARM_UP_DAYS = 28

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.catalog import Catalog
+from orchestration.declarations.catalog import Catalog
 
 
 @dataclass(frozen=True)

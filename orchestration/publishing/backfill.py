@@ -12,8 +12,8 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.catalog import Trait
-from orchestration.publishing.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
+from orchestration.declarations.catalog import Trait
+from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.catalog import Catalog, Trait
-from orchestration.publishing.reasons import sentence_sql
-from orchestration.publishing.state import ledger_state
-from orchestration.publishing.tables import BACKFILLED_DAYS
-from orchestration.warehouse.build import Build
+from orchestration.declarations.catalog import Catalog, Trait
+from orchestration.published.sentences import sentence_sql
+from orchestration.published.state import ledger_state
+from orchestration.published.tables import BACKFILLED_DAYS
+from orchestration.transform.build import Build
 
 
 def publish_trait(

@@ -12,19 +12,19 @@ from typing import Any
 
 import duckdb
 
-from orchestration.catalog import Catalog, Trait
+from orchestration.declarations.catalog import Catalog, Trait
 from orchestration.errors import TraithouseError
-from orchestration.project import House, Notify, silent, utc_now
+from orchestration.gates.source_verdicts import copy_source_verdicts
+from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
+from orchestration.home import House, Notify, silent, utc_now
+from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.ledger import publish_trait, retire
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
-from orchestration.publishing.source_verdicts import copy_source_verdicts
-from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.publishing.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.sync.audience import write_people
 from orchestration.sync.ledger import SyncLedger
-from orchestration.warehouse.build import Build, current_build, failed_models
-from orchestration.warehouse.content import content_hash
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.build import Build, current_build, failed_models
+from orchestration.transform.content import content_hash
+from orchestration.transform.dbt import DbtProject
 
 NO_VERDICT = "It was not judged in this build."
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.catalog import Catalog
+from orchestration.declarations.catalog import Catalog
 from orchestration.errors import UsageError
-from orchestration.project import House, Notify, read_json, silent, utc_now
+from orchestration.home import House, Notify, read_json, silent, utc_now
+from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
-from orchestration.publishing.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.warehouse.build import STATE_TABLES
+from orchestration.transform.build import STATE_TABLES
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 import duckdb
 
 from orchestration.errors import TraithouseError
-from orchestration.project import House, read_json
-from orchestration.publishing.parts import write_parts
-from orchestration.publishing.tables import TABLES, WIDE_TABLES
+from orchestration.home import House, read_json
+from orchestration.published.tables import TABLES, WIDE_TABLES
+from orchestration.publishing.parquet_files import write_parts
 
 
 def served_build(house: House) -> str | None:

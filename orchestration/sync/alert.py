@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 import httpx
 
-from orchestration.project import House, Notify, silent
+from orchestration.home import House, Notify, silent
 
 ADDRESS = "TRAITHOUSE_ALERT_URL"
 SECONDS = 10

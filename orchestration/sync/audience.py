@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import duckdb
 
-from orchestration.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog, Sync, Trait
 from orchestration.errors import UsageError
-from orchestration.project import House, read_json, write_atomically
+from orchestration.home import House, read_json, write_atomically
 
 CONSENT = "consent"
 

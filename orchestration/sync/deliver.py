@@ -20,7 +20,7 @@ from orchestration.destinations import (
     UnavailableError,
 )
 from orchestration.destinations._pace import PATIENCE_SECONDS
-from orchestration.project import Notify
+from orchestration.home import Notify
 from orchestration.sync.ledger import SyncLedger
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from orchestration.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
 from orchestration.errors import UsageError, WarehouseBusyError
-from orchestration.project import House, Notify, silent, utc_now
+from orchestration.home import House, Notify, silent, utc_now
 from orchestration.sync.audience import content_hash, declaration_hash
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.ledger import Run, SyncLedger

@@ -20,7 +20,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 from orchestration.destinations import Failure, Record
-from orchestration.project import House, utc_now
+from orchestration.home import House, utc_now
 
 _TABLES = """
 create table if not exists sent (

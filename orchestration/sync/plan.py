@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import duckdb
 
-from orchestration.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import Record
-from orchestration.project import House
+from orchestration.home import House
 from orchestration.sync.audience import Audience, audience, declaration_hash, typed
 from orchestration.sync.ledger import Sent, SyncLedger
 

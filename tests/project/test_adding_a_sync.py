@@ -8,11 +8,11 @@ import pytest
 
 from orchestration import destinations
 from orchestration.errors import UsageError
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
-from orchestration.refresh import refresh
+from orchestration.pipeline.refresh import refresh
 from orchestration.sync.engine import run_sync
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import served
 
 DESTINATION = '''

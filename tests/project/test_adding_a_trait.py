@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from orchestration.defs import publishing, warehouse
-from orchestration.project import House
-from orchestration.refresh import refresh
-from orchestration.status import explain
+from orchestration.home import House
+from orchestration.pipeline.refresh import refresh
+from orchestration.pipeline.status import explain
 from orchestration.sync.engine import run_sync
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried, served
 
 SQL = """

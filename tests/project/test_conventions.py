@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.project import PROJECT_ROOT
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import PROJECT_ROOT
+from orchestration.transform.dbt import DbtProject
 
 PACKAGE = PROJECT_ROOT / "orchestration"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -1,7 +1,7 @@
 """dbt's own tests: data tests on the published sample, unit tests of the models."""
 
-from orchestration.project import House
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House
+from orchestration.transform.dbt import DbtProject
 
 VARIABLES = {"as_of": "2024-06-30 00:00:00"}
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestration.cli import main as command_line
-from orchestration.distributed.build import MARKER, forget_other_watermark
-from orchestration.distributed.serve import serve_on_spark
-from orchestration.distributed.session import open_session, set_view
-from orchestration.project import House, Settings
-from orchestration.publishing.tables import TABLES, WIDE_TABLES
-from orchestration.refresh import audit_again, publish_build
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.cli.app import main as command_line
+from orchestration.home import House, Settings
+from orchestration.pipeline.refresh import audit_again, publish_build
+from orchestration.published.tables import TABLES, WIDE_TABLES
+from orchestration.spark.build import MARKER, forget_other_watermark
+from orchestration.spark.serve import serve_on_spark
+from orchestration.spark.session import open_session, set_view
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import as_if_made
 from tests.spark.cluster import die_with_parent
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
-from orchestration.project import PROJECT_ROOT
-from orchestration.warehouse.dbt import close_warehouse
+from orchestration.home import PROJECT_ROOT
+from orchestration.transform.dbt import close_warehouse
 from tests.spark.cluster import Cluster
 from tests.spark.harness import Run, compare, run_on_spark
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
 from orchestration.learning.learn import learn
-from orchestration.project import House, Settings
-from orchestration.sample import SAMPLE
-from orchestration.warehouse.build import Build
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.transform.build import Build
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried
 from tests.spark.cluster import Cluster
 from tests.spark.harness import Run, compare, export_raw, run_on_spark

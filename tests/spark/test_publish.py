@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
-from orchestration.project import House, Settings
+from orchestration.pipeline.refresh import audit_again, publish_build, refresh, write_and_audit
+from orchestration.published.tables import TABLES
 from orchestration.publishing.rollback import rollback
-from orchestration.publishing.tables import TABLES
-from orchestration.refresh import audit_again, publish_build, refresh, write_and_audit
-from orchestration.sample import SAMPLE
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import as_if_made
 from tests.spark.cluster import Cluster
 from tests.spark.harness import compare, drive

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from orchestration.home import PROJECT_ROOT, House, Settings
 from orchestration.landing.load import load
-from orchestration.project import PROJECT_ROOT, House, Settings
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import NOW, queried
 from tests.streams.harness import build
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
-from orchestration.refresh import refresh
-from orchestration.status import explain
+from orchestration.pipeline.refresh import refresh
+from orchestration.pipeline.status import explain
 from orchestration.sync.engine import run_sync
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried, served
 
 

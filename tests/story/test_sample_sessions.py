@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from orchestration.project import House, Settings
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House, Settings
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried
 from tests.streams.harness import build
 

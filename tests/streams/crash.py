@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from orchestration.project import House, Settings
-from orchestration.publishing.state import copy_prior_state
-from orchestration.warehouse.build import begin_build, run_build
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House, Settings
+from orchestration.published.state import copy_prior_state
+from orchestration.transform.build import begin_build, run_build
+from orchestration.transform.dbt import DbtProject
 from tests.children import in_child, killing_at
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream

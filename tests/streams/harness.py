@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import duckdb
 
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
-from orchestration.publishing.state import copy_prior_state
-from orchestration.warehouse.build import Build, begin_build, run_build
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.published.state import copy_prior_state
+from orchestration.transform.build import Build, begin_build, run_build
+from orchestration.transform.dbt import DbtProject
 from tests.streams.generator import CLOCKS, SOURCE, Event, as_landed
 from tests.streams.oracle import COLUMNS, OracleSettings, expected
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from orchestration.project import PROJECT_ROOT
+from orchestration.home import PROJECT_ROOT
 
 
 def test_a_kill_between_steps_changes_no_row() -> None:

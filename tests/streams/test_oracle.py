@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.project import PROJECT_ROOT
+from orchestration.home import PROJECT_ROOT
 from tests.streams.generator import ATTRIBUTE_CATALOG, BATCHES, CLOCKS, JUNK_IDS, as_landed, random_stream, streams
 from tests.streams.oracle import (
     BEHAVIOURS,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.project import House, Settings
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House, Settings
+from orchestration.transform.dbt import DbtProject
 from tests.streams.trial import Trial, trial
 
 OTHER_VARS = {

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from orchestration.project import House, Settings
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House, Settings
+from orchestration.transform.dbt import DbtProject
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
 from tests.streams.harness import Batches, build, differing, frozen, run_increments, wrong_streams

@@ -12,11 +12,11 @@ import pytest
 
 from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
-from orchestration.gates.door_out import check_names
+from orchestration.gates.candidates import check_names
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried, served
 
 

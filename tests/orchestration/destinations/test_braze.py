@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import ClosedError, LimitedError, Record, RefusedError, UnavailableError
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.braze import BrazeDestination
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings, silent
+from orchestration.home import House, Settings, silent
 from orchestration.sync.deliver import deliver
 from orchestration.sync.ledger import SyncLedger
-from tests.attack.destinations import records_of
+from tests.faults.destinations import records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.braze import BrazeStandIn
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import Record, RefusedError, UnavailableError
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.customerio import CustomerioDestination
 from orchestration.errors import UsageError
 from orchestration.sync.deliver import batches
-from tests.attack.destinations import records_of
+from tests.faults.destinations import records_of
 from tests.orchestration.destinations.standins import Answer, Request
 from tests.orchestration.destinations.standins.customerio import CustomerioStandIn
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from orchestration.destinations import Record, destinations
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
-from tests.attack.destinations import (
+from tests.faults.destinations import (
     ENTITIES,
     FAULTS,
     NAMES,

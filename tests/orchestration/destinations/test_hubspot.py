@@ -15,9 +15,9 @@ from orchestration.destinations import ClosedError, Record
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.hubspot import HubspotDestination
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from orchestration.sync import deliver as engine
-from tests.attack.destinations import acknowledged, delivered, expected, records_of
+from tests.faults.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer
 from tests.orchestration.destinations.standins import hubspot as vendor
 from tests.orchestration.destinations.standins.hubspot import HubspotStandIn, error_of

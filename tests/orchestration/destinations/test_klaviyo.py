@@ -16,10 +16,10 @@ from orchestration.destinations import ClosedError, Record, RefusedError, Unavai
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.destinations.klaviyo import KlaviyoDestination
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings, silent
+from orchestration.home import House, Settings, silent
 from orchestration.sync.deliver import batches, deliver
 from orchestration.sync.ledger import SyncLedger
-from tests.attack.destinations import records_of
+from tests.faults.destinations import records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.klaviyo import JOBS, KlaviyoStandIn
 

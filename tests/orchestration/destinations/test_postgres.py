@@ -16,7 +16,7 @@ from orchestration.destinations import ClosedError, Outcomes, Record, RefusedErr
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.postgres import PostgresDestination
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings, silent
+from orchestration.home import House, Settings, silent
 from orchestration.sync.deliver import deliver
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger

@@ -15,12 +15,12 @@ from orchestration.destinations import ClosedError, Failure, Record
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.salesforce import SalesforceDestination
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings, silent
+from orchestration.home import House, Settings, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
-from tests.attack.destinations import acknowledged, delivered, expected, records_of
+from tests.faults.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed, refused
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from orchestration.gates.candidates import audit
 from orchestration.gates.data_docs import page_of
-from orchestration.gates.door_out import audit
-from orchestration.project import House
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import as_if_made
 
 

@@ -9,10 +9,10 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
-from orchestration.sample import SAMPLE
-from orchestration.warehouse.build import begin_build
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.transform.build import begin_build
 from tests.conftest import NOW, queried
 
 EventsFile = Callable[..., Path]

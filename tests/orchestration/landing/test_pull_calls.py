@@ -10,9 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from orchestration import cli
+from orchestration.cli import app as cli
 from orchestration.defs.landing import land
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from tests.conftest import queried
 from tests.orchestration.landing.conftest import one_pull
 from tests.postgres import Server

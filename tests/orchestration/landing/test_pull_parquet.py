@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
+from orchestration.home import House
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.pull import pull
-from orchestration.project import House
 from tests.conftest import NOW, queried
 from tests.orchestration.landing.conftest import one_pull
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from orchestration.errors import UsageError
+from orchestration.home import House, Settings
 from orchestration.landing.declared import Pull
 from orchestration.landing.postgres import PostgresReader
 from orchestration.landing.pull import PullReport, pull
-from orchestration.project import House, Settings
 from tests.conftest import NOW, queried
 from tests.postgres import PASSWORD, Server
 

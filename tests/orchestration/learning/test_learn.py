@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from orchestration.cli import main
+from orchestration.cli.app import main
 from orchestration.errors import TraithouseError, UsageError
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
 from orchestration.learning.learn import Learned, Past, learn, score_traits
 from orchestration.learning.scorecard import LEAST_AUC_LOW, Scorecard
-from orchestration.project import House, Settings
-from orchestration.refresh import refresh
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.pipeline.refresh import refresh
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried
 
 FIRST_DAY = date(2025, 1, 1)

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from orchestration.home import PROJECT_ROOT
 from orchestration.learning.scorecard import (
     MOST_CALIBRATION_ERROR,
     Scorecard,
@@ -20,7 +21,6 @@ from orchestration.learning.scorecard import (
     fit_scorecard,
     measure_quality,
 )
-from orchestration.project import PROJECT_ROOT
 
 
 def sample(rows: int, seed: int, signal: float = 1.0) -> tuple[pd.DataFrame, np.ndarray]:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-import orchestration.backfill
-from orchestration.backfill import backfill
+import orchestration.pipeline.backfill
 from orchestration.errors import UsageError
+from orchestration.home import House, Settings
 from orchestration.landing.load import load
-from orchestration.project import House, Settings
+from orchestration.pipeline.backfill import backfill
+from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
-from orchestration.refresh import write_and_audit
-from orchestration.sample import SAMPLE
+from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried, served
 
 FIRST, LAST = date(2024, 5, 29), date(2024, 5, 31)
@@ -105,7 +105,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(
 ) -> None:
     whole = copied(published_home, tmp_path / "whole")
     backfill(whole, of_house(whole), FIRST, LAST)
-    real, calls = orchestration.backfill.backfill_trait, []
+    real, calls = orchestration.pipeline.backfill.backfill_trait, []
 
     def killed(connection: Any, trait: Any, clock: datetime, *, told: bool) -> int:
         calls.append(trait.name)
@@ -114,7 +114,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(
         return real(connection, trait, clock, told=told)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(orchestration.backfill, "backfill_trait", killed)
+        patch.setattr(orchestration.pipeline.backfill, "backfill_trait", killed)
         backfill(sample_house, sample_project, FIRST, LAST)
     assert queried(sample_house, "select distinct as_of from state.backfilled_days") == [(datetime(2024, 5, 30),)]
     assert queried(sample_house, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]

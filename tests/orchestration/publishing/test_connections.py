@@ -2,9 +2,9 @@
 
 from sqlalchemy import create_engine, text
 
-from orchestration.project import House
-from orchestration.refresh import refresh
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.home import House
+from orchestration.pipeline.refresh import refresh
+from orchestration.transform.dbt import DbtProject
 
 
 def test_sqlalchemy_reads_the_snapshot_read_only_while_the_next_one_is_made(

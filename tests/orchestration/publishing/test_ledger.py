@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestration.home import House
 from orchestration.landing.load import load
-from orchestration.project import House
+from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
-from orchestration.refresh import write_and_audit
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried
 
 

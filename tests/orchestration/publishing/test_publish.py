@@ -12,15 +12,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.catalog import Catalog
+from orchestration.declarations.catalog import Catalog
 from orchestration.errors import TraithouseError
-from orchestration.gates.door_out import audit
-from orchestration.project import House
+from orchestration.gates.candidates import audit
+from orchestration.gates.verdicts import load_verdicts, save_verdicts
+from orchestration.home import House
+from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_build
-from orchestration.publishing.verdicts import load_verdicts, save_verdicts
-from orchestration.refresh import refresh, write_and_audit
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import as_if_made, queried, served
 
 FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"

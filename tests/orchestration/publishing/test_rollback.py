@@ -4,11 +4,11 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.project import House
+from orchestration.home import House
+from orchestration.pipeline.refresh import publish_build, refresh
+from orchestration.published.state import ledger_state
 from orchestration.publishing.rollback import rollback
-from orchestration.publishing.state import ledger_state
-from orchestration.refresh import publish_build, refresh
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import queried, served
 
 VALUES = (

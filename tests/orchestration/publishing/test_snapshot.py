@@ -10,14 +10,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.project import House, Settings, read_json
+from orchestration.home import House, Settings, read_json
+from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
-from orchestration.refresh import refresh
-from orchestration.warehouse.dbt import DbtProject
-from tests.attack.arena import contradictions
-from tests.attack.kill import stepwise
+from orchestration.transform.dbt import DbtProject
 from tests.children import in_child, killing_at
 from tests.conftest import queried
+from tests.faults.fixture import contradictions
+from tests.faults.kill import stepwise
 
 
 def served_folder(house: House) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.project import House, Notify, silent
+from orchestration.home import House, Notify, silent
 from orchestration.sync.alert import alert
 
 REASON = "population: expected 540 rows or more, found 300."

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog import Catalog, Scope, Sync
+from orchestration.declarations.catalog import Catalog, Scope, Sync
 from orchestration.errors import UsageError
-from orchestration.project import House
+from orchestration.home import House
 from orchestration.sync.audience import Audience, audience, declaration_hash, people_names, typed
 from tests.serving import catalog_of, serve, trait
 

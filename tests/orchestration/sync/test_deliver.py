@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import LimitedError, Outcomes, Record, RefusedError, UnavailableError
-from orchestration.project import House, silent
+from orchestration.home import House, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, batches, deliver
 from orchestration.sync.ledger import SyncLedger

@@ -12,16 +12,16 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from standardwebhooks.webhooks import Webhook
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.errors import UsageError
-from orchestration.gates.door_out import audit
-from orchestration.project import House
+from orchestration.gates.candidates import audit
+from orchestration.home import House
+from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
-from orchestration.refresh import refresh
 from orchestration.sync import deliver
 from orchestration.sync.engine import destination_of, run_sync
 from orchestration.sync.ledger import SyncLedger
-from orchestration.warehouse.dbt import DbtProject
+from orchestration.transform.dbt import DbtProject
 from tests.conftest import as_if_made, served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()

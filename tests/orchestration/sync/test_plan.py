@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 from orchestration.destinations import Failure, Options, Record, destinations
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from orchestration.sync import engine
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.sync.ledger import SyncLedger

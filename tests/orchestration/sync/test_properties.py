@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestration.catalog import Catalog, Scope, Sync, Target
+from orchestration.declarations.catalog import Catalog, Scope, Sync, Target
 from orchestration.destinations import (
     ClosedError,
     Destination,
@@ -36,7 +36,7 @@ from orchestration.destinations import (
     destinations,
 )
 from orchestration.errors import UsageError
-from orchestration.project import House, Settings
+from orchestration.home import House, Settings
 from orchestration.sync import deliver, engine
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.sync.ledger import SyncLedger

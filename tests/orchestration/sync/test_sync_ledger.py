@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from orchestration.destinations import Failure, Record
-from orchestration.project import House
+from orchestration.home import House
 from orchestration.sync.ledger import Run, SyncLedger
 
 RECORD = Record(

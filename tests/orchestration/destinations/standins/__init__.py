@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestration.catalog import Sync
+from orchestration.declarations.catalog import Sync
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""A person leaves the other files of a home: outbox, inbox, logs, Data Docs, Dagster's state, whatever lies there.
+
+- CSV, NDJSON and Parquet, also compressed, are written anew without the rows in which a value is one of the ids; within
+  longer texts of other rows the id is blotted out (Parquet: the row goes).
+- SQLite and other text files stay, and the ids in them are blotted out; a DuckDB file loses the person's rows.
+- Any other file that holds an id is deleted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from backports import zstd
+
+from orchestration.admin.erase_warehouse import erase_rows, rewrite
+from orchestration.admin.subject import Person
+from orchestration.errors import UsageError
+from orchestration.landing.readers import file_kind, open_bytes, read_records
+from orchestration.landing.tombstones import FORGOTTEN, SHORTEST_WORD, byte_pattern, sql_patterns
+
+_CHUNK = 1 << 22
+_OVERLAP = 1 << 12
+
+
+def scrub_files(root: Path, person: Person, leave: Callable[[Path], bool]) -> dict[str, str]:
+    """Goes through every file below a folder; returns what was done, by path: written anew, renamed or deleted.
+
+    Args:
+        root: the folder.
+        person: whom.
+        leave: files that are somebody else's matter.
+
+    """
+    pattern = byte_pattern(person.ids)
+    done = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
+        if leave(path):
+            continue
+        named = path.with_name(pattern.sub(FORGOTTEN.encode(), path.name.encode()).decode())
+        if named != path:
+            path.rename(named)
+        action = _scrub_file(named, person, pattern) or ("renamed" if named != path else "")
+        if action:
+            done[str(named.relative_to(root))] = action
+    return done
+
+
+def _scrub_file(path: Path, person: Person, pattern: re.Pattern[bytes]) -> str:
+    head = _head(path)
+    if head.startswith(b"SQLite format 3\x00"):
+        return "written anew" if blot_out_sqlite(path, pattern) else ""
+    if head[8:12] == b"DUCK":
+        with duckdb.connect(str(path)) as connection:
+            erase_rows(connection, person)
+        rewrite(path)
+        return "written anew"
+    if head.startswith(b"PAR1"):
+        return _scrub_parquet(path, person)
+    try:
+        kind = file_kind(path)
+    except UsageError:
+        kind = ""
+    # A short id is found among values alone, not in the bytes.
+    by_value = kind in ("csv", "ndjson") and any(len(one) < SHORTEST_WORD for one in person.ids)
+    try:
+        if not by_value and not _holds(path, pattern):
+            return ""
+        if kind in ("csv", "ndjson"):
+            _scrub_records(path, kind, person, pattern)
+        else:
+            _scrub_text(path, pattern)
+    except (UnicodeError, UsageError, OSError, EOFError, zstd.ZstdError):
+        path.unlink()  # what cannot be read cannot be searched either
+        return "deleted"
+    return "written anew"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(16)
+
+
+def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    with path.open("rb") as stream:
+        if pattern.search(stream.read(_OVERLAP)):  # a compressed file may bear its former name
+            return True
+    with open_bytes(path) as stream:
+        before = b""
+        while chunk := stream.read(_CHUNK):
+            if pattern.search(before + chunk):
+                return True
+            before = chunk[-_OVERLAP:]
+    return False
+
+
+@contextmanager
+def _written_anew(path: Path) -> Iterator[Any]:
+    """A binary stream into a draft, compressed like the file, that takes its place at the end."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".zst": zstd.open}
+    try:
+        with openers.get(path.suffix.lower(), open)(draft, "wb") as stream:
+            yield stream
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _scrub_records(path: Path, kind: str, person: Person, pattern: re.Pattern[bytes]) -> None:
+    ids = set(person.ids)
+    with _written_anew(path) as out:
+        if kind == "csv":
+            with open_bytes(path) as stream:
+                header = io.BufferedReader(stream).readline()
+            out.write(header if header.endswith(b"\n") else header + b"\n")
+        for record in read_records(path):
+            raw = record.raw.encode()
+            values = json.loads(record.row).values() if record.row else ()
+            unreadable = record.row is None and pattern.search(raw)
+            if unreadable or any(str(value).strip() in ids for value in values if value is not None):
+                continue
+            out.write(pattern.sub(FORGOTTEN.encode(), raw) + b"\n")
+
+
+def _scrub_text(path: Path, pattern: re.Pattern[bytes]) -> None:
+    with open_bytes(path) as stream:
+        content = stream.read()
+    content.decode()
+    with _written_anew(path) as out:
+        out.write(pattern.sub(FORGOTTEN.encode(), content))
+
+
+def _scrub_parquet(path: Path, person: Person) -> str:
+    words, strings = sql_patterns(person.ids)
+    mentions = [
+        f"regexp_matches(cast(to_json(t) as varchar), ${n})" for n, p in (("words", words), ("strings", strings)) if p
+    ]
+    given = {name: pattern for name, pattern in (("words", words), ("strings", strings)) if pattern}
+    theirs = " or ".join(mentions)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        source = "read_parquet($path) as t"
+        found = connection.execute(f"select 1 from {source} where {theirs} limit 1", given | {"path": str(path)})
+        if found.fetchone() is None:
+            return ""
+        connection.execute(
+            f"create temp table kept as select t.* from {source} where not ({theirs})", given | {"path": str(path)}
+        )
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        literal = str(draft).replace("'", "''")
+        connection.execute(f"copy kept to '{literal}' (format parquet)")
+    draft.replace(path)
+    return "written anew"
+
+
+def blot_out_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Blots ids out of every text of a SQLite file and writes it anew; returns whether it held any."""
+
+    def mentions(value: object) -> bool:
+        return isinstance(value, str | bytes) and bool(pattern.search(_as_bytes(value)))
+
+    def blotted(value: str | bytes) -> str | bytes:
+        clean = pattern.sub(FORGOTTEN.encode(), _as_bytes(value))
+        return clean.decode() if isinstance(value, str) else clean
+
+    changed = 0
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        connection.create_function("mentions", 1, mentions)
+        connection.create_function("blotted", 1, blotted)
+        with connection:
+            tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+            for (table,) in tables:
+                columns = [row[1] for row in connection.execute(f'pragma table_info("{table}")')]
+                for column in columns:
+                    changed += connection.execute(
+                        f'update "{table}" set "{column}" = blotted("{column}") where mentions("{column}")'
+                    ).rowcount
+        if changed:
+            vacuum_sqlite(connection)
+    return bool(changed)
+
+
+def vacuum_sqlite(connection: sqlite3.Connection) -> None:
+    """Writes a SQLite file anew, so that deleted rows leave no bytes."""
+    connection.execute("vacuum")
+    connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value

@@ -1,0 +1,124 @@
+"""How long a house keeps what: raw rows and rows of the ledger, by days before as_of (snapshots: ``builds_kept``).
+
+Raw rows that are older, and built, are deleted after a refresh; what was made of them (events as keys, sessions, daily
+activity, features) stays, so incremental refreshes go on as if they were there, also when an old file is loaded again.
+What needs raw is a rebuild: it would know nothing of before. So one that nobody asked for is refused from then on
+(`traithouse refresh --full-refresh` accepts it), and at least the longest window of any feature is kept, so that after
+it only what looks back without end (first seen, ever subscribed) is cut short.
+
+Of the ledger, the last row of each entity and trait before the horizon stays, so that the state at every clock that is
+kept can be told; and the first row of each trait, which tells since when it is published. The horizon lies never after
+a snapshot that is kept.
+
+Bytes of deleted rows are used again by the file, not blotted out: that is what forgetting does.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+import duckdb
+
+from orchestration.errors import UsageError
+from orchestration.home import House, Notify, read_json, silent, utc_now
+from orchestration.landing.loads import vendor_time
+from orchestration.measurement.stability import WINDOW_DAYS
+from orchestration.publishing.ledger import prune_ledger
+from orchestration.transform.dbt import DbtProject
+
+_WINDOW = re.compile(r"days_ago\(\s*(\d+)\s*\)")
+
+
+def longest_window(project: DbtProject) -> int:
+    """Days that the longest window of any model looks back."""
+    nodes = project.manifest_dict["nodes"].values()
+    found = [
+        int(days) for node in nodes if node["resource_type"] == "model" for days in _WINDOW.findall(node["raw_code"])
+    ]
+    return max(found, default=0)
+
+
+def check_retention(house: House, project: DbtProject) -> None:
+    """Refuses settings that would drop what is needed.
+
+    Raises:
+        UsageError: fewer days than the longest window, or than stability is measured over.
+
+    """
+    settings = house.settings
+    if settings.raw_days is not None and settings.raw_days < (longest := longest_window(project)):
+        raise UsageError(
+            f"TRAITHOUSE_RAW_DAYS is {settings.raw_days}, and the longest window of a feature is {longest} days.",
+            f"Keep {longest} days or more.",
+        )
+    if settings.ledger_days is not None and settings.ledger_days <= WINDOW_DAYS:
+        raise UsageError(
+            f"TRAITHOUSE_LEDGER_DAYS is {settings.ledger_days}, and stability is measured over {WINDOW_DAYS} days.",
+            f"Keep {WINDOW_DAYS + 1} days or more.",
+        )
+
+
+def apply_retention(house: House, as_of: datetime, *, notify: Notify = silent) -> dict[str, int]:
+    """Deletes what is older than the settings say, in one transaction, and writes it down in state.retention.
+
+    Args:
+        house: where; hold its lock.
+        as_of: clock of what is published, naive UTC.
+        notify: progress.
+
+    Returns:
+        Deleted rows by table.
+
+    """
+    settings = house.settings
+    if settings.raw_days is None and settings.ledger_days is None:
+        return {}
+    deleted: dict[str, int] = {}
+    with house.connect() as connection:
+        connection.execute("begin")
+        if settings.raw_days is not None:
+            deleted |= _prune_raw(connection, as_of - timedelta(days=settings.raw_days))
+        if settings.ledger_days is not None:
+            horizon = min([as_of - timedelta(days=settings.ledger_days), *_kept_clocks(house)])
+            deleted["traits.trait_changes"] = prune_ledger(connection, horizon)
+        deleted = {table: rows for table, rows in deleted.items() if rows}
+        for table, rows in deleted.items():
+            days = settings.ledger_days if table.startswith("traits.") else settings.raw_days
+            connection.execute(
+                "insert into state.retention values ($1, $2, $3, $4, false)",
+                [table, as_of - timedelta(days=days or 0), rows, utc_now()],
+            )
+            notify(f"retention: {rows:,} rows of {table} deleted")
+        connection.execute("commit")
+    return deleted
+
+
+def _prune_raw(connection: duckdb.DuckDBPyConnection, horizon: datetime) -> dict[str, int]:
+    built = "load_id <= (select load_id from state.watermark)"
+    deleted = {
+        "raw.events": _deleted(connection, "raw.events", f"occurred_at < $horizon and {built}", horizon),
+        "raw.rejected_events": _deleted(
+            connection, "raw.rejected_events", f"loaded_at < $horizon and {built}", horizon
+        ),
+    }
+    tables = connection.execute(
+        "select schema_name, table_name from duckdb_tables() where starts_with(schema_name, 'raw_') order by all"
+    ).fetchall()
+    for schema, table in tables:
+        relation = f'{schema}."{table}"'
+        happened = vendor_time(connection, relation)
+        if happened:
+            deleted[f"{schema}.{table}"] = _deleted(connection, relation, f"{happened} < $horizon and {built}", horizon)
+    return deleted
+
+
+def _deleted(connection: duckdb.DuckDBPyConnection, relation: str, condition: str, horizon: datetime) -> int:
+    row = connection.execute(f"delete from {relation} where {condition}", {"horizon": horizon}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _kept_clocks(house: House) -> list[datetime]:
+    """as_of of each snapshot that is kept."""
+    said = [read_json(path).get("as_of") for path in (house.serving / "builds").glob("*/manifest.json")]
+    return [datetime.fromisoformat(one) for one in said if one]

@@ -1,0 +1,261 @@
+"""Events without a row in the catalogue, and proposed rows for each: rules.py tells what is proposed and why.
+
+Reads ``events.unmapped_events`` and raw rows (facts.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from orchestration.errors import UsageError
+from orchestration.home import House, write_atomically
+from orchestration.mapping.facts import Facts, examples, most_frequent, raw_facts
+from orchestration.mapping.rules import PAGE, Meaning, meaning, outcome, path_meaning, stem, thing, words
+
+COLUMNS = ("source", "event_name", "property", "match", "pattern", "behaviour", "feature", "step", "outcome")
+SEED = Path("seeds") / "event_catalog.csv"
+CORE_CANDIDATES = 10
+KEYWORD_PATHS = 10
+PLAIN_PATHS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A proposed row of the catalogue; guess and why stay out of the file."""
+
+    source: str
+    event_name: str
+    property: str
+    match: str
+    pattern: str
+    behaviour: str
+    feature: str
+    step: str
+    outcome: str
+    guess: bool
+    why: str
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    """Grain of the seed."""
+    return row.source, row.event_name, row.property, row.pattern
+
+
+@dataclass(frozen=True)
+class Unmapped:
+    """An event that the catalogue does not know. Grain is source and event_name; times are naive UTC.
+
+    Attributes:
+        source: name under which it was loaded.
+        event_name: as it stands in raw.
+        event_type: most frequent type of its rows; empty when none was found.
+        event_count: events.
+        first_seen_at: oldest one.
+        last_seen_at: newest one.
+        examples: ``property=value``, at most 80 characters; without what could say who somebody is.
+        rows: proposal; empty when nothing can be said.
+        note: why there is no proposal, or empty.
+
+    """
+
+    source: str
+    event_name: str
+    event_type: str
+    event_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    examples: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What to look at; ``left_out`` names more events than were asked for."""
+
+    events: tuple[Unmapped, ...]
+    left_out: int = 0
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def csv(self) -> str:
+        """The proposed rows, ready to paste below the header of the seed."""
+        return _csv(self.rows, "\n")
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"events": [asdict(one) for one in self.events], "left_out": self.left_out, "csv": self.csv}
+
+
+def suggest(house: House, limit: int = 100) -> Suggestions:
+    """Unmapped events, the most frequent first, each with a proposal.
+
+    Raises:
+        UsageError: nothing was built yet.
+        WarehouseBusyError: another process holds the warehouse.
+
+    """
+    with house.lock("traithouse catalog suggest"), house.connect() as connection:
+        if not _exists(connection, "events", "unmapped_events"):
+            raise UsageError("Nothing is built yet.", "traithouse refresh reads what was loaded; then ask again.")
+        found = connection.execute(
+            """
+            select source, event_name, event_count, first_seen_at, last_seen_at from events.unmapped_events
+            order by event_count desc, source, event_name
+            """
+        ).fetchall()
+        facts = raw_facts(connection, [(row[0], row[1]) for row in found[:limit]])
+    events = [
+        Unmapped(
+            source,
+            name,
+            most_frequent(facts[source, name].types),
+            count,
+            first_seen_at,
+            last_seen_at,
+            examples(facts[source, name]),
+        )
+        for source, name, count, first_seen_at, last_seen_at in found[:limit]
+    ]
+    known = {key for key, _ in _seed_rows(house.settings.project / SEED)}
+    proposed = _propose(events, facts, known)
+    return Suggestions(
+        tuple(proposed), max(len(found) - limit, 0), tuple(row for event in proposed for row in event.rows)
+    )
+
+
+def append(house: House, rows: Sequence[Row]) -> int:
+    """Writes rows to the end of the project's catalogue, once each, and returns how many were new.
+
+    Raises:
+        UsageError: the file is not there or has other columns.
+
+    """
+    path = house.settings.project / SEED
+    known = {key for key, _ in _seed_rows(path)}
+    new = [row for row in rows if _key(row) not in known]
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if new:
+        start = text if text.endswith("\n") else text + newline
+        write_atomically(path, start + _csv(new, newline))
+    return len(new)
+
+
+def _propose(
+    events: Sequence[Unmapped], facts: Mapping[tuple[str, str], Facts], known: set[tuple[str, ...]]
+) -> list[Unmapped]:
+    steps: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for event in events:
+        steps[event.source, stem(event.event_name)].add(outcome(event.event_name))
+    core: Counter[str] = Counter()
+    proposed = []
+    for event in events:
+        rows, note = [], ""
+        if event.event_type in ("identify", "group", "alias"):
+            note = f"{event.event_type} events say who, not what"
+        elif _is_page(event):
+            rows = [*_path_rows(event, facts[event.source, event.event_name].paths), _page_row(event)]
+        elif told := meaning(event.event_name):
+            rows = [_row(event, told, steps[event.source, stem(event.event_name)])]
+        elif core[event.source] < CORE_CANDIDATES:
+            core[event.source] += 1
+            what = Meaning("core_value", thing(event.event_name), True, "no keyword, but frequent")
+            rows = [_row(event, what, steps[event.source, stem(event.event_name)])]
+        else:
+            note = "no keyword, and not among the most frequent"
+        new = tuple(row for row in rows if _key(row) not in known)
+        if rows and not new:
+            note = "the proposed rows are in the seed already; refresh applies them"
+        proposed.append(replace(event, rows=new, note=note))
+    return proposed
+
+
+def _is_page(event: Unmapped) -> bool:
+    found = set(words(event.event_name))
+    plain = found <= PAGE | {"view", "viewed", "views", "visited", "loaded", "a"} and found & PAGE
+    return event.event_type in ("page", "screen") or bool(plain)
+
+
+def _page_row(event: Unmapped) -> Row:
+    """Every other page of the event; a page that has a name may tell more."""
+    told = path_meaning(event.event_name)
+    feature = thing(event.event_name)
+    if told.behaviour == "navigation" or not feature:
+        told = Meaning("navigation", feature, False, "a page view")
+    return _row(event, Meaning(told.behaviour, feature, told.guess, told.why), set())
+
+
+def _path_rows(event: Unmapped, paths: Counter[tuple[str, str, str, str]]) -> list[Row]:
+    """A prefix rule for each part of a path that means more than a page, and for the most frequent others."""
+    rows: dict[str, Row] = {}
+    plain: Counter[tuple[str, str]] = Counter()
+    ranked = sorted(paths.items(), key=lambda item: (-item[1], item[0]))
+    for (key, host, first, second), count in ranked:
+        deeper = [(path_meaning(part), prefix) for part, prefix in ((second, first + second), (first, first)) if part]
+        telling = [(told, prefix) for told, prefix in deeper if told.behaviour != "navigation"]
+        # The deeper part tells more, but a rule counts before a guess.
+        for told, prefix in sorted(telling, key=lambda one: one[0].guess)[:1]:
+            if len(rows) < KEYWORD_PATHS:
+                rows.setdefault(host + prefix, _row(event, told, set(), key, host + prefix))
+        if first:
+            plain[key, f"{host}{first}"] += count
+    frequent = sorted(plain.items(), key=lambda item: (-item[1], item[0]))
+    others = [(key, prefix) for (key, prefix), _ in frequent if prefix not in rows]
+    for key, prefix in others[:PLAIN_PATHS]:
+        rows[prefix] = _row(event, path_meaning(prefix.rpartition("/")[2]), set(), key, prefix)
+    return list(rows.values())
+
+
+def _row(event: Unmapped, told: Meaning, kinds: set[str], key: str = "", prefix: str = "") -> Row:
+    """A row of the catalogue; events that begin and end the same thing share its step."""
+    kind = outcome(event.event_name) if not prefix else "failure" if told.behaviour == "error" else ""
+    paired = len(kinds - {""}) > 1 or told.behaviour == "error"
+    step = stem(event.event_name) if kind and paired and not prefix else ""
+    return Row(
+        source=event.source,
+        event_name=event.event_name,
+        property=key,
+        match="prefix" if prefix else "",
+        pattern=prefix,
+        behaviour=told.behaviour,
+        feature=told.feature,
+        step=step,
+        outcome=kind if step or told.behaviour == "error" else "",
+        guess=told.guess,
+        why=told.why,
+    )
+
+
+def _exists(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
+    row = connection.execute(
+        "select 1 from information_schema.tables where table_schema = $1 and table_name = $2", [schema, name]
+    ).fetchone()
+    return row is not None
+
+
+def _seed_rows(path: Path) -> list[tuple[tuple[str, ...], dict[str, str]]]:
+    if not path.is_file():
+        raise UsageError(f"There is no {SEED}.", "It is the event catalogue of the project.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise UsageError(f"{SEED} has other columns.", f"They are: {','.join(COLUMNS)}")
+        return [
+            (tuple(row[name] or "" for name in ("source", "event_name", "property", "pattern")), row) for row in reader
+        ]
+
+
+def _csv(rows: Iterable[Row], newline: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=newline).writerows([getattr(row, column) for column in COLUMNS] for row in rows)
+    return text.getvalue()

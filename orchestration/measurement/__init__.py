@@ -1,0 +1,1 @@
+"""What is measured about published traits: replay of the past, lift, stability."""

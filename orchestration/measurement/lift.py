@@ -1,0 +1,165 @@
+"""Forward lift: how much likelier is what a trait promises or warns of for those who had it.
+
+Features and candidates are computed again (orchestration/measurement/replay.py) as of so many days ago as the outcome has,
+28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who had
+the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz, Baptista,
+Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
+implemented by scipy.stats.contingency.relative_risk.
+
+Who had it: of a boolean trait those with true, of a category those with the value that its outcome names, of a number
+the lowest tenth of the eligible, ties at the cut included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.home import House, Notify, silent
+from orchestration.measurement.replay import Replay, last_date
+from orchestration.transform.build import Build, is_trait
+from orchestration.transform.clock import days_before, local_date
+from orchestration.transform.dbt import GOOD_STATUSES, DbtProject
+
+LIFT_TABLES = """
+create schema if not exists measurement;
+create table if not exists measurement.trait_lift (
+    trait varchar, as_of timestamp, had bigint, had_outcome bigint, others bigint, others_outcome bigint,
+    lift double, lift_low double, lift_high double
+);
+create table if not exists measurement.lift_run (as_of timestamp, definitions varchar);
+"""
+DAILY = {"user": "activity.fct_user_activity_daily", "account": "activity.fct_account_activity_daily"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Entities at the clock, with and without the trait, and how many of each had the outcome since."""
+
+    had: int
+    had_outcome: int
+    others: int
+    others_outcome: int
+
+
+def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Notify = silent) -> None:
+    """Write measurement.trait_lift; grain is one row a trait, and none where the past is too short.
+
+    Measured once a day and definition: replaying the past costs as much as all features, and a refresh an hour later
+    would find the same days.
+    """
+    today = days_before(build.as_of, 0, project.time_zone)
+    definitions = _definitions(project, build)
+    with house.connect() as connection:
+        connection.execute(LIFT_TABLES)
+        measured = connection.execute("select as_of, definitions from measurement.lift_run").fetchone()
+        if measured == (today, definitions) and not build.full_refresh:
+            return
+        connection.execute("delete from measurement.lift_run; delete from measurement.trait_lift")
+        failed = connection.execute(
+            "select name from state.node_results where not list_contains($1, status)", [list(GOOD_STATUSES)]
+        ).fetchall()
+        first = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
+    horizons = defaultdict(list)
+    for trait in project.catalog.traits:
+        # What does not run today does not run in the past.
+        if (trait.name,) not in failed:
+            horizons[trait.outcome.days].append(trait)
+    for days, traits in sorted(horizons.items(), reverse=True):
+        start = days_before(build.as_of, days, project.time_zone)
+        if not first or first[0] is None or first[0] > last_date(start, project.time_zone):
+            continue
+        start_date = local_date(start, project.time_zone)
+        notify(f"measuring lift since {start_date}")
+        models = Replay(house, project, [trait.name for trait in traits])
+        with house.connect() as connection, models.over(connection, [start]) as clocks:
+            for _ in clocks:
+                for trait in traits:
+                    counts = count_outcomes(connection, trait, start_date)
+                    if counts.had and counts.others:
+                        low, ratio, high = risk_ratio(counts)
+                        connection.execute(
+                            "insert into measurement.trait_lift values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                            [trait.name, start, *vars(counts).values(), ratio, low, high],
+                        )
+    with house.connect() as connection:
+        connection.execute("insert into measurement.lift_run values ($1, $2)", [today, definitions])
+
+
+def _definitions(project: DbtProject, build: Build) -> str:
+    """Fingerprint of everything up to the candidates, and of what the outcomes are."""
+    checksums = sorted(
+        node["checksum"]["checksum"]
+        for unique_id, node in project.manifest_dict["nodes"].items()
+        if is_trait(project, unique_id)
+    )
+    outcomes = [trait.outcome.model_dump_json() for trait in project.catalog.traits]
+    return hashlib.sha256(json.dumps([build.fingerprint, checksums, outcomes]).encode()).hexdigest()[:16]
+
+
+def had_it(trait: Trait) -> str:
+    """SQL over a candidate's columns ``value`` and ``eligible``: whether an entity had what the outcome is said of."""
+    if trait.type == "boolean":
+        return "value"
+    if trait.type == "category":
+        return "value = '" + trait.outcome.value.replace("'", "''") + "'"
+    return "eligible and value <= quantile_disc(value, 0.1) filter (where eligible) over ()"
+
+
+def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> Counts:
+    """Counts over a replayed candidate; the days after its clock are days from the start on, up to the horizon."""
+    key, came_true = trait.id_column, "coalesce(sum(day.event_count), 0) = 0"
+    if trait.outcome.behaviours:
+        columns = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
+        came_true = f"coalesce(sum({columns}), 0) > 0"
+    row = connection.execute(
+        f"""
+        with read as (
+            select
+                {key}, value,
+                json_extract_string(evidence, '$.eligible') = 'true' as eligible,
+                json_extract_string(evidence, '$.rule') as rule
+            from replay_candidates."{trait.name}"
+        ),
+        judged as (
+            select {key}, eligible, coalesce({had_it(trait)}, false) as had
+            from read
+            where rule != '{NOT_ENOUGH_EVIDENCE}'
+        ),
+        followed as (
+            select any_value(judged.eligible) as eligible, any_value(judged.had) as had, {came_true} as came_true
+            from judged
+            left join {DAILY[trait.entity]} as day
+                on judged.{key} = day.{key}
+                and day.activity_date >= $start
+                and day.activity_date < $start + {trait.outcome.days}
+            group by judged.{key}
+        )
+        select
+            count(*) filter (had), count(*) filter (had and came_true),
+            count(*) filter (eligible and not had), count(*) filter (eligible and not had and came_true)
+        from followed
+        """,
+        {"start": start},
+    ).fetchone()
+    return Counts(*row) if row else Counts(0, 0, 0, 0)
+
+
+def risk_ratio(counts: Counts) -> tuple[float | None, float | None, float | None]:
+    """Lower bound, ratio, upper bound; a part that is not finite is null."""
+    from scipy.stats.contingency import relative_risk
+
+    result = relative_risk(counts.had_outcome, counts.had, counts.others_outcome, counts.others)
+    interval = result.confidence_interval(confidence_level=0.95)
+    low, ratio, high = (
+        round(float(number), 3) if math.isfinite(number) else None
+        for number in (interval.low, result.relative_risk, interval.high)
+    )
+    return low, ratio, high

@@ -1,0 +1,183 @@
+"""``traithouse backfill``: the past replayed day by day, and written down as history."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, timedelta
+
+import duckdb
+
+from orchestration.errors import UsageError
+from orchestration.home import House, Notify, silent
+from orchestration.measurement.replay import Replay, is_told, last_date
+from orchestration.publishing.backfill import Missing, backfill_trait, missing_days
+from orchestration.publishing.snapshot import served_build, write_snapshot
+from orchestration.transform.build import STATE_TABLES, project_fingerprint
+from orchestration.transform.clock import end_of_day, local_date
+from orchestration.transform.dbt import DbtProject
+
+
+@dataclass(frozen=True)
+class BackfilledTrait:
+    """What a backfill did with one trait; all but ``changes`` count days.
+
+    Attributes:
+        written: now; of these, untold ones are days on which it could not be told, and changed nothing.
+        already_published: at or after its first publish, left as they are.
+        already_backfilled: finished earlier; of these, other_version ones by another version of the definition.
+        changes: rows of the ledger.
+
+    """
+
+    trait: str
+    written: int = 0
+    untold: int = 0
+    already_published: int = 0
+    already_backfilled: int = 0
+    other_version: int = 0
+    changes: int = 0
+
+
+@dataclass(frozen=True)
+class BackfillReport:
+    """What a backfill did.
+
+    Attributes:
+        first: first day asked for.
+        last: last day asked for.
+        before_events: days left out because they lie before the first event.
+        traits: by trait.
+
+    """
+
+    first: date
+    last: date
+    before_events: int
+    traits: tuple[BackfilledTrait, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def backfill(
+    house: House,
+    project: DbtProject,
+    first: date,
+    last: date,
+    *,
+    traits: Sequence[str] = (),
+    notify: Notify = silent,
+) -> BackfillReport:
+    """Writes the history of days (reporting time zone) that have none; a backfill that was cut off goes on.
+
+    Each day of all its traits is one transaction, and recorded in it. The state that a day starts from is what history
+    says, so that going on gives what one run would have given.
+
+    Args:
+        house: where; takes its lock.
+        project: whose definitions.
+        first: first day.
+        last: last day, included.
+        traits: names; all when none is given.
+        notify: progress.
+
+    Raises:
+        UsageError: the days are not in order or not built yet, or there is no such trait.
+
+    """
+    if first > last:
+        raise UsageError(f"--from {first} is after --to {last}.", "Give the earlier day first.")
+    chosen = [project.catalog.trait(name) for name in dict.fromkeys(traits)] or list(project.catalog.traits)
+    with house.lock("traithouse backfill"):
+        first_day = _first_day_of_events(house, project, last)
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        clocks = [end_of_day(day, project.time_zone) for day in days if day >= first_day]
+        with house.connect() as connection:
+            missing = missing_days(connection, chosen, clocks)
+        reports = {
+            one.trait.name: BackfilledTrait(
+                one.trait.name,
+                already_published=one.published,
+                already_backfilled=one.backfilled,
+                other_version=one.other_version,
+            )
+            for one in missing
+        }
+        runs = list(_runs(missing, clocks))
+        total, number = sum(len(run_clocks) for run_clocks, _ in runs), 0
+        for run_clocks, names in runs:
+            models = Replay(house, project, names)
+            with house.connect() as connection, models.over(connection, run_clocks) as at_clocks:
+                for clock in at_clocks:
+                    number += 1
+                    day = last_date(clock, project.time_zone)
+                    notify(f"backfilling {day} ({number} of {total}): {len(names)} traits")
+                    with _transaction(connection):
+                        for name in names:
+                            trait, before = project.catalog.trait(name), reports[name]
+                            told = is_told(connection, trait, day)
+                            reports[name] = replace(
+                                before,
+                                changes=before.changes + backfill_trait(connection, trait, clock, told=told),
+                                written=before.written + 1,
+                                untold=before.untold + (not told),
+                            )
+        build_id = served_build(house)
+        if any(report.changes for report in reports.values()) and build_id:
+            notify("writing the serving snapshot")
+            with house.connect() as connection:
+                write_snapshot(house, connection, build_id)
+    return BackfillReport(first, last, len(days) - len(clocks), tuple(reports.values()))
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing; what comes after a failure, such as taking the replay away, is not part of it."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+def _first_day_of_events(house: House, project: DbtProject, last: date) -> date:
+    """The first day that has an event, when all up to the last day asked for is built from the project as it is."""
+    with house.connect() as connection:
+        connection.execute(STATE_TABLES)
+        built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
+        if built is None or built[1] != project_fingerprint(project):
+            raise UsageError(
+                "The project is not built as it is now." if built else "Nothing is built yet.",
+                "traithouse refresh, then backfill.",
+            )
+        if end_of_day(last, project.time_zone) > built[0]:
+            raise UsageError(
+                f"--to {last} is not over at {built[0]} UTC, up to which the warehouse is built.",
+                f"The last whole day is {local_date(built[0], project.time_zone) - timedelta(days=1)}.",
+            )
+        row = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
+    found: date | None = row[0] if row else None
+    return found or date.max
+
+
+def _runs(missing: Sequence[Missing], clocks: Sequence[datetime]) -> Iterator[tuple[list[datetime], list[str]]]:
+    """Days in a row that the same traits lack: each run starts from the state that history tells."""
+    lacking: dict[tuple[datetime, ...], list[str]] = defaultdict(list)
+    for one in missing:
+        lacking[one.clocks].append(one.trait.name)
+    for days, names in lacking.items():
+        run: list[datetime] = []
+        for clock in clocks:
+            if clock in days:
+                run.append(clock)
+            elif run:
+                yield run, names
+                run = []
+        if run:
+            yield run, names

@@ -1,0 +1,193 @@
+"""``traithouse diff``: what a definition, as it stands in the project, would change; nothing published is written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from orchestration.declarations.catalog import Trait
+from orchestration.errors import UsageError
+from orchestration.home import House, Notify, silent
+from orchestration.measurement.replay import Replay, is_told, last_date
+from orchestration.published.sentences import sentence_sql
+from orchestration.published.tables import PUBLISHED_TABLES
+from orchestration.publishing.snapshot import served_build
+from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.plan import plan
+from orchestration.transform.build import STATE_TABLES, project_fingerprint
+from orchestration.transform.dbt import DbtProject
+
+EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What is published of a trait, and what its definition would make of it at the same clock.
+
+    Attributes:
+        trait: its name.
+        as_of: clock of the last build, naive UTC.
+        version: of the definition in the project.
+        published_version: of the published values; null when there are none.
+        told: whether it would be published at all; when not, values stay as they are.
+        note: what the answer leaves out; empty when nothing.
+        population_before: entities with a value, published.
+        population_after: with the definition.
+        members_before: whose value is true (for other types: has one).
+        members_after: with the definition.
+        entered: entities that become members.
+        left: entities that are members no more.
+        changed: entities whose value differs, those included.
+        examples: up to 20 of those whose value differs, with what decided.
+        syncs: for each sync that carries it, the records it would send, and those it has to send already.
+
+    """
+
+    trait: str
+    as_of: datetime
+    version: int
+    published_version: int | None
+    told: bool
+    note: str
+    population_before: int
+    population_after: int
+    members_before: int
+    members_after: int
+    entered: int
+    left: int
+    changed: int
+    examples: tuple[dict[str, Any], ...]
+    syncs: tuple[dict[str, Any], ...]
+
+    @property
+    def prevalence_before(self) -> float:
+        """Share of members, published."""
+        return self.members_before / self.population_before if self.population_before else 0.0
+
+    @property
+    def prevalence_after(self) -> float:
+        """Share of members with the definition."""
+        return self.members_after / self.population_after if self.population_after else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self) | {
+            "prevalence_before": round(self.prevalence_before, 4),
+            "prevalence_after": round(self.prevalence_after, 4),
+        }
+
+
+def diff(house: House, project: DbtProject, name: str, *, notify: Notify = silent) -> Diff:
+    """Replays one trait as of the last build and compares it with what is published.
+
+    Raises:
+        UsageError: there is no such trait, or nothing is built yet.
+
+    """
+    trait = project.catalog.trait(name)
+    with house.lock("traithouse diff"):
+        with house.connect() as connection:
+            connection.execute(STATE_TABLES + PUBLISHED_TABLES)
+            built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
+        if built is None:
+            raise UsageError("Nothing is built yet.", "traithouse refresh, then diff.")
+        as_of = built[0]
+        notify(f"computing {name} as of {as_of} UTC")
+        models = Replay(house, project, [name])
+        with house.connect() as connection, models.over(connection, [as_of]) as clocks:
+            next(clocks)
+            told = is_told(connection, trait, last_date(as_of, project.time_zone))
+            facts = _compared(connection, trait)
+            values = dict(
+                connection.execute(
+                    f"""
+                    select {trait.id_column}, cast(value as varchar) from replay_candidates."{name}"
+                    where value is not null
+                    """
+                ).fetchall()
+            )
+        syncs = _syncs(house, project, trait, values) if told else []
+    same = built[1] == project_fingerprint(project)
+    note = "" if same else "Definitions before the features have changed, too; activity is as it was last built."
+    return Diff(trait=name, as_of=as_of, version=trait.version, told=told, note=note, syncs=tuple(syncs), **facts)
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, Any]:
+    is_member, was_member = "coalesce(value = 'true', false)", "coalesce(old_value = 'true', false)"
+    if trait.type != "boolean":
+        is_member, was_member = "value is not null", "old_value is not null"
+    connection.execute(
+        f"""
+        create or replace temp table compared as
+        with incoming as (
+            select
+                {trait.id_column} as entity_id, cast(value as varchar) as value, {sentence_sql(trait)} as reason
+            from replay_candidates."{trait.name}"
+        ),
+        known as (
+            select entity_id, value, reason, definition_version from traits.trait_values where trait = $trait
+        )
+        select
+            coalesce(i.entity_id, k.entity_id) as entity_id, k.value as old_value, i.value,
+            coalesce(i.reason, 'It is not in scope.') as reason, k.definition_version
+        from incoming as i
+        full join known as k on i.entity_id = k.entity_id
+        """,
+        {"trait": trait.name},
+    )
+    cursor = connection.execute(
+        f"""
+        select
+            max(definition_version) as published_version,
+            count(old_value) as population_before, count(value) as population_after,
+            count(*) filter ({was_member}) as members_before, count(*) filter ({is_member}) as members_after,
+            count(*) filter ({is_member} and not {was_member}) as entered,
+            count(*) filter ({was_member} and not {is_member}) as left,
+            count(*) filter (value is distinct from old_value) as changed
+        from compared
+        """
+    )
+    names = [column[0] for column in cursor.description or ()]
+    facts: dict[str, Any] = dict(zip(names, cursor.fetchone() or (), strict=True))
+    # Who enters or leaves tells more than who only gets a value; half of the examples each, where there are enough.
+    rows = connection.execute(
+        f"""
+        with moved as (
+            select
+                *,
+                case
+                    when {is_member} and not {was_member} then 'enters'
+                    when {was_member} and not {is_member} then 'leaves'
+                    else 'changes'
+                end as move
+            from compared where value is distinct from old_value
+        )
+        select entity_id, move, old_value, value, reason from moved
+        order by move = 'changes', row_number() over (partition by move order by entity_id), move
+        limit {EXAMPLES}
+        """
+    ).fetchall()
+    facts["examples"] = tuple(
+        dict(zip(("entity_id", "move", "old_value", "value", "reason"), row, strict=True))
+        for row in sorted(rows, key=lambda row: (row[1], row[0]))
+    )
+    return facts
+
+
+def _syncs(house: House, project: DbtProject, trait: Trait, values: dict[str, str]) -> list[dict[str, Any]]:
+    """Records by sync: to send now, and with the definition; before anything is published, every entity is one."""
+    carrying = [sync for sync in project.catalog.syncs if trait in project.catalog.traits_of(sync)]
+    if served_build(house) is None:
+        return [{"sync": sync.name, "records_now": 0, "records_then": len(values)} for sync in carrying]
+    with SyncLedger(house) as ledger:
+        return [
+            {
+                "sync": sync.name,
+                "records_now": len(plan(house, project.catalog, sync, ledger).records),
+                "records_then": len(plan(house, project.catalog, sync, ledger, {trait.name: values}).records),
+            }
+            for sync in carrying
+        ]

@@ -1,0 +1,49 @@
+"""Forgetting as the command line does it: build what is loaded, forget, rebuild."""
+
+from __future__ import annotations
+
+from orchestration.admin.erasure import Forgotten, forget_person, is_built, resume_forget
+from orchestration.errors import UsageError
+from orchestration.home import House, Notify, silent
+from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.publishing.publish import PublishReport
+from orchestration.spark.build import bring_people_back
+from orchestration.transform.build import raw_kept_from
+from orchestration.transform.dbt import DbtProject
+
+
+def forget(
+    house: House,
+    project: DbtProject,
+    entity_id: str,
+    entity_type: str = "user",
+    *,
+    accept_loss: bool = False,
+    notify: Notify = silent,
+) -> tuple[Forgotten, PublishReport]:
+    """Forgets a person, and refreshes: everything is rebuilt without the person.
+
+    What was loaded and not built is built first, so that merges that came with it are known. Where raw rows were
+    deleted for their age, the rebuild is without them, which has to be accepted.
+
+    Raises:
+        UsageError: the loss has to be accepted; nobody is known under this id; it is a device that users share.
+        WarehouseBusyError: another process holds the warehouse, or is syncing.
+
+    """
+    with house.lock("traithouse forget"):
+        with house.connect() as connection:
+            kept_from = raw_kept_from(connection)
+        if kept_from and not accept_loss:
+            raise UsageError(
+                f"Forgetting rebuilds everything, and raw rows from before {kept_from} UTC are gone.",
+                "--accept-loss does it without them: what looks back further is cut short, for everybody.",
+            )
+        resume_forget(house, project, notify=notify)
+        if not is_built(house):
+            write_and_audit(house, project, full_refresh=accept_loss, notify=notify)
+        if house.settings.on_spark:
+            bring_people_back(house, project)
+        done = forget_person(house, project, entity_id, entity_type, notify=notify)
+        _, published = refresh(house, project, full_refresh=accept_loss, notify=notify)
+    return done, published

@@ -1,0 +1,1 @@
+"""The published store: its tables, state, history and sentences. Only publishing/ writes it."""

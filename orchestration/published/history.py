@@ -1,0 +1,106 @@
+"""What the last publishes of each trait were like: the past that the gate compares a candidate with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from orchestration.declarations.catalog import Catalog
+from orchestration.published.tables import PUBLISHED_TABLES
+from orchestration.transform.build import Build
+
+
+@dataclass(frozen=True)
+class Past:
+    """One trait's published past; one entry a day, oldest first, of the definition that is declared now.
+
+    Attributes:
+        rows: entities that have a published value now.
+        populations: entities judged in each publish.
+        shares: share of members in each.
+        flips: entities whose value changed in each, first values and last ones not counted.
+        medians: of the absolute scores that are not 0, in each publish that has such.
+        p95s: the same, larger than 95% of them.
+        days: from the last publish to the build that is judged.
+
+    """
+
+    rows: int = 0
+    populations: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    flips: tuple[int, ...] = ()
+    medians: tuple[float, ...] = ()
+    p95s: tuple[float, ...] = ()
+    days: float = 1
+
+
+def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build, most: int) -> dict[str, Past]:
+    """By trait, for all that are declared; the build itself, later ones and rolled back ones are left out.
+
+    Args:
+        connection: the warehouse.
+        catalog: what is declared; what another version of a definition gave is not comparable.
+        build: the one that is judged.
+        most: how many publishes.
+
+    """
+    connection.execute(PUBLISHED_TABLES)
+    found = connection.execute(
+        """
+        with judged as (
+            select
+                v.trait, v.population, v.members, v.score_median, v.score_p95, v.as_of,
+                cast(v.as_of - interval 1 microsecond as date) as day
+            from traits.gate_verdicts as v
+            inner join traits.builds as b on v.build_id = b.build_id
+            where
+                v.verdict = 'passed' and v.population > 0 and not coalesce(b.rolled_back, false)
+                and list_contains($declared, v.trait || ' ' || v.definition_version)
+                and v.build_id != $build_id and v.as_of <= $as_of
+        ),
+        daily as (
+            select * from judged
+            qualify row_number() over (partition by trait, day order by as_of desc) = 1
+        ),
+        newest as (
+            select * from daily
+            qualify row_number() over (partition by trait order by as_of desc) <= $most
+        ),
+        flipped as (
+            select trait, cast(as_of - interval 1 microsecond as date) as day, count(distinct entity_id) as flips
+            from traits.trait_changes
+            where
+                old_value is not null and new_value is not null and cause in ('behaviour', 'accepted')
+                and as_of >= (select min(as_of) - interval 1 day from newest)
+            group by all
+        )
+        select
+            n.trait, list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
+            list(coalesce(f.flips, 0) order by n.as_of),
+            coalesce(list(n.score_median order by n.as_of) filter (n.score_median is not null), []),
+            coalesce(list(n.score_p95 order by n.as_of) filter (n.score_p95 is not null), []), max(n.as_of)
+        from newest as n
+        left join flipped as f on n.trait = f.trait and n.day = f.day
+        group by n.trait
+        """,
+        {
+            "build_id": build.build_id,
+            "as_of": build.as_of,
+            "most": most,
+            "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits],
+        },
+    ).fetchall()
+    rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
+    pasts = {trait.name: Past(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
+    for trait, populations, shares, flips, medians, p95s, last in found:
+        pasts[trait] = Past(
+            rows=rows.get(trait, 0),
+            populations=tuple(populations),
+            shares=tuple(shares),
+            flips=tuple(flips),
+            medians=tuple(medians),
+            p95s=tuple(p95s),
+            days=(build.as_of - last).total_seconds() / 86_400,
+        )
+    return pasts

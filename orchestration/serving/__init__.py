@@ -1,0 +1,1 @@
+"""What is published, read for a person or a product."""

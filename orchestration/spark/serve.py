@@ -1,0 +1,279 @@
+"""What is published, served to readers of Spark: the snapshot of the home, in partitions that never change.
+
+Schema ``traits_store`` holds every published table in partitions ``part`` (of values a trait, of the ledger and of
+verdicts a day of their clock, of the others all) and ``written`` (the version that wrote it). A version is one serving
+of one snapshot: the build and a rising number. ``manifests`` says of which partitions a version consists; a part whose
+rows are those of a version that is kept is named again and not written. The views ``traits.*`` show what the view
+``served`` names.
+
+The order, each step of which may be the last of a killed process:
+
+1. ``writing`` names the version that is about to be written. A version that is named there and not served was cut off:
+   its partitions are dropped first, and its number is never used again, so that nothing a reader has cached is wrong.
+2. Partitions that changed, then the manifest.
+3. ``served`` names the version: one change of one view, so one call of the metastore. (A table whose location moves
+   would do as much, but a long reader keeps a table that it has looked up, and never a view.) A query finds all tables
+   of one version, for a relation is looked up once in a query however often it is read.
+4. Versions whose snapshot the home no longer keeps lose their manifests, and then partitions that no manifest names go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from orchestration.home import House, Notify, silent
+from orchestration.published.tables import TABLES, WIDE_TABLES, wide_query
+from orchestration.publishing.snapshot import served_manifest
+from orchestration.spark.session import (
+    clear_leftovers,
+    drop_partitions,
+    exchange,
+    open_session,
+    read_parquet,
+    replace_partitions,
+    set_view,
+)
+from orchestration.transform.dbt import DbtProject
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+STORE, SERVED, WRITING = "traits_store", "traits_store.served", "traits_store.writing"
+MANIFESTS = "traits_store.manifests"
+
+# SQL of both engines.
+_DAY = "cast(cast(as_of as date) as string)"
+_PARTS = {"trait_values": "trait", "trait_changes": _DAY, "gate_verdicts": _DAY, "source_verdicts": _DAY}
+
+_MANIFEST = "build_id string, snapshot string, table_name string, part string, content string, written string"
+
+Part = tuple[str, str]
+"""Table and part."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """One serving: the name of the snapshot's folder, and of each part its content and the version that wrote it."""
+
+    name: str
+    snapshot: str
+    parts: Mapping[Part, tuple[str, str]]
+
+    @property
+    def number(self) -> int:
+        return int(self.name.rpartition(".")[2])
+
+
+def serve_on_spark(house: House, project: DbtProject, *, notify: Notify = silent) -> str | None:
+    """Serves the snapshot that the home serves; hold its lock. What is served already is not written again.
+
+    Args:
+        house: where.
+        project: whose traits are columns of the wide views.
+        notify: progress; told before each step.
+
+    Returns:
+        The version that Spark serves now; null when nothing has ever been published.
+
+    """
+    build_id = served_manifest(house).get("build_id")
+    if build_id is None:
+        return None
+    snapshot = (house.serving / "current").resolve()
+    spark = open_session()
+    _prepare(spark)
+    versions, served, begun = _versions(spark), _named(spark, SERVED), _named(spark, WRITING)
+    if begun and begun != served:
+        notify(f"Spark: {begun} was cut off, dropping what it wrote")
+        _drop_cut_off(spark, begun)
+        versions.pop(begun, None)
+    contents = _contents(snapshot)
+    views = _views(project, snapshot)
+    contents["views", "all"] = hashlib.sha256("\n".join(views.values()).encode()).hexdigest()
+    now = versions.get(served)
+    if now is None or {part: content for part, (content, _) in now.parts.items()} != contents:
+        number = max([0, *(int(name.rpartition(".")[2]) for name in (*versions, begun) if name)]) + 1
+        now = _written(spark, house, snapshot, f"{build_id}.{number}", build_id, contents, versions, notify)
+        if served not in versions or versions[served].parts["views", "all"] != now.parts["views", "all"]:
+            notify("Spark: the views")
+            for name, query in views.items():
+                set_view(spark, f"traits.{name}", query)
+        notify(f"Spark: serving {now.name}")
+        _name(spark, SERVED, now.name)
+        versions[now.name] = now
+    _drop_expired(house, spark, versions, now, notify)
+    return now.name
+
+
+def _prepare(spark: SparkSession) -> None:
+    for schema in (STORE, "traits"):
+        spark.sql(f"create schema if not exists {schema}")
+    if not spark.catalog.tableExists(MANIFESTS):
+        clear_leftovers(spark, [MANIFESTS])
+        spark.sql(f"create table {MANIFESTS} ({_MANIFEST}) using parquet partitioned by (version string)")
+    if not spark.catalog.tableExists(SERVED):
+        _name(spark, SERVED, "")
+
+
+def _versions(spark: SparkSession) -> dict[str, _Version]:
+    """What the manifests hold, by name, oldest first."""
+    parts: dict[tuple[str, str], dict[Part, tuple[str, str]]] = defaultdict(dict)
+    for row in spark.table(MANIFESTS).collect():
+        parts[row.version, row.snapshot][row.table_name, row.part] = (row.content, row.written)
+    found = sorted((_Version(*key, held) for key, held in parts.items()), key=lambda version: version.number)
+    return {version.name: version for version in found}
+
+
+def _named(spark: SparkSession, view: str) -> str:
+    """The version that a view names; empty when there is none."""
+    if not spark.catalog.tableExists(view):
+        return ""
+    return str(spark.sql(f"select max(version) from {view}").collect()[0][0] or "")
+
+
+def _name(spark: SparkSession, view: str, version: str) -> None:
+    query = (
+        f"select * from {MANIFESTS} where version = '{version}'" if view == SERVED else f"select '{version}' as version"
+    )
+    set_view(spark, view, query)
+
+
+def _contents(snapshot: Path) -> dict[Part, str]:
+    """Of each part of each table, a hash of its rows that depends on every value and on no order."""
+    found: dict[Part, str] = {}
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for table in TABLES:
+            rows = connection.execute(
+                f"""
+                select
+                    {_PARTS.get(table, "'all'")},
+                    count(*) || ':' || sum(cast(md5_number_lower(cast(to_json(content) as varchar)) as hugeint))
+                from read_parquet($parts) as content
+                group by 1
+                """,
+                {"parts": str(snapshot / table / "*.parquet")},
+            ).fetchall()
+            found |= {(table, part): content for part, content in rows}
+    return found
+
+
+def _written(
+    spark: SparkSession,
+    house: House,
+    snapshot: Path,
+    version: str,
+    build_id: str,
+    contents: Mapping[Part, str],
+    versions: Mapping[str, _Version],
+    notify: Notify,
+) -> _Version:
+    """Writes a version whole, its manifest last; nobody reads it yet."""
+    known = {(*part, content): written for one in versions.values() for part, (content, written) in one.parts.items()}
+    parts = {part: (content, known.get((*part, content), version)) for part, content in contents.items()}
+    notify(f"Spark: intent to write {version}")
+    _name(spark, WRITING, version)
+    for table in TABLES:
+        fresh = [part for (name, part), (_, written) in parts.items() if name == table and written == version]
+        if fresh or not spark.catalog.tableExists(f"{STORE}.{table}"):
+            notify(f"Spark: {table}, {len(fresh)} parts")
+            clear_leftovers(spark, [f"{STORE}.{table}"])
+            frame = read_parquet(spark, snapshot / table)
+            frame = frame.selectExpr(
+                "*", f"{_PARTS.get(table, _quoted('all'))} as part", f"{_quoted(version)} as written"
+            )
+            frame = frame.where(f"part in ({', '.join(map(_quoted, fresh))})" if fresh else "false")
+            replace_partitions(spark, f"{STORE}.{table}", frame, ["part", "written"])
+    notify("Spark: the manifest")
+    made = _Version(version, snapshot.name, parts)
+    with exchange(house) as folder, duckdb.connect() as connection:
+        rows = [(table, part, content, written) for (table, part), (content, written) in parts.items()]
+        file = folder / "manifest.parquet"
+        tables, names, hashes, writers = (list(column) for column in zip(*rows, strict=True))
+        connection.execute(
+            f"""
+            copy (
+                select
+                    $build_id as build_id, $snapshot as snapshot, unnest($tables) as table_name, unnest($parts) as part,
+                    unnest($contents) as content, unnest($writers) as written, $version as version
+            ) to '{str(file).replace("'", "''")}' (format parquet)
+            """,
+            {
+                "build_id": build_id,
+                "snapshot": snapshot.name,
+                "tables": tables,
+                "parts": names,
+                "contents": hashes,
+                "writers": writers,
+                "version": version,
+            },
+        )
+        replace_partitions(spark, MANIFESTS, read_parquet(spark, file), ["version"])
+    return made
+
+
+def _quoted(text: str) -> str:
+    """SQL literal of a name."""
+    return f"'{text}'"
+
+
+def _views(project: DbtProject, snapshot: Path) -> dict[str, str]:
+    """Queries of the views, by name; the columns are the snapshot's."""
+    queries = {}
+    with duckdb.connect() as connection:
+        for table in (*TABLES, *WIDE_TABLES.values()):
+            described = connection.execute(
+                "describe from read_parquet($parts)", {"parts": str(snapshot / table / "*.parquet")}
+            )
+            columns = [row[0] for row in described.fetchall()]
+            for entity, wide in WIDE_TABLES.items():
+                if wide == table:
+                    shown = [trait for trait in project.catalog.traits if trait.name in columns]
+                    queries[table] = wide_query(entity, shown).replace('"', "`")
+            if table in TABLES:
+                # A scalar subquery over partition columns: files of other versions are not read.
+                queries[table] = f"""
+                    select {", ".join(columns)} from {STORE}.{table}
+                    where array_contains(
+                        (select collect_list(concat(part, '/', written)) from {SERVED} where table_name = '{table}'),
+                        concat(part, '/', written)
+                    )
+                """
+    return queries
+
+
+def _drop_cut_off(spark: SparkSession, version: str) -> None:
+    for table in (*(f"{STORE}.{table}" for table in TABLES), MANIFESTS):
+        clear_leftovers(spark, [table])
+        if spark.catalog.tableExists(table):
+            # What was moved into place and not made known yet has to be known to be dropped.
+            spark.sql(f"alter table {table} recover partitions")
+            drop_partitions(spark, table, [{"version" if table == MANIFESTS else "written": version}])
+
+
+def _drop_expired(
+    house: House, spark: SparkSession, versions: Mapping[str, _Version], now: _Version, notify: Notify
+) -> None:
+    """A version goes with its snapshot; forgetting drops snapshots, too, and a name of theirs may come again.
+
+    Manifests go first: what one names is there, and what none names is dropped, also what a killed process has left.
+    """
+    newest = {version.snapshot: name for name, version in versions.items()}
+    kept = {name for snapshot, name in newest.items() if (house.serving / "builds" / snapshot).is_dir()} | {now.name}
+    expired = [name for name in versions if name not in kept]
+    if expired:
+        notify(f"Spark: dropping {', '.join(expired)}")
+        drop_partitions(spark, MANIFESTS, [{"version": name} for name in expired])
+    named = {(*part, written) for name in kept for part, (_, written) in versions[name].parts.items()}
+    for table in TABLES:
+        stored = [row[0].split("/") for row in spark.sql(f"show partitions {STORE}.{table}").collect()]
+        specs = [dict(one.split("=", 1) for one in keys) for keys in stored]
+        gone = [spec for spec in specs if (table, spec["part"], spec["written"]) not in named]
+        drop_partitions(spark, f"{STORE}.{table}", gone)

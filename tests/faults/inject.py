@@ -1,0 +1,951 @@
+"""The fault matrix: what is broken, which traits are withheld for it, and what the user is told.
+
+    python -m tests.faults.inject                # all of them, as a table
+    python -m tests.faults.inject --only verdict # those whose stage or name holds the word
+
+Each fault meets a house of its own. Whatever it breaks, readers find of each trait that is withheld the last good
+rows, of every other trait the rows of a house that nobody attacked, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gzip
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from orchestration.cli import app as cli
+from orchestration.declarations.catalog import Catalog
+from orchestration.errors import TraithouseError
+from orchestration.gates.candidates import audit
+from orchestration.home import House
+from orchestration.landing.load import load
+from orchestration.pipeline.refresh import write_and_audit
+from orchestration.publishing.publish import PublishReport, publish
+from orchestration.simulator.parameters import SOURCE
+from orchestration.transform.build import begin_build
+from orchestration.transform.content import content_hash
+from orchestration.transform.dbt import DbtProject
+from tests.children import forked, in_child, killed
+from tests.faults.fixture import (
+    NEXT_DAY,
+    Arena,
+    Rows,
+    contradictions,
+    differing,
+    make_arena,
+    parsed,
+    served_rows,
+    table,
+)
+
+SNAPSHOT = "writing the serving snapshot"
+# Above what a status file needs, below any snapshot and any transaction of a warehouse.
+SMALLEST_DISK = 65_536
+
+
+@dataclass
+class Scene:
+    """A house under attack, and what its user hears."""
+
+    arena: Arena
+    house: House
+    project: DbtProject
+    folder: Path
+    heard: list[str] = field(default_factory=list)
+
+    def sql(self, *statements: str) -> None:
+        """As a hand in the warehouse would."""
+        with self.house.connect() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def made(self, *statements: str) -> None:
+        """Changes candidates as if their models had made them so in this build."""
+        self.sql(*statements)
+        with self.house.connect() as connection:
+            for trait in self.project.catalog.traits:
+                connection.execute(
+                    "update state.node_results set content_hash = $1 where name = $2",
+                    [content_hash(connection, trait.candidate, trait.id_column), trait.name],
+                )
+
+    def load(self, path: Path) -> None:
+        """What a load says, also one that is refused."""
+        try:
+            report = load(self.house, [path], source=SOURCE, notify=self.heard.append)
+        except TraithouseError as error:
+            self.refused(error)
+        else:
+            self.heard.append(json.dumps(report.as_dict()))
+
+    def refused(self, error: BaseException) -> None:
+        """Keeps what an error tells its reader."""
+        self.heard.append(f"{type(error).__name__}: {error} {getattr(error, 'hint', '')}")
+
+    def day(self) -> list[dict[str, Any]]:
+        """The events of the next day."""
+        return [json.loads(line) for line in self.arena.next_day.read_text().splitlines()]
+
+    def file(self, lines: Iterable[object], name: str = "day.ndjson") -> Path:
+        """A file of lines; what is not text becomes JSON."""
+        path = self.folder / name
+        path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines))
+        return path
+
+    def refresh(self) -> None:
+        """Writes and judges the next day."""
+        write_and_audit(self.house, self.project, as_of=NEXT_DAY, notify=self.heard.append)
+
+    def publish(self) -> PublishReport:
+        """Publishes; what it reports is heard."""
+        report = publish(self.house, self.project, notify=self.heard.append)
+        self.heard += [f"{one.trait}: {one.verdict}. {one.reason}" for one in report.traits]
+        self.heard += report.failed_models
+        return report
+
+    def command(self, *arguments: str) -> int:
+        """A call of the command line and its exit code."""
+        result = CliRunner().invoke(cli.main, [*arguments, "--home", str(self.house.root)])
+        self.heard.append(result.output)
+        return result.exit_code
+
+    @property
+    def current(self) -> Path:
+        """The link that readers follow."""
+        return self.house.serving / "current"
+
+
+def published_cut_off(scene: Scene, at: Callable[[str], None]) -> None:
+    """A publish in a child to which something happens on the way."""
+    told = scene.folder / "told"
+    status = in_child(lambda: publish(scene.house, scene.project, notify=at), told)
+    assert status != 0, "the publish ended as if nothing had happened"
+    scene.heard.append(told.read_text() if told.exists() else "")
+
+
+def killed_at(message: str) -> Callable[[Scene], None]:
+    """A publish that is killed when it says so."""
+
+    def at(said: str) -> None:
+        if said == message:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return lambda scene: published_cut_off(scene, at)
+
+
+def disk_full_at(message: str) -> Callable[[Scene], None]:
+    """A publish from whose message on no file can grow."""
+
+    def at(said: str) -> None:
+        if said == message:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (SMALLEST_DISK, SMALLEST_DISK))
+
+    return lambda scene: published_cut_off(scene, at)
+
+
+def read_only(*folders: str) -> Callable[[Scene], None]:
+    """A publish by somebody who may not write some folders of the home."""
+
+    def cut_off(scene: Scene) -> None:
+        paths = [scene.house.root / name for name in folders]
+        for path in paths:
+            path.chmod(0o500)
+        told = scene.folder / "told"
+
+        def work() -> None:
+            _as_ordinary_user()
+            publish(scene.house, scene.project)
+
+        status = in_child(work, told)
+        for path in paths:
+            path.chmod(0o700)
+        assert status != 0, "a folder that cannot be written was written"
+        scene.heard.append(told.read_text() if told.exists() else "")
+
+    return cut_off
+
+
+def _as_ordinary_user() -> None:
+    """Gives up root's right to write what nobody may write (Linux); nothing to give up for anybody else."""
+    if os.geteuid() == 0:
+        version, current = 0x20080522, (ctypes.c_uint32 * 2)(0x20080522, 0)
+        none = (ctypes.c_uint32 * 6)()
+        if version and ctypes.CDLL(None, use_errno=True).capset(current, none) != 0:
+            raise OSError(ctypes.get_errno(), "the rights of root could not be given up")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the matrix.
+
+    Attributes:
+        name: what is broken.
+        stage: where.
+        attack: breaks it; the home is ``written``, or with ``rebuilt`` ``published``.
+        judged: traits that are judged again after the attack, as if the gate had only now come to them.
+        withheld: traits that may not go out.
+        told: pattern that what the user hears has to match.
+        rebuilt: the next day is written and judged after the attack.
+        repair: with it, the first publish must not change what readers find; after it, all goes out.
+        publish: how it is published at first.
+        retired: traits whose values go.
+        other_day: the events themselves are others; of a trait that goes out, readers find what this build made.
+        slow: not in `make test`, for another fault of its kind is.
+
+    """
+
+    name: str
+    stage: str
+    attack: Callable[[Scene], object]
+    judged: tuple[str, ...] = ()
+    withheld: frozenset[str] = frozenset()
+    told: str = ""
+    rebuilt: bool = False
+    repair: Callable[[Scene], object] | None = None
+    publish: Callable[[Scene], object] = Scene.publish
+    retired: frozenset[str] = frozenset()
+    other_day: bool = False
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a fault.
+
+    Attributes:
+        withheld: traits whose rows are not those of an undisturbed house.
+        went_out: the others.
+        told: the first line that matches; empty when nothing did.
+        wrong: rows that are neither the last good ones of a withheld trait nor the undisturbed ones of another.
+        contradictions: what the snapshot says in two ways.
+
+    """
+
+    withheld: frozenset[str]
+    went_out: frozenset[str]
+    told: str
+    wrong: dict[str, int]
+    contradictions: tuple[str, ...]
+
+
+def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
+    """Lets a fault happen to a house of its own."""
+    house = arena.copy(arena.published if fault.rebuilt else arena.written, folder / "home")
+    scene = Scene(arena, house, arena.project_of(house), folder)
+    fault.attack(scene)
+    if fault.rebuilt:
+        scene.refresh()
+    if fault.judged:
+        with house.lock("attack"):
+            audit(house, scene.project, traits=fault.judged)
+    if fault.repair:
+        try:
+            fault.publish(scene)
+        except (TraithouseError, OSError) as error:
+            scene.refused(error)
+        untouched = served_rows(house) if scene.current.exists() else arena.before
+        assert differing(untouched, arena.before) == {}, "a publish that did not end changed what readers find"
+        fault.repair(scene)
+        scene.publish()
+    else:
+        fault.publish(scene)
+    found = served_rows(house)
+    kept = {name for name in arena.passed if found.get(name) == arena.before[name] != arena.undisturbed[name]}
+    if fault.other_day:
+        found = {name: _as_undisturbed(scene, name, rows) for name, rows in found.items()}
+    withheld = arena.passed if "every" in fault.withheld else fault.withheld
+    expected: Rows = {
+        name: arena.before[name] if name in withheld and not fault.other_day else rows
+        for name, rows in arena.undisturbed.items()
+        if name not in fault.retired
+    }
+    if not fault.other_day:
+        kept = {name for name in arena.passed if found.get(name) != arena.undisturbed[name]} - fault.retired
+    lines = [line for text in scene.heard for line in text.splitlines()]
+    matching = next((line for line in lines if fault.told and re.search(fault.told, line)), "")
+    return Outcome(
+        withheld=frozenset(kept),
+        went_out=arena.passed - kept,
+        told=matching,
+        wrong=differing(found, expected),
+        contradictions=tuple(contradictions(house)),
+    )
+
+
+def _as_undisturbed(scene: Scene, name: str, rows: list[Any]) -> list[Any]:
+    """The undisturbed rows in place of those of another day, if they are what its candidate holds or the last good."""
+    if name not in scene.arena.passed or rows == scene.arena.before[name]:
+        return scene.arena.undisturbed.get(name, [])
+    trait = scene.project.catalog.trait(name)
+    with scene.house.connect() as connection:
+        made = connection.execute(
+            f"select {trait.id_column}, cast(value as varchar), score, evidence from {trait.candidate}"
+        ).fetchall()
+    published = {(row[1], row[3], row[4], row[5]) for row in rows}
+    return scene.arena.undisturbed[name] if published == set(made) else rows
+
+
+def candidate(name: str, statement: str, told: str, trait: str = "at_risk", *, also: tuple[str, ...] = ()) -> Fault:
+    """A fault of a candidate that its model itself has made."""
+    traits = (trait, *also)
+    free = [f"alter table candidates.{one} alter {_id_of(one)} drop not null" for one in traits]
+
+    def attack(scene: Scene) -> None:
+        scene.made(*free, *statement.split(";"))
+
+    return Fault(name, "candidates", attack, traits, with_stage(*traits), told)
+
+
+def with_stage(*traits: str) -> frozenset[str]:
+    """Traits with the one that is made of others: what that would say is as wrong as they are."""
+    made_of_them = {"activated", "at_risk", "dormant", "resurrected"} & {*traits}
+    return frozenset(traits) | ({"lifecycle_stage"} if made_of_them else set())
+
+
+def _id_of(trait: str) -> str:
+    return "account_id" if trait in ("champion_left", "single_player", "stuck_setup", "expansion_ready") else "user_id"
+
+
+# Traits of the arena that need a behaviour; the others need events of whatever name.
+NEEDY = frozenset(
+    {
+        "activated",
+        "at_risk",
+        "lifecycle_stage",
+        "needs_teammate",
+        "power_user",
+        "pricing_before_value",
+        "sleepy_trial",
+        "stuck",
+        "stuck_setup",
+    }
+)
+SOME = "user_id in (select user_id from candidates.at_risk order by user_id limit 20)"
+
+
+def candidate_faults() -> list[Fault]:
+    """Wrong rows that a model made."""
+    update = "update candidates.at_risk set"
+    evidence = "evidence: expected JSON that names a declared rule"
+    return [
+        candidate("ids are null", f"{update} user_id = null where {SOME}", "entity: expected every user_id "),
+        candidate(
+            "rows come twice",
+            "insert into candidates.at_risk select * from candidates.at_risk limit 20",
+            "grain: expected one row a user",
+        ),
+        candidate("two columns are swapped", f"{update} user_id = evidence, evidence = user_id", evidence),
+        candidate("values are null", f"{update} value = null where {SOME}", "value: expected every value known"),
+        candidate(
+            "values are of another type",
+            "create or replace table candidates.at_risk as"
+            " select * replace (case when value then 'yes' else 'no' end as value) from candidates.at_risk",
+            "value_type: expected every value a boolean",
+        ),
+        candidate(
+            "all are true",
+            f"{update} value = true",
+            "column_mean_to_be_between: expected at most half of the population",
+        ),
+        candidate(
+            "all are false",
+            "update candidates.activated set value = false",
+            "activated: failed",
+            "activated",
+        ),
+        candidate(
+            "each fifth value is turned round",
+            "update candidates.dormant set value = not value where hash(user_id) % 5 = 0",
+            "dormant: failed",
+            "dormant",
+        ),
+        candidate(
+            "scores are not a number", f"{update} score = 'nan' where {SOME}", "score: expected every score null"
+        ),
+        candidate("scores are infinite", f"{update} score = '-inf' where {SOME}", "score: expected every score null"),
+        candidate(
+            "scores are in another unit",
+            "update candidates.power_user set score = score * 1000",
+            "power_user: failed. score_size: expected scores as large as those published",
+            "power_user",
+        ),
+        candidate("evidence is cut off", f"{update} evidence = left(evidence, 40) where {SOME}", evidence),
+        candidate("evidence is null", f"{update} evidence = null where {SOME}", evidence),
+        candidate("evidence is a list", f"{update} evidence = '[' || evidence || ']'", evidence),
+        candidate("evidence names no rule", f'{update} evidence = \'{{"rule": "whim"}}\' where {SOME}', evidence),
+        candidate(
+            "evidence lacks a number of its sentence",
+            f"{update} evidence = json_merge_patch(evidence, '{{\"features\": null}}')",
+            evidence,
+        ),
+        candidate(
+            "the clock is yesterday's", f"{update} as_of = as_of - interval 1 day", "as_of: expected every as_of 2024"
+        ),
+        candidate(
+            "the clock is tomorrow's", f"{update} as_of = as_of + interval 1 day where {SOME}", "as_of: expected"
+        ),
+        candidate("no row is left", "delete from candidates.at_risk", "population: expected [0-9]+ rows or more"),
+        candidate(
+            "less than half of the population is left",
+            "delete from candidates.at_risk where user_id >"
+            " (select quantile_disc(user_id, 0.4) from candidates.at_risk)",
+            "population: expected [0-9]+ rows or more",
+        ),
+        candidate(
+            "a quarter of the population is lost",
+            "delete from candidates.at_risk where hash(user_id) % 4 = 0",
+            "population: expected",
+        ),
+        candidate(
+            "the population is threefold",
+            "insert into candidates.at_risk select at_risk.* replace (user_id || n as user_id)"
+            " from candidates.at_risk, (values ('_a'), ('_b')) as t(n)",
+            "at_risk: failed",
+        ),
+        candidate(
+            "ids are of another name space",
+            f"{update} user_id = 'crm-' || user_id",
+            "at_risk: failed",
+        ),
+        candidate(
+            "a category is empty",
+            "update candidates.lifecycle_stage set value = '' where value = 'dormant'",
+            "value_type: expected every value a category",
+            "lifecycle_stage",
+        ),
+        candidate(
+            "a category was never declared",
+            "update candidates.lifecycle_stage set value = 'asleep' where value = 'dormant'",
+            "column_values_to_be_in_set: expected the seven stages",
+            "lifecycle_stage",
+        ),
+        candidate(
+            "an account's rows come twice",
+            "insert into candidates.champion_left select * from candidates.champion_left limit 3",
+            "grain: expected one row a account",
+            "champion_left",
+        ),
+        candidate(
+            "two traits are broken in two ways",
+            f"{update} value = null where {SOME}; delete from candidates.single_player",
+            "single_player: failed. .*population",
+            also=("single_player",),
+        ),
+        Fault(
+            "a number is in another unit",
+            "candidates",
+            lambda scene: scene.made("update candidates.health set value = 5000"),
+            ("health",),
+            frozenset({"health"}),
+            "health: failed. column_values_to_be_between: expected a number from 0 to 100",
+        ),
+        Fault(
+            "a candidate is gone",
+            "candidates",
+            lambda scene: scene.sql("drop table candidates.at_risk"),
+            ("at_risk",),
+            with_stage("at_risk"),
+            "at_risk: failed. Its gate could not be evaluated",
+        ),
+        Fault(
+            "a column is gone",
+            "candidates",
+            lambda scene: scene.sql("alter table candidates.at_risk drop column score"),
+            ("at_risk",),
+            with_stage("at_risk"),
+            "at_risk: failed. Its gate could not be evaluated",
+        ),
+        Fault(
+            "rows are written by hand before the gate looks",
+            "candidates",
+            lambda scene: scene.sql(f"{update} value = not value where {SOME}"),
+            ("at_risk",),
+            with_stage("at_risk"),
+            "Its rows are not those that its model made in this build",
+        ),
+        Fault(
+            "the catalogue forgets what pricing is",
+            "candidates",
+            lambda scene: scene.sql("delete from events.event_catalog where behaviour = 'pricing'"),
+            ("pricing_before_value", "at_risk"),
+            frozenset({"pricing_before_value"}),
+            "pricing_before_value: failed. The event catalogue maps no event to pricing",
+        ),
+    ]
+
+
+def verdict_faults() -> list[Fault]:
+    """Verdicts that do not speak of what would be published."""
+    verdicts = "update state.gate_verdicts set"
+    flip = (
+        "update candidates.at_risk set value = not value where user_id = (select min(user_id) from candidates.at_risk)"
+    )
+    changed = "at_risk: failed. Its values changed after they were judged"
+    unjudged = "at_risk: none. It was not judged in this build"
+
+    def broken(name: str, *statements: str, told: str, withheld: frozenset[str] = frozenset({"at_risk"})) -> Fault:
+        return Fault(name, "verdicts", lambda scene: scene.sql(*statements), withheld=withheld, told=told)
+
+    def forge(scene: Scene) -> None:
+        scene.made(flip, "update candidates.at_risk set value = true")
+        with scene.house.lock("attack"):
+            audit(scene.house, scene.project, traits=["at_risk"])
+        scene.sql(f"{verdicts} verdict = 'passed', reason = '' where trait = 'at_risk'")
+
+    every = frozenset({"every"})
+    mine = "where trait = 'at_risk'"
+    return [
+        broken("a verdict is missing", f"delete from state.gate_verdicts {mine}", told=unjudged),
+        broken("all verdicts are missing", "drop table state.gate_verdicts", told=unjudged, withheld=every),
+        broken("a verdict is of another build", f"{verdicts} build_id = '000001-x' {mine}", told=unjudged),
+        broken("all verdicts are of another build", f"{verdicts} build_id = '000099-x'", told=unjudged, withheld=every),
+        broken(
+            "a verdict is of another definition",
+            f"{verdicts} definition_version = definition_version + 1 {mine}",
+            told="at_risk: failed. Its definition changed after it was judged",
+        ),
+        broken("a verdict is of other rows", f"{verdicts} content_hash = '264:0' {mine}", told=changed),
+        broken("a verdict speaks in another word", f"{verdicts} verdict = 'PASSED ' {mine}", told="at_risk: PASSED"),
+        broken("a verdict cannot be read", f"{verdicts} checks = '[{{' {mine}", told=unjudged),
+        Fault(
+            "a verdict was turned from failed to passed",
+            "verdicts",
+            forge,
+            withheld=with_stage("at_risk"),
+            told="at_risk: failed. Its verdict says passed, and its checks do not",
+        ),
+        broken("a value changed after the audit", flip, told=changed),
+        broken(
+            "a score changed after the audit",
+            "update candidates.at_risk set score = score + 0.001 where user_id ="
+            " (select max(user_id) from candidates.at_risk where score is not null)",
+            told=changed,
+        ),
+        broken(
+            "evidence changed after the audit",
+            "update candidates.at_risk set evidence = replace(evidence, 'false', 'true')",
+            told=changed,
+        ),
+        broken(
+            "a row came after the audit",
+            "insert into candidates.at_risk select * replace ('nobody' as user_id) from candidates.at_risk limit 1",
+            told=changed,
+        ),
+        broken(
+            "a row went after the audit",
+            "delete from candidates.at_risk where user_id = (select max(user_id) from candidates.at_risk)",
+            told=changed,
+        ),
+        broken(
+            "two rows changed places after the audit",
+            "update candidates.at_risk set user_id = case user_id"
+            " when (select min(user_id) from candidates.at_risk where value) then"
+            " (select min(user_id) from candidates.at_risk where not value)"
+            " when (select min(user_id) from candidates.at_risk where not value) then"
+            " (select min(user_id) from candidates.at_risk where value) else user_id end",
+            told=changed,
+        ),
+    ]
+
+
+def publish_faults() -> list[Fault]:
+    """What happens to a publish on its way."""
+
+    def stalled(
+        name: str, cut_off: Callable[[Scene], object], told: str, repair: Callable[[Scene], object] = lambda _: None
+    ) -> Fault:
+        return Fault(name, "publish", lambda _: None, told=told, publish=cut_off, repair=repair)
+
+    def busy(scene: Scene) -> None:
+        ready = scene.folder / "ready"
+
+        def hold() -> None:
+            with scene.house.lock("traithouse refresh"):
+                ready.touch()
+                time.sleep(120)
+
+        child = forked(hold)
+        try:
+            while not ready.exists():
+                time.sleep(0.01)
+            assert scene.command("refresh") == 5
+            assert scene.command("status") == 0
+        finally:
+            killed(child)
+
+    def back(scene: Scene) -> None:
+        assert scene.command("refresh", "--as-of", "2024-06-20") == 2
+
+    def clock_back(scene: Scene) -> None:
+        with scene.house.lock("attack"):
+            made = begin_build(scene.house, scene.project, as_of=None, full_refresh=False, now=datetime(2024, 6, 1))
+        scene.heard.append(f"as_of {made.as_of}")
+
+    def rewritten(scene: Scene) -> None:
+        scene.refresh()
+        # The number of a build rises with each that was begun.
+        scene.sql(
+            "update state.current_build set build_id = '000002' || substr(build_id, 7)",
+            "update state.gate_verdicts set build_id = '000002' || substr(build_id, 7)",
+            "update state.node_results set build_id = '000002' || substr(build_id, 7)",
+        )
+
+    def retire(scene: Scene) -> None:
+        catalog = scene.project.catalog
+        left = tuple(trait for trait in catalog.traits if trait.name != "at_risk")
+        scene.project.__dict__["catalog"] = Catalog(traits=left, syncs=catalog.syncs)
+
+    return [
+        stalled("killed while a trait is published", killed_at("publishing lifecycle_stage"), ""),
+        stalled("killed before the first trait", killed_at("publishing activated"), ""),
+        stalled("killed between commit and snapshot", killed_at(SNAPSHOT), ""),
+        stalled(
+            "the disk is full while a trait is published", disk_full_at("publishing at_risk"), "(?i)file too large"
+        ),
+        stalled("the disk is full while the snapshot is written", disk_full_at(SNAPSHOT), "(?i)file too large"),
+        stalled("the folder of snapshots is read-only", read_only("serving/builds"), "(?i)permission denied"),
+        stalled("the serving folder is read-only", read_only("serving"), "(?i)permission denied"),
+        stalled("the home is read-only", read_only("."), "(?i)permission denied"),
+        stalled("two refreshes at once", busy, "The warehouse is busy: `traithouse refresh`"),
+        stalled("an older clock is asked for", back, "is before 2024-06-27 00:00:00 UTC, which is published"),
+        stalled("the wall clock is set back", clock_back, "as_of 2024-06-27 00:00:00", rewritten),
+        Fault(
+            "a trait is no longer declared",
+            "publish",
+            retire,
+            retired=frozenset({"at_risk"}),
+        ),
+    ]
+
+
+def snapshot_faults() -> list[Fault]:
+    """A snapshot, or what lies beside it, that was harmed before the next publish."""
+
+    def harmed(name: str, attack: Callable[[Scene], object], told: str = "", **more: Any) -> Fault:
+        return Fault(name, "snapshot", attack, told=told, **more)
+
+    def file(name: str) -> Callable[[Scene], Path]:
+        return lambda scene: scene.current.resolve() / name
+
+    def overwrite(at: Callable[[Scene], Path], content: bytes) -> Callable[[Scene], object]:
+        return lambda scene: at(scene).write_bytes(content)
+
+    def dangle(scene: Scene) -> None:
+        shutil.rmtree(scene.current.resolve())
+
+    def truncate(scene: Scene) -> None:
+        os.truncate(scene.current.resolve() / "traithouse.duckdb", 8192)
+
+    def harm_parts(scene: Scene) -> None:
+        for path in scene.current.resolve().rglob("*.parquet"):
+            os.truncate(path, 64)
+
+    def folder_for_link(scene: Scene) -> None:
+        target = scene.current.resolve()
+        scene.current.unlink()
+        shutil.copytree(target, scene.current)
+
+    def leftovers(scene: Scene) -> None:
+        for name in (".draft-000001-x", ".draft-000002-20240628T000000Z"):
+            folder = scene.house.serving / "builds" / name
+            folder.mkdir()
+            (folder / "traithouse.duckdb").write_bytes(b"half")
+        (scene.house.serving / ".current-1").symlink_to("builds/nowhere")
+
+    def same_name(scene: Scene) -> None:
+        (scene.house.serving / "builds" / "000002-20240628T000000Z").mkdir()
+
+    def dead_holder(scene: Scene) -> None:
+        (scene.house.root / "lock").touch()
+        (scene.house.root / "lock.json").write_text('{"pid": 1, "purpose": "tra')
+
+    return [
+        harmed("status.json is cut off", overwrite(lambda scene: scene.house.root / "status.json", b'{"loads": {"lo')),
+        harmed("status.json is not text", overwrite(lambda scene: scene.house.root / "status.json", b"\xff\x00")),
+        harmed("manifest.json is cut off", overwrite(file("manifest.json"), b'{"build_id": "0000')),
+        harmed("manifest.json is a list", overwrite(file("manifest.json"), b"[]")),
+        harmed("manifest.json is gone", lambda scene: file("manifest.json")(scene).unlink()),
+        harmed("the link leads nowhere", dangle),
+        harmed("the link is gone", lambda scene: scene.current.unlink()),
+        harmed(
+            "a folder stands where the link should",
+            folder_for_link,
+            told="serving/current is a folder, where a link",
+            publish=Scene.publish,
+            repair=lambda scene: shutil.rmtree(scene.current),
+        ),
+        harmed("drafts of a killed publish are left", leftovers),
+        harmed("a folder of the next build's name is there already", same_name),
+        harmed("the database is garbage", overwrite(file("traithouse.duckdb"), b"no database" * 1000)),
+        harmed("the database is cut off", truncate),
+        harmed("the database is empty", overwrite(file("traithouse.duckdb"), b"")),
+        harmed("all parts of Parquet are cut off", harm_parts),
+        harmed("everything served is gone", lambda scene: shutil.rmtree(scene.house.serving)),
+        harmed("the lock of a killed process is left", dead_holder),
+    ]
+
+
+def raw_faults() -> list[Fault]:
+    """What comes in broken: refused as a whole, put aside row by row, or seen by the door in."""
+
+    def refused(name: str, write: Callable[[Scene], Path], told: str) -> Fault:
+        """A file of which nothing may land; the good one of the same day has landed."""
+
+        def attack(scene: Scene) -> None:
+            before = _landed(scene)
+            scene.load(write(scene))
+            assert _landed(scene) == before, "events of a refused file have landed"
+
+        return Fault(name, "raw", attack, told=told)
+
+    def truncated(scene: Scene) -> Path:
+        whole = gzip.compress(scene.arena.next_day.read_bytes())
+        path = scene.folder / "day.ndjson.gz"
+        path.write_bytes(whole[: len(whole) // 2])
+        return path
+
+    def renamed(scene: Scene) -> Path:
+        return scene.file({"happened": event.pop("occurred_at"), **event} for event in scene.day())
+
+    def swapped(scene: Scene) -> Path:
+        return scene.file(
+            event | {"event_name": event["occurred_at"], "occurred_at": event["event_name"]} for event in scene.day()
+        )
+
+    def nobody(scene: Scene) -> Path:
+        return scene.file(event | {"user_id": None, "anonymous_id": "  "} for event in scene.day())
+
+    def csv(scene: Scene) -> Path:
+        return scene.file(["event_name,occurred_at,occurred_at,user_id", "x,2024-06-27,2024-06-27,u"], "day.csv")
+
+    def with_broken_lines(scene: Scene) -> None:
+        """Each good event with a column more, and beside them lines that are wrong in many ways."""
+        good = scene.day()
+        one = good[0]
+        later = (datetime(2026, 1, 1) + timedelta(days=36_500)).isoformat()
+        lines: list[object] = [event | {"new_column": 7} for event in good]
+        lines += [
+            '{"event_name": ',
+            "[1, 2]",
+            '{"event_name": NaN}',
+            '"\\ud800"',
+            "\u0000",
+            one | {"event_id": "f1", "occurred_at": later},
+        ]
+        lines += [
+            one | {"event_id": "n1", "user_id": None, "anonymous_id": None},
+            one | {"event_id": "n2", "event_name": ""},
+        ]
+        lines += [
+            one | {"event_id": "t1", "occurred_at": "27/06/2024 at noon"},
+            one | {"event_id": "t2", "occurred_at": "1812-06-24"},
+        ]
+        lines += [one | {"event_id": "k1", "event_type": "wink"}, one | {"event_id": "p1", "properties": "none"}]
+        scene.load(scene.file(lines))
+
+    def twice(scene: Scene) -> None:
+        scene.load(scene.arena.next_day)
+        scene.load(scene.arena.next_day)
+        scene.load(scene.file(reversed(scene.arena.next_day.read_text().splitlines()), "again.ndjson"))
+
+    def unmapped(scene: Scene) -> None:
+        scene.load(scene.file(event | {"event_name": f"v2 {event['event_name']}"} for event in scene.day()))
+
+    def half(scene: Scene) -> None:
+        scene.load(scene.file(event for event in scene.day() if event["received_at"][11:13] < "12"))
+
+    def shifted(scene: Scene) -> None:
+        def earlier(text: str) -> str:
+            return (datetime.fromisoformat(text) - timedelta(hours=9)).isoformat()
+
+        scene.load(scene.file(event | {"occurred_at": earlier(event["occurred_at"])} for event in scene.day()))
+
+    def silent(scene: Scene) -> None:
+        names = [event["event_name"] for event in scene.day()]
+        loudest = max(set(names), key=names.count)
+        scene.load(scene.file(event for event in scene.day() if event["event_name"] != loudest))
+
+    def anonymous(scene: Scene) -> None:
+        scene.load(scene.file({k: v for k, v in event.items() if k != "user_id"} for event in scene.day()))
+
+    every = frozenset({"every"})
+
+    def seen(
+        name: str,
+        attack: Callable[[Scene], object],
+        told: str,
+        withheld: frozenset[str] = every,
+        *,
+        slow: bool = True,
+    ) -> Fault:
+        """A day that is wrong as a whole, which only the door in can tell."""
+        return Fault(name, "raw", attack, withheld=withheld, told=told, rebuilt=True, other_day=True, slow=slow)
+
+    return [
+        refused("the file is empty", lambda scene: scene.file([]), "No row was accepted"),
+        refused("the file is cut off", truncated, "cannot be read: Compressed file ended"),
+        refused("a column was renamed", renamed, "No column gives occurred_at"),
+        refused("two columns are swapped", swapped, "No row was accepted; .* most of all: occurred_at is not a time"),
+        refused("all ids are null", nobody, "No row was accepted; .* most of all: neither user_id nor anonymous_id"),
+        refused("a header names a column twice", csv, "has no usable header line"),
+        refused(
+            "the file is of another kind", lambda scene: scene.file(["x"], "day.xlsx"), "of a kind that cannot be read"
+        ),
+        Fault("a file is loaded three times", "raw", twice, told='"accepted": 0, "duplicates": [1-9]', rebuilt=True),
+        Fault("some lines are broken", "raw", with_broken_lines, told='"rejected": 1[0-9]', rebuilt=True),
+        seen("half a day is missing", half, "silence: .* 12 hours without an event on 2024-06-27"),
+        seen(
+            "a tracker is silent",
+            silent,
+            "pricing_before_value: failed.* silent: Page Viewed",
+            frozenset({"pricing_before_value"}),
+            slow=False,
+        ),
+        seen("times are of another zone", shifted, "hours: expected people at their usual hours of the day"),
+        seen(
+            "events have new names",
+            unmapped,
+            "at_risk: failed.* event catalogue",
+            NEEDY,
+        ),
+        seen("users are no longer named", anonymous, "ids: expected at least half of the usual share of events"),
+    ]
+
+
+def _landed(scene: Scene) -> list[Any]:
+    with scene.house.connect() as connection:
+        return connection.execute("select count(*), sum(hash(e)) from raw.events as e").fetchall()
+
+
+def staging_faults() -> list[Fault]:
+    """Models that fail, and tables that are no longer what models expect."""
+    every = frozenset({"every"})
+
+    def broken_model(name: str) -> Callable[[Scene], None]:
+        def attack(scene: Scene) -> None:
+            manifest = scene.project.manifest.deepcopy()
+            manifest.nodes[f"model.traithouse.{name}"].raw_code = "select no_such_column from (select 1) as t"
+            scene.project.__dict__["manifest"] = manifest
+            scene.load(scene.arena.next_day)
+
+        return attack
+
+    def lost_column(scene: Scene) -> None:
+        scene.load(scene.arena.next_day)
+        scene.sql("alter table raw.events rename column occurred_at to happened_at")
+
+    def no_prior_state(scene: Scene) -> None:
+        scene.load(scene.arena.next_day)
+        scene.sql("drop table state.trait_state", "drop table state.trait_thresholds")
+
+    return [
+        Fault(
+            "a trait's model fails",
+            "staging",
+            broken_model("at_risk"),
+            withheld=with_stage("at_risk"),
+            told="at_risk: failed. It was not computed, because the model failed",
+            rebuilt=True,
+        ),
+        Fault(
+            "a model of features fails",
+            "staging",
+            broken_model("account_windows"),
+            withheld=frozenset({"champion_left", "expansion_ready", "single_player", "stuck_setup"}),
+            told="^account_windows: .*no_such_column",
+            rebuilt=True,
+            slow=True,
+        ),
+        Fault(
+            "a raw table lost a column",
+            "staging",
+            lost_column,
+            withheld=every,
+            told="at_risk: failed. It was not computed, because an upstream model failed",
+            rebuilt=True,
+        ),
+        Fault("the state before is missing", "staging", no_prior_state, rebuilt=True, slow=True),
+    ]
+
+
+def faults() -> list[Fault]:
+    """The matrix."""
+    return [
+        *raw_faults(),
+        *staging_faults(),
+        *candidate_faults(),
+        *verdict_faults(),
+        *publish_faults(),
+        *snapshot_faults(),
+    ]
+
+
+def wrongs(fault: Fault, outcome: Outcome, arena: Arena) -> list[str]:
+    """What is not as the matrix says; empty when all is."""
+    due = arena.passed if "every" in fault.withheld else fault.withheld & arena.passed
+    found = []
+    if missed := due - outcome.withheld:
+        found.append(f"went out: {', '.join(sorted(missed))}")
+    if held := outcome.withheld - due:
+        found.append(f"withheld though good: {', '.join(sorted(held))}")
+    if outcome.wrong:
+        found.append(f"wrong rows: {outcome.wrong}")
+    if fault.told and not outcome.told:
+        found.append(f"nobody was told {fault.told!r}")
+    return found + list(outcome.contradictions)
+
+
+def main() -> int:
+    """Lets every fault happen, and prints what came of it."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--only", default="", help="faults whose stage or name holds this")
+    given = parser.parse_args()
+    lines, surprises = [], 0
+    wrong_rows = good_withheld = 0
+    with tempfile.TemporaryDirectory() as folder:
+        arena = make_arena(Path(folder), parsed())
+        for number, fault in enumerate(one for one in faults() if given.only in f"{one.stage} {one.name}"):
+            place = Path(folder) / f"fault_{number}"
+            place.mkdir()
+            try:
+                outcome = run(fault, arena, place)
+                found = wrongs(fault, outcome, arena)
+                withheld, went_out = outcome.withheld, len(outcome.went_out)
+                told, rows = outcome.told, sum(outcome.wrong.values())
+            except Exception as error:
+                found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
+                withheld, went_out, told, rows = frozenset(), 0, "", 0
+            shutil.rmtree(place)
+            surprises += bool(found)
+            wrong_rows += rows
+            good_withheld += any(text.startswith("withheld though good") for text in found)
+            verdict = "; ".join(found) or "as it should"
+            names = "all" if withheld == arena.passed else ", ".join(sorted(withheld)) or "none"
+            lines.append((fault.stage, fault.name, names, went_out, told.strip()[:90], rows, verdict))
+            print(f"{fault.stage}: {fault.name}: {verdict}", file=sys.stderr, flush=True)
+    print(table(("stage", "fault", "withheld", "went out", "told", "wrong rows", "outcome"), lines))
+    print(
+        f"{len(lines)} faults: {sum(one[-1] == 'as it should' for one in lines)} as they should, {surprises} surprises;"
+        f" {wrong_rows} wrong rows published, {good_withheld} faults withheld a good trait"
+    )
+    return 1 if surprises else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,380 @@
+"""Kills loads, refreshes and publishes with SIGKILL, and looks at what readers find and where the next run arrives.
+
+    python -m tests.faults.kill            # each step of a publish, many of the rest, random times: over 200
+    python -m tests.faults.kill --runs 10  # ten
+
+A step is a statement that goes to the warehouse, a file of the home that is renamed, linked, made or removed, or a
+message of progress (each dbt node tells when it ends). After each kill another process reads the snapshot: it has to be
+the old one or the new one, in all its tables. Then the same work is done again, undisturbed, and every table of the
+warehouse has to hold the rows of a house that was never killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.home import PROJECT_ROOT, House, Notify, Settings
+from orchestration.landing.load import load
+from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.publishing.publish import publish
+from orchestration.simulator.parameters import SOURCE
+from orchestration.transform.dbt import DbtProject
+from tests.children import forked, in_child, killed, killing_at
+from tests.faults.fixture import NEXT_DAY, Arena, contradictions, make_arena, parsed, table
+from tests.streams.harness import OF_THE_RUN
+
+# What tells of a run and not of its result.
+OF_THE_CLOCK = ("build_id", "started_at", "published_at", "decided_at", "seconds", "loaded_at")
+FILE_CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "shutil.rmtree"}
+LOADED_AT = datetime(2024, 6, 28)
+
+Work = Callable[[House, DbtProject, Notify], object]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Work that is killed.
+
+    Attributes:
+        name: what it is.
+        base: home that it begins in.
+        work: what is killed.
+        again: what is run afterwards, undisturbed.
+        command: the same on the command line; killed at random times only.
+
+    """
+
+    name: str
+    base: Path
+    work: Work
+    again: Work
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What came of one kill.
+
+    Attributes:
+        stage: what was killed.
+        where: at which step or after how many seconds.
+        served: old, new, unreadable, or what is mixed in it.
+        differing: tables whose rows are not those of a house that was never killed.
+
+    """
+
+    stage: str
+    where: str
+    served: str
+    differing: tuple[str, ...]
+
+
+def stages(arena: Arena, folder: Path) -> list[Stage]:
+    """Load, write and audit, publish, and the whole refresh."""
+    landed = arena.copy(arena.published, folder / "landed")
+
+    def land(house: House, _: DbtProject, notify: Notify) -> None:
+        load(house, [arena.next_day], source=SOURCE, now=LOADED_AT, notify=notify)
+
+    def write(house: House, project: DbtProject, notify: Notify) -> None:
+        write_and_audit(house, project, as_of=NEXT_DAY, notify=notify)
+
+    def write_and_publish(house: House, project: DbtProject, notify: Notify) -> None:
+        write(house, project, notify)
+        publish(house, project, notify=notify)
+
+    def out(house: House, project: DbtProject, notify: Notify) -> None:
+        publish(house, project, notify=notify)
+
+    def whole(house: House, project: DbtProject, notify: Notify) -> None:
+        refresh(house, project, as_of=NEXT_DAY, notify=notify)
+
+    assert in_child(lambda: land(landed, arena.project, lambda _: None)) == 0
+    command = ("refresh", "--as-of", NEXT_DAY)
+    return [
+        Stage("load", arena.published, land, land),
+        Stage("write, audit", landed.root, write, write_and_publish),
+        Stage("publish", arena.written, out, out),
+        Stage("refresh", landed.root, whole, whole, command),
+    ]
+
+
+class _Watched:
+    """A connection that counts what it is asked."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, step: Notify) -> None:
+        self._connection, self._step = connection, step
+
+    def execute(self, statement: str, *given: Any) -> Any:
+        self._step(" ".join(statement.split())[:60])
+        return self._connection.execute(statement, *given)
+
+    def executemany(self, statement: str, *given: Any) -> Any:
+        self._step(" ".join(statement.split())[:60])
+        return self._connection.executemany(statement, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def stepwise(house: House, project: DbtProject, work: Work, step: Notify) -> None:
+    """Does work and tells before each step; only in a child, whose Python is changed for it."""
+    connect, root = House.connect, str(house.root)
+
+    @contextmanager
+    def watched(self: House) -> Iterator[Any]:
+        with connect(self) as connection:
+            yield _Watched(connection, step)
+
+    def changes(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in FILE_CHANGES and any(str(one).startswith(root) for one in arguments):
+            step(event)
+
+    House.connect = watched  # type: ignore[assignment]
+    sys.addaudithook(changes)
+    work(house, project, step)
+
+
+def killed_at(house: House, project: DbtProject, work: Work, number: int) -> None:
+    """Work that kills itself at a step."""
+    stepwise(house, project, work, killing_at(number))
+
+
+def steps_of(stage: Stage, arena: Arena, folder: Path) -> list[str]:
+    """Names of all steps of a stage, in order."""
+    house, names = arena.copy(stage.base, folder / "steps"), folder / "steps.json"
+
+    def count() -> None:
+        told: list[str] = []
+        stepwise(house, arena.project_of(house), stage.work, told.append)
+        names.write_text(json.dumps(told))
+
+    assert in_child(count) == 0
+    shutil.rmtree(house.root)
+    found: list[str] = json.loads(names.read_text())
+    return found
+
+
+def killed_after(start: Callable[[], int], seconds: float) -> bool:
+    """Lets a process run so long and kills it; whether it was still running."""
+    child = start()
+    time.sleep(seconds)
+    ended, _ = os.waitpid(child, os.WNOHANG)
+    if ended:
+        return False
+    killed(child)
+    return True
+
+
+def _started(house: House, command: Sequence[str]) -> int:
+    call = [sys.executable, "-m", "orchestration", *command, "--home", str(house.root)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(call, cwd=PROJECT_ROOT, stdout=quiet, stderr=quiet).pid
+
+
+def snapshot_digest(house: House) -> dict[str, Any]:
+    """Of every table that readers find, the rows; what only the clock decides is left out, the build is not."""
+    folder = (house.serving / "current").resolve()
+    with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
+        tables = json.loads((folder / "manifest.json").read_text())["rows"]
+        return {name: _digest(connection, f"traits.{name}", OF_THE_CLOCK[1:]) for name in tables}
+
+
+def warehouse_digest(house: House) -> dict[str, Any]:
+    """Of every table whose rows events, clock and prior state decide, the rows."""
+    with house.connect() as connection:
+        names = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()
+        tables = {name for (name,) in names if not name.startswith(("state.", "main.", "temp."))} - OF_THE_RUN
+        return {name: _digest(connection, name, OF_THE_CLOCK) for name in sorted(tables)}
+
+
+def _digest(connection: duckdb.DuckDBPyConnection, relation: str, without: Sequence[str]) -> list[str]:
+    columns = [row[0] for row in connection.execute(f"describe {relation}").fetchall()]
+    left = ", ".join(f'"{name}"' for name in columns if name not in without)
+    row = connection.execute(f"select count(*), sum(hash(row({left}))) from {relation}").fetchone() or ()
+    return [str(value) for value in row]
+
+
+def in_another_process(work: Callable[[], Any], folder: Path) -> Any:
+    """What work gives in a child, or the text of its error."""
+    answer, told = folder / "answer.json", folder / "error"
+    answer.unlink(missing_ok=True)
+    status = in_child(lambda: answer.write_text(json.dumps(work())), told)
+    return json.loads(answer.read_text()) if status == 0 else told.read_text()
+
+
+class Attack:
+    """Kills of one stage, next to a house that is never killed."""
+
+    def __init__(self, stage: Stage, arena: Arena, folder: Path) -> None:
+        self.stage, self.arena, self.folder = stage, arena, folder
+        folder.mkdir()
+        base, twin = House(Settings(home=stage.base)), arena.copy(stage.base, folder / "twin")
+        self.old = in_another_process(lambda: snapshot_digest(base), folder)
+        began = time.monotonic()
+        assert in_child(lambda: stage.again(twin, arena.project_of(twin), lambda _: None), folder / "told") == 0, (
+            folder / "told"
+        ).read_text()
+        self.seconds = time.monotonic() - began
+        self.new = in_another_process(lambda: snapshot_digest(twin), folder)
+        self.rows = in_another_process(lambda: warehouse_digest(twin), folder)
+        self.number = 0
+
+    def _house(self) -> House:
+        self.number += 1
+        return self.arena.copy(self.stage.base, self.folder / f"killed_{self.number}")
+
+    def at_step(self, number: int, name: str) -> Kill | None:
+        """A kill right before a step; nothing when the work took fewer steps this time."""
+        house = self._house()
+        status = in_child(lambda: killed_at(house, self.arena.project_of(house), self.stage.work, number))
+        if not os.WIFSIGNALED(status):
+            shutil.rmtree(house.root)
+            return None
+        return self._aftermath(house, f"step {number}: {name}")
+
+    def after(self, seconds: float, *, command: bool = False) -> Kill | None:
+        """A kill after some time; nothing when the work was done before."""
+        house = self._house()
+
+        def work() -> object:
+            return self.stage.work(house, self.arena.project_of(house), lambda _: None)
+
+        killed = killed_after(
+            lambda: _started(house, self.stage.command) if command else forked(work),
+            seconds,
+        )
+        if not killed:
+            shutil.rmtree(house.root)
+            return None
+        return self._aftermath(house, f"{seconds:.2f} s" + (" (command line)" if command else ""))
+
+    def _aftermath(self, house: House, where: str) -> Kill:
+        def look() -> Any:
+            return [snapshot_digest(house), contradictions(house)]
+
+        seen = in_another_process(look, self.folder)
+        if isinstance(seen, str):
+            served = f"unreadable: {seen}"
+        elif seen[1]:
+            served = f"mixed: {seen[1]}"
+        else:
+            served = "old" if seen[0] == self.old else "new" if seen[0] == self.new else "mixed: neither old nor new"
+        project = self.arena.project_of(house)
+        ended = in_another_process(lambda: self.stage.again(house, project, lambda _: None) and None, self.folder)
+        rows = in_another_process(lambda: [warehouse_digest(house), contradictions(house)], self.folder)
+        if isinstance(ended, str) or isinstance(rows, str):
+            differing = (f"the next run failed: {ended or rows}",)
+        else:
+            names = sorted(self.rows.keys() | rows[0].keys())
+            differing = (*(name for name in names if rows[0].get(name) != self.rows.get(name)), *rows[1])
+        shutil.rmtree(house.root)
+        return Kill(self.stage.name, where, served, differing)
+
+
+def spread(steps: Sequence[str], count: int) -> list[int]:
+    """Numbers of steps, evenly from the first to the last."""
+    count = min(count, len(steps))
+    return sorted({1 + round(place * (len(steps) - 1) / max(1, count - 1)) for place in range(count)})
+
+
+def attack(arena: Arena, folder: Path, runs: dict[str, int], at_random: dict[str, int], notify: Notify) -> list[Kill]:
+    """So many kills a stage at steps (-1: at each), and at random times."""
+    kills: list[Kill] = []
+    chance = random.Random(5)
+    for stage in stages(arena, folder):
+        if not runs.get(stage.name) and not at_random.get(stage.name):
+            continue
+        here = Attack(stage, arena, folder / stage.name.replace(", ", "_"))
+        names = steps_of(stage, arena, here.folder) if runs.get(stage.name) else []
+        wanted = len(names) if runs.get(stage.name) == -1 else runs.get(stage.name, 0)
+        for number in spread(names, wanted):
+            made = here.at_step(number, names[number - 1])
+            if made:
+                kills.append(made)
+                notify(f"{stage.name}, {made.where} of {len(names)}: {made.served}, {made.differing or 'same'}")
+        left, tries = at_random.get(stage.name, 0), 0
+        while left and tries < 10 * at_random[stage.name]:
+            tries += 1
+            command = bool(stage.command) and left % 5 == 0
+            # The command line starts a Python of its own first.
+            seconds = chance.uniform(0.02, here.seconds) + (2 if command else 0)
+            made = here.after(seconds, command=command)
+            if made:
+                left -= 1
+                kills.append(made)
+                notify(f"{stage.name}, after {made.where}: {made.served}, {made.differing or 'same'}")
+        shutil.rmtree(here.folder)
+    return kills
+
+
+def summary(kills: Sequence[Kill]) -> str:
+    """The kills by stage, as a table."""
+    lines = []
+    for kind in dict.fromkeys((kill.stage, "step" if kill.where.startswith("step") else "time") for kill in kills):
+        mine = [one for one in kills if (one.stage, "step" if one.where.startswith("step") else "time") == kind]
+        served = Counter(kill.served.split(":")[0] for kill in mine)
+        lines.append(
+            (
+                kind[0],
+                "before a step" if kind[1] == "step" else "at a random time",
+                len(mine),
+                served["old"],
+                served["new"],
+                served["unreadable"],
+                served["mixed"],
+                sum(bool(kill.differing) for kill in mine),
+            )
+        )
+    columns = list(zip(*lines, strict=True))[2:] if lines else [(0,)] * 6
+    lines.append(("all", "", *(sum(column) for column in columns)))
+    head = ("killed", "when", "runs", "old served", "new served", "unreadable", "mixed", "rows differ afterwards")
+    return table(head, lines)
+
+
+def is_wrong(kill: Kill) -> bool:
+    """Whether readers or the next run came to harm."""
+    return kill.served not in ("old", "new") or bool(kill.differing)
+
+
+def main() -> int:
+    """Kills, looks, runs again, compares."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--runs", type=int, default=0, help="so many instead of all")
+    given = parser.parse_args()
+    runs = {"load": 25, "write, audit": 25, "publish": -1}
+    at_random = {"load": 5, "publish": 25, "refresh": 15}
+    if given.runs:
+        share = max(1, given.runs // 5)
+        runs = {"load": share, "write, audit": share, "publish": max(1, given.runs - 3 * share)}
+        at_random = {"publish": share}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arena = make_arena(folder, parsed())
+        kills = attack(arena, folder, runs, at_random, lambda text: print(text, file=sys.stderr, flush=True))
+    wrong = [kill for kill in kills if is_wrong(kill)]
+    print(summary(kills))
+    for kill in wrong:
+        print(f"{kill.stage}, {kill.where}: {kill.served}; {', '.join(kill.differing)}")
+    return 1 if wrong or not kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

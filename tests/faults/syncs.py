@@ -1,0 +1,325 @@
+"""Kills syncs with SIGKILL at random moments while new builds are published, and looks at what arrived.
+
+    python -m tests.faults.syncs             # 120 kills
+    python -m tests.faults.syncs --kills 10
+
+Two destinations over loopback, each in a process of its own: the webhook (record by record) and one that takes batches.
+A killed run is followed by the next one, often with another build. In the end an undisturbed run goes through; then the
+destination has to hold what is published, as it is mapped. A record counts as a duplicate when the same change (its id)
+was taken more than once; a kill may cost at most one batch a worker of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+
+from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
+from orchestration.destinations._http import HttpDestination
+from orchestration.home import House, Settings
+from orchestration.sync.engine import run_sync
+from orchestration.sync.ledger import SyncLedger
+from tests.children import forked, in_child, killed
+from tests.faults.fixture import table
+from tests.orchestration.destinations.standins import Answer, HttpStandIn, Request
+from tests.orchestration.destinations.standins.webhook import WebhookStandIn
+from tests.serving import catalog_of, serve
+
+ENTITIES = 400
+LATENCY_SECONDS = 0.004
+TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
+Published = dict[str, dict[str, str]]
+
+
+class BatchDestination(HttpDestination):
+    """One call a batch; the answer takes it whole."""
+
+    objects: ClassVar[Mapping[str, ObjectKind]] = {"users": ObjectKind("user", "id", deletes=True)}
+    batch_size: ClassVar[int] = 25
+    workers: ClassVar[int] = 3
+
+    def deliver(self, records: Sequence[Record]) -> Outcomes:
+        rows = [[one.record_id, one.identifier, one.action, one.fields] for one in records]
+        self.call("POST", "/batch", json=rows)
+        return [None] * len(records)
+
+
+class _Told(HttpStandIn):
+    """Tells what it has to who asks for it: ``/told``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: Counter[str] = Counter()
+        self.latency_seconds = LATENCY_SECONDS
+
+    def handle(self, request: Request) -> Answer:
+        if request.path == "/told":
+            return Answer(200, {"state": self.state(), "taken": self.taken})
+        return self.take(request)
+
+    @abstractmethod
+    def take(self, request: Request) -> Answer:
+        """The behaviour of the destination."""
+
+
+class BatchStandIn(_Told):
+    """Keeps the fields of each identifier."""
+
+    name = "batches"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[str, dict[str, Any]] = {}
+
+    def declaration(self) -> dict[str, Any]:
+        return {"destination": "batches", "options": {"base_url": self.url}}
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def take(self, request: Request) -> Answer:
+        for record_id, identifier, action, fields in request.json:
+            self.taken[record_id] += 1
+            if action == "delete":
+                self.records.pop(identifier, None)
+            else:
+                self.records.setdefault(identifier, {}).update(fields)
+        return Answer(200, {})
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        return {
+            one: {name: value for name, value in fields.items() if value is not None}
+            for one, fields in self.records.items()
+        }
+
+
+class HookStandIn(WebhookStandIn, _Told):
+    """The webhook's own stand-in, which counts."""
+
+    def handle(self, request: Request) -> Answer:
+        return _Told.handle(self, request)
+
+    def take(self, request: Request) -> Answer:
+        answer = WebhookStandIn.handle(self, request)
+        if answer.status < 300:
+            self.taken[request.headers["webhook-id"]] += 1
+        return answer
+
+
+@contextmanager
+def serving(standin: _Told, folder: Path) -> Iterator[None]:
+    """The stand-in in a process of its own: who forks should have no threads."""
+    told = folder / "port"
+
+    def work() -> None:
+        with standin.running(folder):
+            draft = folder / "port.draft"
+            draft.write_text(str(standin.port))
+            draft.replace(told)
+            while True:
+                time.sleep(60)
+
+    child = forked(work)
+    try:
+        while not told.exists():
+            time.sleep(0.01)
+        standin.port = int(told.read_text())
+        yield
+    finally:
+        killed(child)
+
+
+@dataclass
+class Attacked:
+    """What the kills of one destination came to.
+
+    Attributes:
+        destination: which.
+        kills: runs that were killed before they ended.
+        builds: published meanwhile.
+        taken: records that the destination took.
+        again: of these, changes that it had taken before.
+        most_again: of one kill, on average between two runs that went through.
+        allowed: duplicates that one kill may cost: a batch a worker.
+        lost: identifiers whose record is not what is published.
+        doubts: records in doubt in the end.
+        letters: records that failed in the end.
+
+    """
+
+    destination: str
+    allowed: int
+    kills: int = 0
+    builds: int = 0
+    taken: int = 0
+    again: int = 0
+    most_again: float = 0.0
+    lost: int = 0
+    doubts: int = 0
+    letters: int = 0
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self.lost or self.doubts or self.letters or self.most_again > self.allowed or not self.kills)
+
+
+class Attack:
+    """One destination, one home."""
+
+    def __init__(self, standin: _Told, folder: Path, seed: int) -> None:
+        self.standin, self.folder = standin, folder
+        self.house = House(Settings(home=folder / "home", env="production"))
+        self.house.prepare()
+        self.chance = random.Random(seed)
+        self.sync: Sync = standin.sync(breaker=1.0, mode=self.chance.choice(["upsert", "mirror"]))
+        self.catalog: Catalog = catalog_of(TRAITS, self.sync)
+        self.published: Published = {}
+        kind = destinations()[standin.name]
+        self.done = Attacked(standin.name, kind.workers * kind.batch_size)
+
+    def publish(self) -> None:
+        """Some change, some lose a trait, some go for good, some are new."""
+        self.done.builds += 1
+        for number in range(ENTITIES):
+            lot = self.chance.random()
+            if self.done.builds == 1 or lot < 0.3:
+                self.published[f"e{number:04d}"] = {
+                    "paying": self.chance.choice(["true", "false"]),
+                    "score": str(self.chance.randrange(1000) / 10),
+                    **({"stage": self.chance.choice(["new", "old"])} if lot < 0.25 else {}),
+                }
+            elif lot < 0.33:
+                self.published.pop(f"e{number:04d}", None)
+        number, published = self.done.builds, self.published
+        assert in_child(lambda: serve(self.house, number, published)) == 0
+
+    def expected(self) -> dict[str, dict[str, Any]]:
+        """What has to be there, said without the engine."""
+        return {
+            one: {
+                name: text == "true" if name == "paying" else float(text) if name == "score" else text
+                for name, text in said.items()
+            }
+            for one, said in self.published.items()
+        }
+
+    def told(self) -> dict[str, Any]:
+        with httpx.Client() as client:
+            found: dict[str, Any] = client.get(f"{self.standin.url}/told").json()
+        return found
+
+    def again(self) -> int:
+        return sum(count - 1 for count in self.told()["taken"].values())
+
+    def begin(self) -> int:
+        return forked(lambda: run_sync(self.house, self.catalog, self.sync), self.folder / "error")
+
+    def finish(self) -> float:
+        """An undisturbed run; how long it took."""
+        begun = time.monotonic()
+        assert in_child(lambda: run_sync(self.house, self.catalog, self.sync), self.folder / "error", 60) == 0, (
+            self.folder / "error"
+        ).read_text()
+        return time.monotonic() - begun
+
+    def run(self, kills: int) -> Attacked:
+        self.publish()
+        seconds = self.finish()
+        since, before = 0, self.again()
+        while self.done.kills < kills:
+            if self.chance.random() < 0.6:
+                self.publish()
+            child = self.begin()
+            time.sleep(self.chance.uniform(0, seconds))
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                assert status == 0, (self.folder / "error").read_text()
+            else:
+                killed(child)
+                since += 1
+                self.done.kills += 1
+            if since and self.chance.random() < 0.3:
+                self.finish()
+                self.done.most_again = max(self.done.most_again, (self.again() - before) / since)
+                since, before = 0, self.again()
+        self.finish()
+        self.done.most_again = max(self.done.most_again, (self.again() - before) / max(1, since))
+        return self._looked_at()
+
+    def _looked_at(self) -> Attacked:
+        told, wanted = self.told(), self.expected()
+        state = {one: fields for one, fields in told["state"].items() if fields or self.sync.mode == "mirror"}
+        self.done.lost = sum(state.get(one) != wanted.get(one) for one in state.keys() | wanted.keys())
+        self.done.taken = sum(told["taken"].values())
+        self.done.again = self.again()
+        with SyncLedger(self.house) as ledger:
+            self.done.doubts = len(ledger.in_doubt(self.sync.name))
+            self.done.letters = len(ledger.letters(self.sync.name))
+        return self.done
+
+
+def attack(kills: int, folder: Path, seed: int) -> list[Attacked]:
+    """Half of the kills at each destination."""
+    destinations()["batches"] = BatchDestination
+    done = []
+    for number, standin in enumerate((HookStandIn(), BatchStandIn())):
+        here = folder / standin.name
+        here.mkdir()
+        with serving(standin, here):
+            os.environ.update(standin.environment())
+            done.append(Attack(standin, here, seed + number).run((kills + 1 - number) // 2))
+    return done
+
+
+def summary(done: Sequence[Attacked]) -> str:
+    """A line a destination."""
+    head = ("destination", "kills", "builds", "records taken", "again", "again a kill", "allowed", "lost", "in doubt")
+    return table(
+        head,
+        [
+            (
+                one.destination,
+                one.kills,
+                one.builds,
+                one.taken,
+                one.again,
+                f"{one.again / max(1, one.kills):.1f}, at most {one.most_again:.1f}",
+                one.allowed,
+                one.lost,
+                one.doubts + one.letters,
+            )
+            for one in done
+        ],
+    )
+
+
+def main() -> int:
+    """Kills, goes on, compares."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--kills", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=7)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        done = attack(given.kills, Path(name), given.seed)
+    print(summary(done))
+    print(json.dumps({"kills": sum(one.kills for one in done), "wrong": sum(one.is_wrong for one in done)}))
+    return 1 if any(one.is_wrong for one in done) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""A house in which a person has left traces everywhere, and the same house without the person."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.gates.failed_rows import FAILED_ROWS
+from orchestration.home import House, Settings
+from orchestration.landing.load import load
+from orchestration.pipeline.refresh import refresh
+from orchestration.simulator.bundled import SAMPLE
+from orchestration.sync.engine import run_sync
+from orchestration.transform.dbt import DbtProject
+from tests.conftest import NOW
+from tests.orchestration.admin.search import PAT
+
+START = datetime(2024, 6, 1, 9)
+
+
+def event(number: int, **given: Any) -> dict[str, Any]:
+    """An event of the story, so many hours after its start."""
+    said = {"event_id": f"story-{number}", "event_name": "page", "occurred_at": START + timedelta(hours=number)}
+    return {name: str(value) if name == "occurred_at" else value for name, value in (said | given).items()}
+
+
+def story(*, with_pat: bool) -> list[dict[str, Any]]:
+    """Pat on a phone of her own and on a tablet that Otto uses before and after her."""
+    pats = [
+        event(1, anonymous_id="dev-pat-phone"),
+        event(2, anonymous_id="dev-pat-phone", user_id="u-pat-former"),
+        event(3, event_type="alias", user_id=PAT, previous_id="u-pat-former"),
+        event(12, anonymous_id="dev-shared-tablet", user_id=PAT, account_id="acme-inc"),
+        event(13, anonymous_id="dev-shared-tablet"),
+    ]
+    mention = PAT if with_pat else "forgotten"
+    ottos = [
+        event(10, anonymous_id="dev-shared-tablet", user_id="u-otto-other", account_id="acme-inc"),
+        event(11, anonymous_id="dev-shared-tablet"),
+        event(20, anonymous_id="dev-shared-tablet", user_id="u-otto-other"),
+        event(21, user_id="u-otto-other", event_name="invite", properties={"to": mention, "page": f"/u/{mention}/x"}),
+    ]
+    return sorted(ottos + (pats if with_pat else []), key=lambda one: one["occurred_at"])
+
+
+def write_ndjson(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Newline-delimited JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+VENDOR_ROWS = [
+    {"id": "t1", "userId": "u-otto-other", "context_page_path": f"/u/{PAT}"},
+    {"id": "t2", "userId": PAT, "context_page_path": "/"},
+]
+
+
+def fill(house: House, project: DbtProject, folder: Path, *, with_pat: bool) -> None:
+    """Loads sample and story, and refreshes; the same loads in both houses."""
+    load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, now=NOW)
+    load(house, [write_ndjson(folder / "story.ndjson", story(with_pat=with_pat))], source="story", now=NOW)
+    refresh(house, project, now=NOW)
+    # Loaded and not built yet.
+    bad = [{"user_id": PAT, "event_name": "page", "occurred_at": "never"}] if with_pat else []
+    load(house, [write_ndjson(folder / "bad.ndjson", [*bad, event(30, user_id="u-otto-other")])], now=NOW)
+    tracks = VENDOR_ROWS if with_pat else [VENDOR_ROWS[0] | {"context_page_path": "/u/forgotten"}]
+    load(house, [write_ndjson(folder / "tracks.ndjson", tracks)], source="vendor", table="tracks", now=NOW)
+
+
+@pytest.fixture(scope="session")
+def traced_home(tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[House], DbtProject]) -> Path:
+    """A home full of Pat; copy it, do not touch it."""
+    folder = tmp_path_factory.mktemp("traced")
+    house = House(Settings(home=folder / "home"))
+    project = of_house(house)
+    fill(house, project, folder, with_pat=True)
+    run_sync(house, project.catalog, project.catalog.sync("outbox"))
+    with house.connect() as connection:
+        connection.execute(FAILED_ROWS)
+        rows = [(one, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
+        connection.executemany("insert into state.failed_rows values ('b', 'at_risk', 'value', 2, ?, ?)", rows)
+    write_ndjson(house.inbox / "loaded" / "story.ndjson", story(with_pat=True))
+    with gzip.open(house.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
+        stream.write(f'user,note\nu-otto-other,"asked\nfor {PAT}"\n{PAT},hers\nu-otto-other,his\n')
+    (house.logs / "old.log").write_text(f"could not judge {PAT}.\nnor u-other-secret\n")
+    (house.root / "data_docs").mkdir(exist_ok=True)
+    (house.root / "data_docs" / "index.html").write_text(f"<td>{PAT}</td><td>u-otto-other</td>")
+    (house.root / "unknown.bin").write_bytes(b"\xff\xfe" + PAT.encode())
+    (house.root / "dagster").mkdir(exist_ok=True)
+    with closing(sqlite3.connect(house.root / "dagster" / "runs.sqlite")) as connection, connection:
+        connection.execute("create table event_logs (event text)")
+        connection.execute("insert into event_logs values (?)", (json.dumps({"observed": PAT}),))
+    return house.root
+
+
+@pytest.fixture
+def traced_house(traced_home: Path, tmp_path: Path) -> House:
+    """A house of one's own, full of Pat."""
+    shutil.copytree(traced_home, tmp_path / "home", symlinks=True)
+    return House(Settings(home=tmp_path / "home"))
+
+
+@pytest.fixture
+def traced_project(traced_house: House, of_house: Callable[[House], DbtProject]) -> DbtProject:
+    """The project in ``traced_house``."""
+    return of_house(traced_house)

@@ -1,0 +1,40 @@
+"""Keeping a house from the command line: what it prints holds no id, and exit codes say what went wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestration.cli import app as cli
+from orchestration.home import House
+from orchestration.transform.dbt import DbtProject
+from tests.orchestration.admin.search import PERSON, places
+
+
+@pytest.fixture
+def traithouse(of_house: Callable[[House], DbtProject], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Calls the command line in this process, with the project parsed already."""
+    monkeypatch.setattr(cli, "DbtProject", of_house)
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(cli.main, [*map(str, arguments)])
+
+    return call
+
+
+def test_backup_forget_restore(traced_house: House, tmp_path: Path, traithouse: Callable[..., Result]) -> None:
+    home, other = ("--home", traced_house.root), ("--home", tmp_path / "other")
+    made = json.loads(traithouse("backup", "--json", *home).stdout)
+    forgotten = traithouse("forget", "dev-pat-phone", "--json", *home)
+    assert forgotten.exit_code == 0
+    assert not any(one in forgotten.stdout for one in PERSON)
+    assert json.loads(forgotten.stdout)["forgotten"]["pending"] == ["outbox"]
+    assert json.loads(forgotten.stdout)["refresh"]["failed_models"] == []
+    # The backup was made of a home that knew her, and is restored without her.
+    restored = traithouse("restore", made["folder"], *other)
+    assert restored.exit_code == 0
+    assert places(tmp_path / "other") == set()
+    assert traithouse("restore", made["folder"], *other).exit_code == 2
+    assert traithouse("forget", "nobody", *home).exit_code == 2

@@ -1,0 +1,359 @@
+"""The door in: real loads and refreshes of synthetic days, ordinary and faulty ones."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.gates.source_measures import measure_day
+from orchestration.gates.source_verdicts import SourceVerdict
+from orchestration.gates.sources import (
+    DAY_CHECKS,
+    judge_sources,
+    read_histories,
+    source_check_names,
+)
+from orchestration.home import House, Settings
+from orchestration.landing.load import load
+from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.parameters import Parameters
+from orchestration.transform.build import current_build
+from orchestration.transform.dbt import DbtProject
+from tests.conftest import queried, served
+
+# A Thursday, loaded by itself after ten weeks that were loaded at once; and the day after it, still to come.
+DAY = date(2024, 6, 6)
+NEXT = DAY + timedelta(days=1)
+TODAY = f"occurred_date = date '{DAY}'"
+LATER = "set occurred_at = occurred_at + interval 3 hour"
+
+
+@pytest.fixture(scope="session")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Eleven weeks of a product, in the order in which the events were received."""
+    folder = tmp_path_factory.mktemp("stream")
+    make_sandbox(Parameters(accounts=120, days=77, seed=5, end=NEXT + timedelta(days=1)), folder)
+    with gzip.open(folder / "events.ndjson.gz", "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def received(stream: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
+    return [event for event in stream if event["received_at"][:10] == str(day)]
+
+
+def written(path: Path, events: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path
+
+
+def land(house: House, path: Path, events: list[dict[str, Any]], day: date) -> None:
+    load(house, [written(path, events)], source="sandbox", now=datetime(day.year, day.month, day.day, 23, 59))
+
+
+@pytest.fixture(scope="session")
+def watched_home(
+    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[House], DbtProject]
+) -> Path:
+    """A home with ten weeks published, and a day after them built and audited; copy it."""
+    folder = tmp_path_factory.mktemp("watched")
+    house = House(Settings(home=folder / "home"))
+    past = [event for event in stream if event["received_at"][:10] < str(DAY)]
+    land(house, folder / "past.ndjson", past, DAY - timedelta(days=1))
+    refresh(house, of_house(house), as_of=str(DAY - timedelta(days=1)))
+    land(house, folder / "day.ndjson", received(stream, DAY), DAY)
+    refresh(house, of_house(house), as_of=str(DAY))
+    return folder / "home"
+
+
+@pytest.fixture
+def watched(watched_home: Path, tmp_path: Path) -> House:
+    """A house of one's own with the watched source."""
+    shutil.copytree(watched_home, tmp_path / "home", symlinks=True)
+    return House(Settings(home=tmp_path / "home"))
+
+
+def judged_again(house: House, project: DbtProject, sql: str) -> SourceVerdict:
+    """Changes the events of the newest load, and judges the same build again."""
+    with house.connect() as connection:
+        connection.execute(sql)
+        connection.execute(f"update events.event_log set occurred_date = cast(occurred_at as date) where {TODAY}")
+        connection.execute("update state.source_days_counted set load_id = 1")
+        build = current_build(connection)
+        assert build
+        [verdict] = judge_sources(connection, project, build)
+    return verdict
+
+
+def failed_checks(verdict: SourceVerdict) -> set[str]:
+    return {check.name for check in verdict.checks if not check.passed and check.severity == "critical"}
+
+
+def test_an_ordinary_day_passes_every_check_and_a_first_load_is_compared_with_nothing(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    rows = queried(
+        watched, "select verdict, first_day, last_day, loaded_after, loaded_until, touched from state.source_verdicts"
+    )
+    assert rows == [
+        ("passed", None, DAY - timedelta(days=1), -1, 1, "[]"),
+        ("passed", DAY, DAY, 1, 2, "[]"),
+    ]
+    verdict = judged_again(watched, of_house(watched), "select 1")
+    assert [check.name for check in verdict.checks] == source_check_names()
+    assert [check.name for check in verdict.checks if not check.passed] == []
+    assert served(watched, "select source, verdict from traits.source_verdicts order by build_id")[-1] == (
+        "sandbox",
+        "passed",
+    )
+
+
+def test_judging_the_same_build_again_changes_nothing(watched: House, of_house: Callable[[House], DbtProject]) -> None:
+    tables = ("source_verdicts", "source_days", "source_hours")
+    before = {
+        table: queried(watched, f"from (select columns(c -> c != 'decided_at') from state.{table}) order by all")
+        for table in tables
+    }
+    judged_again(watched, of_house(watched), "select 1")
+    for table in tables:
+        after = queried(watched, f"from (select columns(c -> c != 'decided_at') from state.{table}) order by all")
+        assert after == before[table]
+
+
+def test_counting_day_by_day_equals_counting_all_anew(watched: House, of_house: Callable[[House], DbtProject]) -> None:
+    before = {table: queried(watched, f"from state.{table} order by all") for table in ("source_days", "source_hours")}
+    assert (
+        sum(row[4] for row in before["source_days"])
+        == queried(watched, "select count(*) from events.event_log where not is_bot")[0][0]
+    )
+    judged_again(watched, of_house(watched), "delete from state.source_days_counted")
+    for table, rows in before.items():
+        assert queried(watched, f"from state.{table} order by all") == rows
+
+
+def test_ordinary_days_raise_no_alarm(watched: House) -> None:
+    with watched.connect() as connection:
+        alarms, judged = [], 0
+        for day in (DAY - timedelta(days=number) for number in range(45)):
+            measures = measure_day(read_histories(connection, until=day)["sandbox"], day)
+            judged += measures["volume"].value is not None
+            alarms += [
+                (day, check.name)
+                for check in DAY_CHECKS
+                if check.severity == "critical" and check.refuses(measures[check.name])
+            ]
+    assert judged >= 40
+    assert alarms == []
+
+
+def test_a_holiday_on_which_all_is_quieter_is_shown_and_withholds_nothing(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    quiet = f"delete from events.event_log where {TODAY} and hash(node_key) % 100 < 85"
+    verdict = judged_again(watched, of_house(watched), quiet)
+    assert failed_checks(verdict) == set()
+    assert (verdict.verdict, verdict.touched) == ("warned", ())
+    assert "volume: expected events within the usual range of that weekday" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        (f"delete from events.event_log where {TODAY} and hash(event_id) % 100 < 75", "density_low"),
+        (f"delete from events.event_log where {TODAY} and hash(event_id) % 100 < 98", "volume_low"),
+        (f"delete from events.event_log where {TODAY} and hour(occurred_at) < 12", "silence"),
+        (f"delete from events.event_log where {TODAY} and hour(occurred_at) >= 12", "silence"),
+        (f"update events.event_log {LATER}, received_at = received_at + interval 3 hour where {TODAY}", "hours"),
+        (f"update events.event_log {LATER} where {TODAY}", "lag"),
+        (
+            "insert into events.event_log select * replace (event_id || '#' as event_id) from events.event_log"
+            f" where {TODAY}",
+            "density_high",
+        ),
+        (
+            "insert into events.event_log select log.* replace (event_id || '#' as event_id, node_key + n as node_key)"
+            f" from events.event_log as log, range(1000000, 7000000, 1000000) as copies (n) where {TODAY}",
+            "volume_high",
+        ),
+        (f"update events.event_log set is_identified = false where {TODAY}", "ids"),
+        (f"update events.event_log set node_key = null where {TODAY} and hash(event_id) % 100 = 7", "entity"),
+    ],
+)
+def test_a_fault_of_the_whole_source_withholds_what_it_feeds(
+    watched: House, of_house: Callable[[House], DbtProject], fault: str, check: str
+) -> None:
+    project = of_house(watched)
+    verdict = judged_again(watched, project, fault)
+    assert verdict.verdict == "failed"
+    assert check in failed_checks(verdict)
+    assert f"{check}: expected " in verdict.reason
+    delivered = {row[0] for row in queried(watched, "select distinct behaviour from state.source_days")}
+    assert set(verdict.touched) == {
+        trait.name for trait in project.catalog.traits if not trait.needs or delivered & set(trait.needs)
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "behaviours"),
+    [("Page Viewed", {"navigation", "pricing"}), ("Comment Added", {"collaboration"})],
+)
+def test_a_silent_tracker_withholds_only_what_needs_its_behaviour(
+    watched: House, of_house: Callable[[House], DbtProject], event: str, behaviours: set[str]
+) -> None:
+    project = of_house(watched)
+    meant = queried(watched, f"select distinct behaviour from state.source_days where event_name = '{event}'")
+    assert {row[0] for row in meant} == behaviours
+    kinds = f"kind_key in (select kind_key from events.event_kinds where event_name = '{event}')"
+    verdict = judged_again(watched, project, f"delete from events.event_log where {TODAY} and {kinds}")
+    assert failed_checks(verdict) == {"trackers"}
+    assert f"silent: {event} (last on {DAY - timedelta(days=1)}" in verdict.reason
+    assert set(verdict.touched) == {t.name for t in project.catalog.traits if behaviours & set(t.needs)}
+    assert ("power_user" in verdict.touched, "dormant" in verdict.touched) == (False, False)
+
+
+def renaming(which: str) -> str:
+    """SQL: events of the newest day get a name that the catalogue does not know, as after a rename upstream."""
+    return f"""
+        insert into events.event_kinds by name
+        select k.* replace (kind_key + 1000000 as kind_key, 'v2 ' || event_name as event_name)
+        from events.event_kinds as k;
+        update events.event_log set kind_key = kind_key + 1000000, rule_key = null where {TODAY} and {which}
+    """
+
+
+def of_behaviours(*names: str) -> str:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"rule_key in (select rule_key from events.catalog_rules where behaviour in ({listed}))"
+
+
+def test_a_day_of_new_names_withholds_all_that_needs_a_behaviour(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    project = of_house(watched)
+    verdict = judged_again(watched, project, renaming("true"))
+    assert failed_checks(verdict) >= {"renamed"}
+    assert f"of what people usually do under names of the event catalogue came under others on {DAY}" in verdict.reason
+    assert "traithouse catalog suggest writes the rows of the event catalogue." in verdict.reason
+    delivered = {row[0] for row in queried(watched, "select distinct behaviour from state.source_days")}
+    assert set(verdict.touched) == {trait.name for trait in project.catalog.traits if delivered & set(trait.needs)}
+
+
+@pytest.mark.parametrize(
+    "which",
+    [of_behaviours("navigation", "setup", "pricing"), of_behaviours("navigation", "pricing") + " and node_key % 2 = 0"],
+)
+def test_many_new_names_withhold_what_needs_the_behaviours_that_lost_them_and_nothing_else(
+    watched: House, of_house: Callable[[House], DbtProject], which: str
+) -> None:
+    project = of_house(watched)
+    verdict = judged_again(watched, project, renaming(which))
+    assert "renamed" in failed_checks(verdict)
+    assert {"ready_to_upgrade", "pricing_before_value"} <= set(verdict.touched)
+    assert {"power_user", "at_risk", "activated"} & set(verdict.touched) == set()
+
+
+@pytest.mark.parametrize("people", ["true", "hash(node_key) % 100 >= 70"])
+def test_a_new_name_that_everybody_has_beside_the_known_ones_withholds_nothing_on_a_holiday_neither(
+    watched: House, of_house: Callable[[House], DbtProject], people: str
+) -> None:
+    verdict = judged_again(
+        watched,
+        of_house(watched),
+        f"""
+        delete from events.event_log where {TODAY} and not ({people});
+        insert into events.event_kinds by name
+        select k.* replace (1000000 as kind_key, 'Page Opened' as event_name) from events.event_kinds as k limit 1;
+        insert into events.event_log
+        select log.* replace (event_id || '#' as event_id, 1000000 as kind_key, null as rule_key)
+        from events.event_log as log
+        where {TODAY} and hash(event_id) % 2 = 0
+        """,
+    )
+    assert (failed_checks(verdict), verdict.touched) == (set(), ())
+    assert "unmapped: expected at most 10% of the new events" in verdict.reason
+
+
+def test_half_a_day_withholds_until_the_rest_arrives(
+    watched: House, of_house: Callable[[House], DbtProject], stream: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    project = of_house(watched)
+    whole = received(stream, NEXT)
+    land(watched, tmp_path / "half.ndjson", [one for one in whole if one["occurred_at"][11:13] < "11"], NEXT)
+    before = served(watched, "from traits.trait_values order by all")
+    _, report = refresh(watched, project, as_of=str(NEXT))
+    withheld = {trait.trait: trait.reason for trait in report.withheld}
+    assert {"at_risk", "dormant", "power_user"} <= set(withheld)
+    assert withheld["dormant"].startswith("Its source sandbox failed its gate: ")
+    assert "Load what is missing and refresh." in withheld["dormant"]
+    assert served(watched, "from traits.trait_values order by all") == before
+    # Asking again without repairing anything does not let it through.
+    _, report = refresh(watched, project, as_of=str(NEXT))
+    assert {trait.trait for trait in report.withheld} == set(withheld)
+
+    land(watched, tmp_path / "whole.ndjson", whole, NEXT)
+    _, report = refresh(watched, project, as_of=str(NEXT))
+    assert report.withheld == []
+    assert {one.trait for one in report.traits if one.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
+
+
+def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
+    watched: House, of_house: Callable[[House], DbtProject], stream: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    whole = received(stream, NEXT)
+    broken = [
+        {key: value for key, value in one.items() if key not in ("user_id", "anonymous_id")} for one in whole[::2]
+    ]
+    broken += [{**one, "event_id": one["event_id"] + "#", "occurred_at": "soon"} for one in whole[::4]]
+    land(watched, tmp_path / "broken.ndjson", [*whole[1::2], *broken], NEXT)
+    written = write_and_audit(watched, of_house(watched), as_of=str(NEXT))
+    [(verdict, reason, checks)] = queried(
+        watched,
+        "select verdict, reason, checks from state.source_verdicts order by build_id desc limit 1",
+    )
+    found = {check["name"]: check for check in json.loads(checks)}
+    assert verdict == "failed"
+    assert not found["rejected"]["passed"]
+    assert f"neither user_id nor anonymous_id ({len(whole[::2])})" in found["rejected"]["observed"]
+    assert f"occurred_at is not a time ({len(whole[::4])})" in found["rejected"]["observed"]
+    assert "raw.rejected_events" in reason
+    [dormant] = [one for one in written.verdicts if one.trait == "dormant"]
+    assert dormant.verdict == "failed"
+    assert [check.name for check in dormant.checks if not check.passed] == ["inputs"]
+
+
+def test_unmapped_late_and_early_events_are_shown_and_withhold_nothing(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    verdict = judged_again(
+        watched,
+        of_house(watched),
+        f"""
+        update events.event_log set
+            rule_key = case when hash(event_id) % 5 = 0 then null else rule_key end,
+            received_at = received_at + case hash(event_id) % 5
+                when 1 then interval 30 hour when 2 then interval '-20 minutes' else interval 0 hour end
+        where {TODAY}
+        """,
+    )
+    assert {check.name for check in verdict.checks if not check.passed} == {"unmapped", "lateness", "clock_skew"}
+    assert (verdict.verdict, verdict.touched) == ("warned", ())
+    assert "traithouse catalog suggest" in verdict.reason
+
+
+def test_a_source_that_has_stopped_is_shown_and_keeps_its_last_verdict(
+    watched: House, of_house: Callable[[House], DbtProject]
+) -> None:
+    write_and_audit(watched, of_house(watched), as_of=str(DAY + timedelta(days=2)))
+    [row] = queried(
+        watched,
+        "select verdict, reason, first_day, last_day, loaded_after, loaded_until from state.source_verdicts"
+        " order by build_id desc limit 1",
+    )
+    assert row[0] == "warned"
+    assert row[1].startswith(f"arrival: expected events on the newest complete day, found the last event on {DAY}")
+    assert row[2:] == (DAY, DAY, 1, 2)

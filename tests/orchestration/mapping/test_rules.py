@@ -1,0 +1,100 @@
+"""Names in any spelling, and what they suggest."""
+
+import pytest
+import yaml
+
+from orchestration.home import PROJECT_ROOT
+from orchestration.mapping.rules import PATH_RULES, RULES, meaning, outcome, path_meaning, stem, thing, words
+
+
+@pytest.mark.parametrize(
+    "name", ["Signed Up", "signed_up", "signedUp", "SignedUp", "signed-up", "$signed up", "SIGNED UP"]
+)
+def test_every_spelling_is_the_same_words(name: str) -> None:
+    assert words(name) == ("signup",)
+
+
+@pytest.mark.parametrize(
+    ("name", "behaviour", "feature", "guess"),
+    [
+        ("Signed Up", "signed_up", "", False),
+        ("user_registered", "signed_up", "", False),
+        ("accountCreated", "signed_up", "", True),
+        ("Trial Started", "trial_started", "", False),
+        ("Order Completed", "subscribed", "", False),
+        ("Subscription Started", "subscribed", "", False),
+        ("purchase", "subscribed", "", False),
+        ("checkout_completed", "subscribed", "", False),
+        ("Plan Upgraded", "upgraded", "", False),
+        ("Subscription Downgraded", "downgraded", "", False),
+        ("subscription_cancelled", "cancelled", "", False),
+        ("Canceled", "cancelled", "", False),
+        ("Invite Sent", "invite", "", False),
+        ("invitationAccepted", "collaboration", "invitation_accepted", False),
+        ("Invite Modal Opened", "navigation", "invite_modal", True),
+        ("Payment Failed", "error", "payment", False),
+        ("APIError", "error", "api", False),
+        ("Card Declined", "error", "card_declined", False),
+        ("Pricing Page Viewed", "pricing", "pricing", False),
+        ("Upgrade Clicked", "pricing", "upgrade", False),
+        ("checkout_started", "pricing", "checkout", False),
+        ("Support Ticket Created", "support", "support_ticket", False),
+        ("Comment Added", "collaboration", "comment", False),
+        ("Onboarding Completed", "setup", "onboarding", False),
+        ("Slack Connected", "setup", "slack_connected", True),
+        ("First Project Created", "activation", "project", True),
+        ("Logged In", "navigation", "login", False),
+        ("Report Viewed", "navigation", "report", True),
+        ("Signup Started", "setup", "signup", True),
+    ],
+)
+def test_a_name_suggests_a_behaviour(name: str, behaviour: str, feature: str, guess: bool) -> None:
+    told = meaning(name)
+    assert told is not None
+    assert (told.behaviour, told.feature, told.guess) == (behaviour, feature, guess)
+
+
+@pytest.mark.parametrize("name", ["Report Created", "Order Cancelled", "Upload Canceled", "x", "Ünïcode Ding"])
+def test_a_name_without_a_keyword_suggests_nothing(name: str) -> None:
+    assert meaning(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "expected"),
+    [
+        ("import_started", "import", "start"),
+        ("Import Completed", "import", "success"),
+        ("importFailed", "import", "failure"),
+        ("Payment Declined", "payment_declined", "failure"),
+        ("Report Created", "report_created", ""),
+    ],
+)
+def test_a_name_may_end_a_step(name: str, step: str, expected: str) -> None:
+    assert (stem(name), outcome(name)) == (step, expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "behaviour", "guess"),
+    [
+        ("/pricing", "pricing", False),
+        ("/billing", "pricing", True),
+        ("/team", "collaboration", True),
+        ("/help", "support", False),
+        ("/404", "error", False),
+        ("/dashboard", "navigation", False),
+    ],
+)
+def test_a_part_of_a_path_suggests_a_behaviour(part: str, behaviour: str, guess: bool) -> None:
+    told = path_meaning(part)
+    assert (told.behaviour, told.guess) == (behaviour, guess)
+
+
+def test_a_feature_is_never_a_whole_sentence() -> None:
+    assert len(thing("word " * 100)) == 60
+
+
+def test_rules_speak_the_closed_vocabulary() -> None:
+    (seed, *_) = yaml.safe_load((PROJECT_ROOT / "seeds" / "_seeds.yml").read_text())["seeds"]
+    tests = next(column for column in seed["columns"] if column["name"] == "behaviour")["data_tests"]
+    known = set(tests[0]["accepted_values"]["arguments"]["values"])
+    assert {rule.behaviour for rule in RULES + PATH_RULES} <= known

@@ -1,0 +1,50 @@
+"""What can be told of the distributed engine without one; tests/spark has the rest."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from orchestration.errors import UsageError
+from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.measurement.replay import Replay
+from orchestration.spark.pull import READ_AT_HOME, READ_TO_FORGET
+from orchestration.spark.session import open_session
+from orchestration.transform.dbt import DbtProject
+
+STAGE_TABLE = re.compile(
+    r"\b(?:from|join|into|update|exists)\s+((?:events|identity|sessions|activity|features)\.\w+)(?![\w{])"
+)
+
+
+def read_in(*places: str) -> set[str]:
+    """Tables of stages that statements in some folders or files name."""
+    found: set[str] = set()
+    for place in places:
+        path = PROJECT_ROOT / "orchestration" / place
+        for source in path.rglob("*.py") if path.is_dir() else [path]:
+            found |= set(STAGE_TABLE.findall(source.read_text()))
+    return found
+
+
+def test_what_the_home_reads_of_the_models_comes_back() -> None:
+    read = read_in("gates", "publishing", "cataloguing", "status.py", "refresh.py")
+    assert "events.event_log" in read
+    assert read <= set(READ_AT_HOME)
+    assert read_in("keeping") - set(READ_AT_HOME) == set(READ_TO_FORGET)
+
+
+def test_an_engine_that_is_not_installed_is_named() -> None:
+    if find_spec("pyspark"):
+        pytest.skip("Spark is installed")
+    with pytest.raises(UsageError, match="needs pyspark and dbt-spark"):
+        open_session()
+
+
+def test_the_past_is_not_replayed_by_another_engine(tmp_path: Path, project: DbtProject) -> None:
+    house = House(Settings(home=tmp_path, target="spark"))
+    with pytest.raises(UsageError, match="Looking at the past runs the models in DuckDB"):
+        Replay(house, project)
