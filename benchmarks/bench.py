@@ -169,18 +169,18 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
         )
         return done
 
-    step("generated", "generate", home=home, shape=shape)
+    step("generated", "generate", home_folder=home, shape=shape)
     history = History(
         events,
-        scan=step("scan of 7 columns", "scan", home=home),
-        full=step("full", "build", home=home, project=project, full=True),
+        scan=step("scan of 7 columns", "scan", home_folder=home),
+        full=step("full", "build", home_folder=home, project=project, full=True),
     )
     if events == middle:
-        history.rewrite = step("its tables written again", "rewrite", home=home)
+        history.rewrite = step("its tables written again", "rewrite", home_folder=home)
     if events != large:
-        history.naive_full = step("plain dbt, full", "naive", home=home, folder=place, full=True)
+        history.naive_full = step("plain dbt, full", "naive", home_folder=home, folder=place, full=True)
     if events == small:
-        step("exported", "export", home=home, file=place / "events.parquet")
+        step("exported", "export", home_folder=home, file=place / "events.parquet")
         for name in ("polars", "pandas"):
             try:
                 history.peers[name] = step(name, "peer", name=name, file=place / "events.parquet")
@@ -188,21 +188,21 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
                 missing = "No module named" in str(error)
                 console.print(f"{name} is left out: " + (f"install {REQUIREMENTS}" if missing else str(error)))
     for number in range(1, batches + 1):
-        step(f"batch {number} loaded", "append", home=home, shape=shape, events=middle // BATCH_SHARE)
-        history.batches.append(step(f"batch {number}", "build", home=home, project=project, full=False))
+        step(f"batch {number} loaded", "append", home_folder=home, shape=shape, events=middle // BATCH_SHARE)
+        history.batches.append(step(f"batch {number}", "build", home_folder=home, project=project, full=False))
         if number == 1 and events == middle:
-            history.naive_batch = step("plain dbt, batch", "naive", home=home, folder=place, full=False)
+            history.naive_batch = step("plain dbt, batch", "naive", home_folder=home, folder=place, full=False)
     if events == large:
-        step("an hour loaded", "append", home=home, shape=shape, events=HOUR_EVENTS)
-        history.hour = step("an hour", "build", home=home, project=project, full=False)
+        step("an hour loaded", "append", home_folder=home, shape=shape, events=HOUR_EVENTS)
+        history.hour = step("an hour", "build", home_folder=home, project=project, full=False)
     else:
         (place / "by_hand.duckdb").unlink(missing_ok=True)
         late = {"home": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
         step("adversarial batch loaded", "append", **late)
-        history.adversarial = step("adversarial batch", "build", home=home, project=project, full=False)
-        step("raw copied", "copy_raw", home=home, other=place / "full")
+        history.adversarial = step("adversarial batch", "build", home_folder=home, project=project, full=False)
+        step("raw copied", "copy_raw", home_folder=home, other=place / "full")
         step("full, all loads", "build", home=place / "full", project=project, full=True)
-        compared = step("compared", "compare", home=home, other=place / "full")
+        compared = step("compared", "compare", home_folder=home, other=place / "full")
         history.differing = compared.facts["differing"]
     return history
 

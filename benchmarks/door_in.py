@@ -22,13 +22,13 @@ from rich.table import Table
 from orchestration.gates.source_days import count_source_days
 from orchestration.gates.source_measures import History, measure_day
 from orchestration.gates.sources import DAY_CHECKS, read_histories
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import DEFAULT_END, SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 FAULTY_DAYS = 10
 KIND = "kind_key in (select kind_key from events.event_kinds where event_name = '{}')"
@@ -93,11 +93,11 @@ def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> Non
     table = Table("seed", "days", "alarms", *FAULTS, title="critical verdicts on ordinary days, and faulty days caught")
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            house = House(Settings(home=Path(folder) / "home"))
+            home = Home(Settings(home=Path(folder) / "home"))
             make_sandbox(Parameters(accounts=accounts, days=days + 60, seed=seed), Path(folder))
-            load(house, [Path(folder) / EVENTS], source=SOURCE)
-            write_and_audit(house, DbtProject(house))
-            with house.connect() as connection:
+            load(home, [Path(folder) / EVENTS], source=SOURCE)
+            write_and_audit(Project(home))
+            with home.connect() as connection:
                 count(connection)
                 judged = [DEFAULT_END - timedelta(days=number) for number in range(days, 0, -1)]
                 alarms = [(day, names) for day in judged if (names := refused(known_until(connection, day), day))]

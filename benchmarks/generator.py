@@ -310,7 +310,7 @@ def _aliases_sql(shape: Shape, pairs: int) -> str:
 
 def main() -> None:
     """Fill a home from the command line."""
-    from orchestration.home import House, Settings
+    from orchestration.home import Home, Settings
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--home", type=Path, required=True)
@@ -320,8 +320,8 @@ def main() -> None:
     parser.add_argument("--loads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    house = House(Settings(home=given.home))
-    with house.lock("benchmarks.generator"), house.connect() as connection:
+    home = Home(Settings(home=given.home))
+    with home.lock("benchmarks.generator"), home.connect() as connection:
         create_history(connection, Shape(given.events, given.days, given.users, given.loads, given.seed))
 
 

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration.gates.verdicts import Verdict, save_verdicts
-from orchestration.home import House, Settings, utc_now
+from orchestration.home import Home, Settings, utc_now
 from orchestration.publishing.publish import publish
 from orchestration.transform.build import STATE_TABLES
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 TRAIT = "stuck"
 SHARE = 100
@@ -72,13 +72,13 @@ def main() -> None:
     heads = ("publish", "changes", "seconds", "ratio", "database MB", "Parquet MB", "ratio ", "files", "new")
     table = Table(*heads, box=None, header_style="bold")
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Settings(home=Path(folder) / "home"))
-        project = DbtProject(house)
+        home = Home(Settings(home=Path(folder) / "home"))
+        project = Project(home)
         trait = project.catalog.trait(TRAIT)
         first: tuple[float, float] | None = None
         for number in range(given.publishes + 1 + warm_up):
             as_of = datetime(2026, 1, 1) + timedelta(days=number)
-            with house.lock("benchmark"), house.connect() as connection:
+            with home.lock("benchmark"), home.connect() as connection:
                 connection.execute(STATE_TABLES + "create schema if not exists identity")
                 candidates(connection, given.entities, number, as_of, given.active)
                 connection.execute(
@@ -98,9 +98,9 @@ def main() -> None:
                     [Verdict(build_id, TRAIT, as_of, trait.version, "passed", "", *counts, content, utc_now())],
                 )
             began = time.perf_counter()
-            report = publish(house, project)
+            report = publish(project)
             seconds = time.perf_counter() - began
-            served = (house.serving / "current").resolve()
+            served = (home.serving / "current").resolve()
             sizes = [
                 (path.suffix == ".parquet", path.stat().st_size, path.stat().st_nlink == 1)
                 for path in served.rglob("*")
@@ -121,8 +121,8 @@ def main() -> None:
                 str(len(sizes)),
                 str(sum(new for *_, new in sizes)),
             )
-        used = sum(path.stat().st_size / path.stat().st_nlink for path in house.serving.rglob("*") if path.is_file())
-        warehouse = house.warehouse.stat().st_size
+        used = sum(path.stat().st_size / path.stat().st_nlink for path in home.serving.rglob("*") if path.is_file())
+        warehouse = home.warehouse.stat().st_size
     console = Console(width=120)
     console.print(table)
     console.print(f"Disk in the end: warehouse {warehouse / 1e6:.0f} MB, {used / 1e6:.0f} MB of retained snapshots")

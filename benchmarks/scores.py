@@ -5,7 +5,7 @@ followed until the end of June 1998. Asked is, as of a date, who will buy again 
 purchases before the date. Models learn as of four dates whose 90 days have all passed by the date of the test, and what
 they leave open (how free, how deep) is chosen by cross-validation among the learning rows alone.
 
-With ``ARGS="--home DIR"`` the same is asked of every score trait of a house that has been refreshed, on the rows that
+With ``ARGS="--home DIR"`` the same is asked of every score trait of a home that has been refreshed, on the rows that
 ``traithouse learn`` fits to and tests on.
 """
 
@@ -27,10 +27,10 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.learning.learn import known, look_back, score_traits
 from orchestration.learning.scorecard import MOST_CALIBRATION_ERROR, Quality, fit_scorecard, measure_quality
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
 HORIZON_DAYS = 90
@@ -177,13 +177,13 @@ def cdnow() -> bool:
     return show(f"CDNOW, who buys within {HORIZON_DAYS} days of {TEST_DATE}", qualities, 0.005, 0.03)
 
 
-def of_house(home: Path) -> bool:
-    """Whether the goals are met for every score trait of a house; one that has too little past is passed over."""
-    house = House(Settings(home=home))
-    project = DbtProject(house)
+def project_in(home_folder: Path) -> bool:
+    """Whether the goals are met for every score trait of a home; one that has too little past is passed over."""
+    home = Home(Settings(home=home_folder))
+    project = Project(home)
     traits = score_traits(project)
-    with house.lock("benchmark of scores"):
-        pasts = look_back(house, project, traits, *known(house, project), notify=console.log)
+    with home.lock("benchmark of scores"):
+        pasts = look_back(project, traits, *known(project), notify=console.log)
     good = []
     for trait in traits:
         fit, test = pasts[trait.name].fit, pasts[trait.name].test
@@ -207,9 +207,9 @@ def of_house(home: Path) -> bool:
 def main() -> int:
     """Exit code 1 when a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, help="home of a house that has been refreshed")
+    parser.add_argument("--home", type=Path, help="home of a home that has been refreshed")
     given = parser.parse_args()
-    return int(not (of_house(given.home) if given.home else cdnow()))
+    return int(not (project_in(given.home) if given.home else cdnow()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import duckdb
 
 from benchmarks.generator import Shape, adversarial_batch, append_batch, create_history
 from benchmarks.measure import ROOT, Stopwatch, tell
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 
 Told = tuple[Stopwatch, dict[str, Any]]
 
@@ -54,30 +54,30 @@ def prepare_project(project: str) -> Told:
     return watch, {}
 
 
-def generate(home: str, shape: dict[str, Any]) -> Told:
+def generate(home_folder: str, shape: dict[str, Any]) -> Told:
     """A home with a history."""
-    house = House(Settings(home=Path(home)))
-    with house.lock("benchmark"), house.connect() as connection, Stopwatch() as watch:
+    home = Home(Settings(home=Path(home_folder)))
+    with home.lock("benchmark"), home.connect() as connection, Stopwatch() as watch:
         create_history(connection, Shape(**shape))
-    return watch, {"bytes": house.warehouse.stat().st_size}
+    return watch, {"bytes": home.warehouse.stat().st_size}
 
 
-def append(home: str, shape: dict[str, Any], events: int, adversarial: bool = False) -> Told:
+def append(home_folder: str, shape: dict[str, Any], events: int, adversarial: bool = False) -> Told:
     """One more load."""
-    house = House(Settings(home=Path(home)))
+    home = Home(Settings(home=Path(home_folder)))
     add = adversarial_batch if adversarial else append_batch
-    with house.lock("benchmark"), house.connect() as connection, Stopwatch() as watch:
+    with home.lock("benchmark"), home.connect() as connection, Stopwatch() as watch:
         add(connection, Shape(**shape), events)
     return watch, {}
 
 
-def scan(home: str) -> Told:
+def scan(home_folder: str) -> Told:
     """Reads every value of seven raw columns, warm: the best of three."""
     texts = ("event_id", "event_name", "user_id", "anonymous_id", "account_id")
     sums = [f"sum(strlen({column}))" for column in texts]
     sums += [f"bit_xor(epoch_us({column}))" for column in ("occurred_at", "received_at")]
-    house = House(Settings(home=Path(home)))
-    with house.connect() as connection:
+    home = Home(Settings(home=Path(home_folder)))
+    with home.connect() as connection:
         watches = []
         for _ in range(3):
             with Stopwatch() as watch:
@@ -86,17 +86,17 @@ def scan(home: str) -> Told:
     return min(watches, key=lambda one: one.seconds), {}
 
 
-def build(home: str, project: str, full: bool) -> Told:
+def build(home_folder: str, project: str, full: bool) -> Told:
     """One build up to the features, with the project parsed."""
     from orchestration.transform.build import begin_build, run_build
-    from orchestration.transform.dbt import DbtProject
+    from orchestration.transform.dbt import Project
 
-    house = House(Settings(home=Path(home), project=Path(project)))
-    dbt = DbtProject(house)
+    home = Home(Settings(home=Path(home_folder), project=Path(project)))
+    dbt = Project(home)
     _ = dbt.manifest, dbt.manifest_dict
-    with house.lock("benchmark"), Stopwatch() as watch:
-        made = begin_build(house, dbt, as_of=None, full_refresh=full)
-        results = run_build(house, dbt, made)
+    with home.lock("benchmark"), Stopwatch() as watch:
+        made = begin_build(dbt, as_of=None, full_refresh=full)
+        results = run_build(dbt, made)
     failed = [f"{result.name}: {result.message}" for result in results if not result.ok]
     if failed:
         raise SystemExit("\n".join(failed))
@@ -104,16 +104,16 @@ def build(home: str, project: str, full: bool) -> Told:
         raise SystemExit("A batch made the whole history anew: the project or its definitions changed meanwhile.")
     return watch, {
         "models": {result.name: result.seconds for result in results},
-        "bytes": house.warehouse.stat().st_size,
-        **_counts(house.warehouse, "sessions.fct_sessions", "activity.fct_user_activity_daily", "identity.dim_users"),
+        "bytes": home.warehouse.stat().st_size,
+        **_counts(home.warehouse, "sessions.fct_sessions", "activity.fct_user_activity_daily", "identity.dim_users"),
     }
 
 
-def rewrite(home: str) -> Told:
+def rewrite(home_folder: str) -> Told:
     """Writes the tables that a build has made once more, ready as they are: what no full build can go below."""
-    house = House(Settings(home=Path(home)))
-    file = house.root / "rewritten.duckdb"
-    with house.connect() as connection, Stopwatch() as watch:
+    home = Home(Settings(home=Path(home_folder)))
+    file = home.root / "rewritten.duckdb"
+    with home.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{file}' as rewritten")
         tables = connection.execute("select schema_name, table_name from duckdb_tables() order by all").fetchall()
         for schema, table in tables:
@@ -131,7 +131,7 @@ def naive(home: str, folder: str, full: bool) -> Told:
     file = Path(folder) / "by_hand.duckdb"
     os.environ |= {
         "BENCH_NAIVE_FILE": str(file),
-        "BENCH_WAREHOUSE": str(House(Settings(home=Path(home))).warehouse),
+        "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home))).warehouse),
     }
     flags = ["--project-dir", str(ROOT / "benchmarks" / "naive"), "--profiles-dir", str(ROOT / "benchmarks" / "naive")]
     flags += ["--target-path", f"{folder}/naive_dbt", "--log-path", f"{folder}/naive_logs", "--log-level", "none"]
@@ -160,7 +160,7 @@ def copy_raw(home: str, other: str) -> Told:
     """Another home with the same raw rows, the newest load first: row order decides nothing."""
     from orchestration.landing.contract import RAW_TABLES
 
-    source, target = (House(Settings(home=Path(path))) for path in (home, other))
+    source, target = (Home(Settings(home=Path(path))) for path in (home, other))
     with target.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{source.warehouse}' as source (read_only)")
         connection.execute(RAW_TABLES)
@@ -174,7 +174,7 @@ def copy_raw(home: str, other: str) -> Told:
 def compare(home: str, other: str) -> Told:
     """Rows that stand in one home only, by table: all tables up to the features, without when a row was loaded."""
     differing = {}
-    first, second = (House(Settings(home=Path(path))) for path in (home, other))
+    first, second = (Home(Settings(home=Path(path))) for path in (home, other))
     with first.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{second.warehouse}' as other (read_only)")
         tables = connection.execute(
@@ -196,15 +196,15 @@ def compare(home: str, other: str) -> Told:
     return watch, {"differing": differing}
 
 
-def export(home: str, file: str) -> Told:
+def export(home_folder: str, file: str) -> Told:
     """The raw columns that a peer reads, as Parquet."""
     columns = (
         "event_id, event_name, occurred_at, user_id, anonymous_id,"
         " case when event_type = 'page' then json_extract_string(properties, '$.path') end as path,"
         " coalesce(json_extract_string(context, '$.userAgent') ilike '%bot%', false) as is_bot"
     )
-    house = House(Settings(home=Path(home)))
-    with house.connect() as connection, Stopwatch() as watch:
+    home = Home(Settings(home=Path(home_folder)))
+    with home.connect() as connection, Stopwatch() as watch:
         connection.execute(f"copy (select {columns} from raw.events) to '{file}' (format parquet)")
     return watch, {}
 

@@ -35,7 +35,7 @@ from orchestration.declarations.catalog import Catalog, Sync, Trait
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._pace import Rate
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.sync.engine import SyncReport, run_sync
 
 # HubSpot, private apps of professional and enterprise accounts: calls in any ten seconds; records a batch call.
@@ -168,10 +168,10 @@ def declared(url: str, destination: str, **given: Any) -> tuple[Catalog, Sync]:
     return Catalog(traits=tuple(traits), syncs=(made,)), made
 
 
-def publish(house: House, number: int, users: int, traits: int, changed: int = 0) -> None:
+def publish(home: Home, number: int, users: int, traits: int, changed: int = 0) -> None:
     """A snapshot: so many users with so many traits each; of the first ones the score is another one."""
-    house.prepare()
-    folder = house.serving / "builds" / f"{number:06d}"
+    home.prepare()
+    folder = home.serving / "builds" / f"{number:06d}"
     folder.mkdir(parents=True)
     with duckdb.connect(str(folder / "traithouse.duckdb")) as connection:
         connection.execute(
@@ -193,18 +193,18 @@ def publish(house: House, number: int, users: int, traits: int, changed: int = 0
         )
     facts = {"build_id": f"{number:06d}", "as_of": "2026-01-01 00:00:00"}
     (folder / "manifest.json").write_text(json.dumps(facts))
-    current = house.serving / "current"
+    current = home.serving / "current"
     current.unlink(missing_ok=True)
-    current.symlink_to(folder.relative_to(house.serving))
+    current.symlink_to(folder.relative_to(home.serving))
 
 
 def by_engine(folder: Path, url: str, rows: int, destination: str) -> tuple[SyncReport, Stopwatch]:
     """A first sync of all rows, from a new home."""
-    house = House(Settings(home=folder, env="production"))
-    publish(house, 1, rows, 3)
+    home = Home(Settings(home=folder, env="production"))
+    publish(home, 1, rows, 3)
     catalog, sync = declared(url, destination)
     with Stopwatch() as watch:
-        report = run_sync(house, catalog, sync)
+        report = run_sync(home, catalog, sync)
     if report.delivered != rows:
         raise SystemExit(f"{report.delivered} of {rows} delivered: {report.error}")
     return report, watch
@@ -290,7 +290,7 @@ def share_of_limit(folder: Path, rows: int) -> None:
 
 def idle(folder: Path, rows: int) -> None:
     """What a sync costs that has nothing to do, and one that has a little."""
-    house = House(Settings(home=folder / "idle", env="production"))
+    home = Home(Settings(home=folder / "idle", env="production"))
     table = Table("1 trait", "seconds", "CPU s", "peak GB so far", "goal", box=None, header_style="bold")
     with standin() as url:
         catalog, sync = declared(url, "batches", first="from_now_on", traits=("score",))
@@ -302,9 +302,9 @@ def idle(folder: Path, rows: int) -> None:
         ]
         for number, (what, changed, goal) in enumerate(steps):
             if changed is not None:
-                publish(house, number, rows, 1, changed)
+                publish(home, number, rows, 1, changed)
             with Stopwatch() as watch:
-                report = run_sync(house, catalog, sync)
+                report = run_sync(home, catalog, sync)
             if report.delivered != (changed or 0):
                 raise SystemExit(f"{what}: {report}")
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

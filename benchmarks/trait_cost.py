@@ -88,11 +88,11 @@ def main() -> None:
         table.add_column(title, justify="left" if title == "trait" else "right")
     with tempfile.TemporaryDirectory() as folder, console.status("Simulating, loading, refreshing"):
         parameters = Parameters(accounts=given.accounts, seed=1)
-        house, project = prepared(parameters, Path(folder))
+        home, project = prepared(parameters, Path(folder))
         clock = datetime(parameters.end.year, parameters.end.month, parameters.end.day)
-        with house.lock("benchmark"):
-            replay = Replay(house, project)
-            with house.connect() as connection, replay.over(connection, [clock]) as clocks:
+        with home.lock("benchmark"):
+            replay = Replay(project)
+            with home.connect() as connection, replay.over(connection, [clock]) as clocks:
                 next(clocks)
                 (users,) = connection.execute("select count(*) from replay_features.user_features").fetchone() or (1,)
                 multiply(connection, -(-given.users // users))

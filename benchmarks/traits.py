@@ -28,14 +28,14 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import TRUTH
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 GRACE = timedelta(days=2)
 BURN_IN = 7
@@ -142,20 +142,20 @@ class Tally:
 Members = dict[str, list[tuple[datetime, set[str], int]]]
 
 
-def prepared(parameters: Parameters, folder: Path) -> tuple[House, DbtProject]:
-    """A house with one sandbox, refreshed."""
-    house = House(Settings(home=folder / "home"))
+def prepared(parameters: Parameters, folder: Path) -> tuple[Home, Project]:
+    """A home with one sandbox, refreshed."""
+    home = Home(Settings(home=folder / "home"))
     make_sandbox(parameters, folder)
-    load(house, [folder / "events.ndjson.gz"], source=SOURCE)
-    project = DbtProject(house)
-    refresh(house, project)
-    return house, project
+    load(home, [folder / "events.ndjson.gz"], source=SOURCE)
+    project = Project(home)
+    refresh(project)
+    return home, project
 
 
-def replayed_members(house: House, replay: Replay, clocks: Sequence[datetime], *, remembers: bool) -> Members:
+def replayed_members(home: Home, replay: Replay, clocks: Sequence[datetime], *, remembers: bool) -> Members:
     """Trait, and ``static <trait>``, to who had it at each clock, and the population."""
     members: Members = defaultdict(list)
-    with house.connect() as connection, replay.over(connection, clocks, remembers=remembers) as days:
+    with home.connect() as connection, replay.over(connection, clocks, remembers=remembers) as days:
         for clock in days:
             for entity, judged in (("user", USERS), ("account", ACCOUNTS)):
                 for trait, how in judged.items():
@@ -242,16 +242,16 @@ def measured(parameters: Parameters, days: int, tallies: dict[str, Tally]) -> It
     """Adds one seed to the tallies; yields what it is doing."""
     with tempfile.TemporaryDirectory() as folder:
         yield f"seed {parameters.seed}: simulating, loading, refreshing"
-        house, project = prepared(parameters, Path(folder))
+        home, project = prepared(parameters, Path(folder))
         truth = read_truth(Path(folder) / TRUTH)
         end = datetime(parameters.end.year, parameters.end.month, parameters.end.day)
         clocks = [end - timedelta(days=back) for back in range(days + BURN_IN, -1, -1)]
-        with house.lock("benchmark"):
-            replay = Replay(house, project)
+        with home.lock("benchmark"):
+            replay = Replay(project)
             yield f"seed {parameters.seed}: replaying {len(clocks)} days"
-            members = replayed_members(house, replay, clocks, remembers=True)
+            members = replayed_members(home, replay, clocks, remembers=True)
             yield f"seed {parameters.seed}: replaying them without hysteresis"
-            forgetful = replayed_members(house, replay, clocks, remembers=False)
+            forgetful = replayed_members(home, replay, clocks, remembers=False)
     for entity, judged in (("user", USERS), ("account", ACCOUNTS)):
         for trait, how in judged.items():
             for name, source in ((trait, members), (f"static {trait}", members)):

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         return self.target == "spark"
 
 
-class House:
+class Home:
     """One home folder and everything in it."""
 
     def __init__(self, settings: Settings | None = None) -> None:

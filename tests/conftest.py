@@ -12,67 +12,61 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 NOW = datetime(2026, 1, 1)
 
 
 @pytest.fixture(scope="session")
-def project() -> DbtProject:
-    """The project, parsed once a session; ``of_house`` moves it to another home."""
+def project() -> Project:
+    """The project, parsed once a session; ``project_in`` moves it to another home."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        parsed = DbtProject(House(Settings(home=Path(folder))))
+        parsed = Project(Home(Settings(home=Path(folder))))
         _ = parsed.manifest, parsed.manifest_dict, parsed.catalog
     return parsed
 
 
 @pytest.fixture(scope="session")
-def of_house(project: DbtProject) -> Callable[[House], DbtProject]:
+def project_in(project: Project) -> Callable[[Home], Project]:
     """The parsed project in another home."""
-
-    def moved(house: House) -> DbtProject:
-        other = DbtProject(house)
-        other.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
-        return other
-
-    return moved
+    return project.replace
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    """An empty house."""
-    return House(Settings(home=tmp_path / "home"))
+def home(tmp_path: Path) -> Home:
+    """An empty home."""
+    return Home(Settings(home=tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")
-def published_home(tmp_path_factory: pytest.TempPathFactory, of_house: Any) -> Path:
+def published_home(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Path:
     """A home with the sample loaded and published; copy it, do not touch it."""
     home = tmp_path_factory.mktemp("published") / "home"
-    made = House(Settings(home=home))
+    made = Home(Settings(home=home))
     load(made, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    refresh(made, of_house(made))
+    refresh(project_in(made))
     return home
 
 
 @pytest.fixture
-def sample_house(published_home: Path, tmp_path: Path) -> House:
-    """A house of one's own with the sample published."""
+def sample_home(published_home: Path, tmp_path: Path) -> Home:
+    """A home of one's own with the sample published."""
     home = tmp_path / "home"
     shutil.copytree(published_home, home, symlinks=True)
-    return House(Settings(home=home))
+    return Home(Settings(home=home))
 
 
 @pytest.fixture
-def sample_project(sample_house: House, of_house: Callable[[House], DbtProject]) -> DbtProject:
-    """The project in ``sample_house``."""
-    return of_house(sample_house)
+def sample_project(sample_home: Home, project_in: Callable[[Home], Project]) -> Project:
+    """The project in ``sample_home``."""
+    return project_in(sample_home)
 
 
 @pytest.fixture
@@ -100,22 +94,22 @@ def project_copy(tmp_path: Path) -> Iterator[Path]:
     yield copy
 
 
-def served(house: House, sql: str) -> list[tuple[Any, ...]]:
+def served(home: Home, sql: str) -> list[tuple[Any, ...]]:
     """Rows of the snapshot that is served."""
-    path = (house.serving / "current" / "traithouse.duckdb").resolve()
+    path = (home.serving / "current" / "traithouse.duckdb").resolve()
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 
-def queried(house: House, sql: str) -> list[tuple[Any, ...]]:
+def queried(home: Home, sql: str) -> list[tuple[Any, ...]]:
     """Rows of the warehouse."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         return connection.execute(sql).fetchall()
 
 
-def as_if_made(house: House, project: DbtProject, sql: str) -> None:
+def as_if_made(home: Home, project: Project, sql: str) -> None:
     """Changes candidates as if their models had made them so in the current build."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute(sql)
         for trait in project.catalog.traits:
             connection.execute(

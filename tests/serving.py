@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from orchestration.declarations.catalog import Catalog, Sync, Trait
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.sync.audience import people_names
 
 Values = Mapping[str, Mapping[str, str]]
@@ -40,7 +40,7 @@ def catalog_of(traits: Mapping[str, str], *syncs: Sync) -> Catalog:
 
 
 def serve(
-    house: House,
+    home: Home,
     number: int,
     values: Values,
     *,
@@ -52,7 +52,7 @@ def serve(
     """Publishes a snapshot as readers find it.
 
     Args:
-        house: where.
+        home: where.
         number: of the build.
         values: entity -> trait -> published text.
         grades: trait -> measured stability grade.
@@ -62,7 +62,7 @@ def serve(
 
     """
     build_id = f"{number:06d}-20240630T000000Z"
-    folder = house.serving / "builds" / build_id
+    folder = home.serving / "builds" / build_id
     folder.mkdir(parents=True)
     rows = [(one, name, text) for one, traits in sorted(values.items()) for name, text in sorted(traits.items())]
     with duckdb.connect(str(folder / "traithouse.duckdb")) as connection:
@@ -79,21 +79,21 @@ def serve(
         _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
         if people is not None:
             told = [(entity, one, name, text) for one, said in sorted(people.items()) for name, text in said.items()]
-            draft = house.root / "people.draft"
+            draft = home.root / "people.draft"
             connection.execute(
                 "create temp table people (entity_type varchar, entity_id varchar, attribute varchar, value varchar)"
             )
             _insert(connection, "people", told, 4)
             connection.execute(f"copy people to '{draft}' (format parquet)")
-            draft.replace(house.root / "people.parquet")
+            draft.replace(home.root / "people.parquet")
             names = {(entity, name) for said in people.values() for name in said}
             asked = people_names(catalog) if catalog else [list(name) for name in sorted(names)]
-            (house.root / "people.json").write_text(json.dumps(asked))
+            (home.root / "people.json").write_text(json.dumps(asked))
     manifest = {"build_id": build_id, "as_of": "2024-06-30 00:00:00", "published_at": "2024-06-30 01:00:00"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    fresh = house.serving / f".current-{os.getpid()}"
-    fresh.symlink_to(folder.relative_to(house.serving))
-    fresh.replace(house.serving / "current")
+    fresh = home.serving / f".current-{os.getpid()}"
+    fresh.symlink_to(folder.relative_to(home.serving))
+    fresh.replace(home.serving / "current")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[Any], width: int) -> None:

@@ -1,1 +1,1 @@
-"""Keeping a house: forgetting a person, retention, backup and restore."""
+"""Keeping a home: forgetting a person, retention, backup and restore."""

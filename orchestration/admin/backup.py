@@ -1,7 +1,7 @@
 """Backups, and homes made of them.
 
 A backup is a folder laid out like a home: the warehouse, the snapshot that is served, the sync ledgers, home.json and
-status.json, all of one moment. Left out is what can be had again or is no state of the house: Dagster's runs, dbt's
+status.json, all of one moment. Left out is what can be had again or is no state of the home: Dagster's runs, dbt's
 files, logs, inbox and outbox.
 
 Restoring is never half done. The backup is copied aside and held against its seal first; then ``restore.json`` is
@@ -30,12 +30,12 @@ from orchestration.admin.checksums import check_seal, seal
 from orchestration.admin.erasure import Scope, resume_forget, scrub
 from orchestration.admin.subject import Person
 from orchestration.errors import UsageError
-from orchestration.home import RESTORE_INTENT, House, Notify, Settings, read_json, silent, utc_now, write_atomically
+from orchestration.home import RESTORE_INTENT, Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import hash_sql
 from orchestration.publishing.snapshot import point_to
 from orchestration.sync.engine import one_sync_at_a_time
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Restored:
         return asdict(self)
 
 
-def backup(house: House, project: DbtProject, to: Path | None = None, *, notify: Notify = silent) -> Backup:
+def backup(project: Project, to: Path | None = None, *, notify: Notify = silent) -> Backup:
     """Copies the state of a home, all of one moment.
 
     Args:
-        house: which.
+        home: which.
         project: what is declared.
         to: folder in which the backup gets a folder of its own; default ``backups`` in the home. What lies outside the
             home is not reached by ``traithouse forget``.
@@ -93,14 +93,14 @@ def backup(house: House, project: DbtProject, to: Path | None = None, *, notify:
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    with house.lock("traithouse backup"):
-        resume_forget(house, project, notify=notify)
-        with one_sync_at_a_time(house):
-            if not house.warehouse.exists():
+    with project.home.lock("traithouse backup"):
+        resume_forget(project, notify=notify)
+        with one_sync_at_a_time(project.home):
+            if not project.home.warehouse.exists():
                 raise UsageError(
-                    f"The home {house.root} holds nothing yet.", "traithouse load FILE... brings events in."
+                    f"The home {project.home.root} holds nothing yet.", "traithouse load FILE... brings events in."
                 )
-            folder = (to or house.root / "backups").expanduser().absolute()
+            folder = (to or project.home.root / "backups").expanduser().absolute()
             folder.mkdir(parents=True, exist_ok=True)
             now = utc_now()
             target = folder / f"backup-{now:%Y%m%dT%H%M%S%fZ}"
@@ -108,20 +108,20 @@ def backup(house: House, project: DbtProject, to: Path | None = None, *, notify:
             draft.mkdir()
             try:
                 notify("backup: the warehouse")
-                with house.connect() as connection:
+                with project.home.connect() as connection:
                     connection.execute("checkpoint")
-                _copy(house.warehouse, draft / house.warehouse.name)
+                _copy(project.home.warehouse, draft / project.home.warehouse.name)
                 notify("backup: snapshot and deliveries")
-                build_id = _copy_served(house, draft)
-                for ledger in house.root.glob("sync_ledger.*.sqlite"):
+                build_id = _copy_served(project.home, draft)
+                for ledger in project.home.root.glob("sync_ledger.*.sqlite"):
                     with (
                         closing(sqlite3.connect(ledger)) as source,
                         closing(sqlite3.connect(draft / ledger.name)) as copy,
                     ):
                         source.backup(copy)
                 for name in ("home.json", "status.json"):
-                    if (house.root / name).exists():
-                        _copy(house.root / name, draft / name)
+                    if (project.home.root / name).exists():
+                        _copy(project.home.root / name, draft / name)
                 notify("backup: hashes")
                 seal(draft, now)
                 draft.rename(target)
@@ -132,13 +132,11 @@ def backup(house: House, project: DbtProject, to: Path | None = None, *, notify:
     return Backup(str(target), size, build_id)
 
 
-def restore(
-    house: House, project: DbtProject, source: Path, *, force: bool = False, notify: Notify = silent
-) -> Restored:
+def restore(project: Project, source: Path, *, force: bool = False, notify: Notify = silent) -> Restored:
     """Puts the state of a backup into a home; one that was cut off is finished first.
 
     Args:
-        house: where to.
+        home: where to.
         project: what is declared.
         source: folder of a backup, or its name among ``backups`` of the home.
         force: whether a home that holds something may be replaced; what it held is kept aside.
@@ -149,81 +147,82 @@ def restore(
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    if not source.is_dir() and (house.root / "backups" / source.name).is_dir():
-        source = house.root / "backups" / source.name
+    if not source.is_dir() and (project.home.root / "backups" / source.name).is_dir():
+        source = project.home.root / "backups" / source.name
     source = source.expanduser().absolute()
-    with house.lock("traithouse restore", restoring=True), one_sync_at_a_time(house):
-        if (house.root / RESTORE_INTENT).exists():
-            cut_off = _put_in_place(house, notify)
+    with project.home.lock("traithouse restore", restoring=True), one_sync_at_a_time(project.home):
+        if (project.home.root / RESTORE_INTENT).exists():
+            cut_off = _put_in_place(project.home, notify)
             if cut_off.backup == str(source):
                 return cut_off
             force = True
-        for leftover in house.root.glob(".restore-*"):
+        for leftover in project.home.root.glob(".restore-*"):
             shutil.rmtree(leftover)
-        if house.warehouse.exists() and not force:
+        if project.home.warehouse.exists() and not force:
             raise UsageError(
-                f"The home {house.root} holds a warehouse.", "--force replaces it; what it holds is kept beside it."
+                f"The home {project.home.root} holds a warehouse.",
+                "--force replaces it; what it holds is kept beside it.",
             )
         notify("restore: checking the backup")
         check_seal(source)
-        draft = house.root / f".restore-{utc_now():%Y%m%dT%H%M%S%fZ}"
+        draft = project.home.root / f".restore-{utc_now():%Y%m%dT%H%M%S%fZ}"
         notify("restore: copying")
         shutil.copytree(source, draft, symlinks=True)
         check_seal(draft)
-        inner = House(Settings(**{**house.settings.model_dump(), "home": draft}))
+        inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
         inner.prepare()
-        forgotten = _forget_again(house, inner, project, notify)
+        forgotten = _forget_again(project.home, inner, project, notify)
         said = {
             "backup": str(source),
             "draft": draft.name,
-            "replaced": draft.name.replace(".restore", "replaced") if house.warehouse.exists() else None,
+            "replaced": draft.name.replace(".restore", "replaced") if project.home.warehouse.exists() else None,
             "forgotten": forgotten,
         }
-        write_atomically(house.root / RESTORE_INTENT, json.dumps(said))
-        return _put_in_place(house, notify)
+        write_atomically(project.home.root / RESTORE_INTENT, json.dumps(said))
+        return _put_in_place(project.home, notify)
 
 
-def _put_in_place(house: House, notify: Notify) -> Restored:
+def _put_in_place(home: Home, notify: Notify) -> Restored:
     """Moves each part of the draft to its place, and what was there aside; it goes on where it was cut off."""
-    said = read_json(house.root / RESTORE_INTENT)
-    draft = house.root / said["draft"]
-    aside = house.root / (said["replaced"] or ".restore-nothing")
+    said = read_json(home.root / RESTORE_INTENT)
+    draft = home.root / said["draft"]
+    aside = home.root / (said["replaced"] or ".restore-nothing")
     aside.mkdir(exist_ok=True)
     ledgers = sorted(path.name for path in draft.glob("sync_ledger.*.sqlite"))
-    log = f"{house.warehouse.name}.wal"
-    if (house.root / log).exists() and (draft / house.warehouse.name).exists():
+    log = f"{home.warehouse.name}.wal"
+    if (home.root / log).exists() and (draft / home.warehouse.name).exists():
         # What a killed process left belongs to the file that goes, and would spoil the one that comes.
-        (house.root / log).replace(aside / log)
-    for name in (house.warehouse.name, "status.json", *ledgers):
+        (home.root / log).replace(aside / log)
+    for name in (home.warehouse.name, "status.json", *ledgers):
         notify(f"restore: {name}")
-        part, place = draft / name, house.root / name
+        part, place = draft / name, home.root / name
         if not part.exists() or (name in ledgers and place.exists()):
             continue
         if place.exists():
             place.replace(aside / name)
         part.replace(place)
     notify("restore: the snapshot")
-    _serve(house, draft, aside)
+    _serve(home, draft, aside)
     if said["replaced"]:
-        shutil.copyfile(house.root / "home.json", aside / "home.json")
+        shutil.copyfile(home.root / "home.json", aside / "home.json")
     else:
         shutil.rmtree(aside)
     shutil.rmtree(draft, ignore_errors=True)
-    (house.root / RESTORE_INTENT).unlink()
+    (home.root / RESTORE_INTENT).unlink()
     replaced = str(aside) if said["replaced"] else None
     return Restored(said["backup"], replaced, said["forgotten"])
 
 
-def _serve(house: House, draft: Path, aside: Path) -> None:
+def _serve(home: Home, draft: Path, aside: Path) -> None:
     """Points readers to the restored snapshot, and moves the others aside; without one in the backup none is served."""
-    current, builds = house.serving / "current", house.serving / "builds"
+    current, builds = home.serving / "current", home.serving / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     suffix = draft.name.removeprefix(".restore")
     for build in (draft / "serving" / "builds").glob("*"):
         build.replace(builds / f"{build.name}{suffix}")
     restored = next(builds.glob(f"*{suffix}"), None)
     if restored:
-        point_to(house, restored)
+        point_to(home, restored)
     else:
         current.unlink(missing_ok=True)
     (aside / "serving" / "builds").mkdir(parents=True, exist_ok=True)
@@ -232,15 +231,15 @@ def _serve(house: House, draft: Path, aside: Path) -> None:
             build.replace(aside / "serving" / "builds" / build.name)
 
 
-def _forget_again(house: House, inner: House, project: DbtProject, notify: Notify) -> int:
+def _forget_again(home: Home, inner: Home, project: Project, notify: Notify) -> int:
     """Takes those out of a backup who were forgotten in the home since; returns how many ids.
 
     A warehouse that cannot be opened any more, which may be why it is restored, tells of nobody.
     """
-    if not house.warehouse.exists():
+    if not home.warehouse.exists():
         return 0
     try:
-        with house.connect() as connection:
+        with home.connect() as connection:
             connection.execute(RAW_TABLES)
             tombstones = connection.execute("from raw.tombstones").fetchall()
     except duckdb.Error:
@@ -296,8 +295,8 @@ def _buried(connection: duckdb.DuckDBPyConnection, kind: str) -> list[str]:
     return sorted(found)
 
 
-def _copy_served(house: House, draft: Path) -> str | None:
-    current = house.serving / "current"
+def _copy_served(home: Home, draft: Path) -> str | None:
+    current = home.serving / "current"
     if not current.exists():
         return None
     served = current.resolve()

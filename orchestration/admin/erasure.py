@@ -1,4 +1,4 @@
-"""A person leaves the house: raw, what was made of it, ledger, snapshots, deliveries, files and backups.
+"""A person leaves the home: raw, what was made of it, ledger, snapshots, deliveries, files and backups.
 
 In this order, each step such that making it again changes nothing:
 
@@ -30,14 +30,14 @@ from orchestration.admin.erase_files import scrub_files
 from orchestration.admin.erase_warehouse import erase, rewrite
 from orchestration.admin.subject import Person, resolve
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Notify, Settings, read_json, silent, utc_now, write_atomically
+from orchestration.home import Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import is_buried
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import write_snapshot
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.sync.ledger import SyncLedger
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 INTENT = "forget.json"
 
@@ -50,7 +50,7 @@ class Scope:
     syncs: tuple[str, ...]
 
     @classmethod
-    def of(cls, project: DbtProject) -> Scope:
+    def of(cls, project: Project) -> Scope:
         """Read from the manifest."""
         nodes = project.manifest_dict["nodes"].values()
         return cls(
@@ -85,9 +85,7 @@ class Forgotten:
         return asdict(self)
 
 
-def forget_person(
-    house: House, project: DbtProject, entity_id: str, entity_type: str = "user", *, notify: Notify = silent
-) -> Forgotten:
+def forget_person(project: Project, entity_id: str, entity_type: str = "user", *, notify: Notify = silent) -> Forgotten:
     """Forgets one person with all ids that are merged with this one; call it when all that was loaded is built.
 
     Raises:
@@ -95,28 +93,28 @@ def forget_person(
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    with house.lock("traithouse forget"), one_sync_at_a_time(house):
-        _finish(house, project, notify)
-        with house.connect() as connection:
+    with project.home.lock("traithouse forget"), one_sync_at_a_time(project.home):
+        _finish(project, notify)
+        with project.home.connect() as connection:
             connection.execute(RAW_TABLES)
             person = resolve(connection, entity_type, entity_id)
             if not is_buried(connection, entity_type, entity_id) and not _is_known(connection, person):
-                raise UsageError(f"There is no {entity_type} {entity_id} in this house.", "Check the id; case matters.")
-        write_atomically(house.root / INTENT, json.dumps(asdict(person)))
-        return _finish(house, project, notify) or Forgotten(entity_type, 0)
+                raise UsageError(f"There is no {entity_type} {entity_id} in this home.", "Check the id; case matters.")
+        write_atomically(project.home.root / INTENT, json.dumps(asdict(person)))
+        return _finish(project, notify) or Forgotten(entity_type, 0)
 
 
-def resume_forget(house: House, project: DbtProject, *, notify: Notify = silent) -> Forgotten | None:
+def resume_forget(project: Project, *, notify: Notify = silent) -> Forgotten | None:
     """Finishes a forgetting that was cut off; nothing when there is none. Call it under the lock."""
-    if not (house.root / INTENT).exists():
+    if not (project.home.root / INTENT).exists():
         return None
-    with one_sync_at_a_time(house):
-        return _finish(house, project, notify)
+    with one_sync_at_a_time(project.home):
+        return _finish(project, notify)
 
 
-def is_built(house: House) -> bool:
+def is_built(home: Home) -> bool:
     """Whether identity knows all that was loaded."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute(RAW_TABLES)
         exists = "select 1 from duckdb_tables() where schema_name = 'state' and table_name = 'watermark'"
         if connection.execute(exists).fetchone() is None:
@@ -129,8 +127,8 @@ def is_built(house: House) -> bool:
         )
 
 
-def _finish(house: House, project: DbtProject, notify: Notify) -> Forgotten | None:
-    path = house.root / INTENT
+def _finish(project: Project, notify: Notify) -> Forgotten | None:
+    path = project.home.root / INTENT
     said = read_json(path)
     if not path.exists():
         return None
@@ -138,41 +136,41 @@ def _finish(house: House, project: DbtProject, notify: Notify) -> Forgotten | No
         raise TraithouseError(f"{path} cannot be read.", "Delete it, then forget the person again.")
     person = Person(said["entity_type"], tuple(said["ids"]), tuple(said["events"]))
     scope = Scope.of(project)
-    done = scrub(house, scope, person, notify)
+    done = scrub(project.home, scope, person, notify)
     notify("forgetting: done")
     path.unlink()
     return done
 
 
-def scrub(house: House, scope: Scope, person: Person, notify: Notify = silent) -> Forgotten:
+def scrub(home: Home, scope: Scope, person: Person, notify: Notify = silent) -> Forgotten:
     """Takes a person out of a home; hold its locks."""
     rows: dict[str, int] = {}
-    if house.warehouse.exists():
+    if home.warehouse.exists():
         notify("forgetting: the warehouse")
-        with house.connect() as connection:
+        with home.connect() as connection:
             rows = erase(connection, person, scope.derived, utc_now())
         notify("forgetting: what the warehouse file held")
-        rewrite(house.warehouse)
+        rewrite(home.warehouse)
         notify("forgetting: the snapshot")
-        _serve_anew(house)
+        _serve_anew(home)
     notify("forgetting: deliveries")
     pending = set()
-    for path in sorted(house.root.glob("sync_ledger.*.sqlite")):
-        with SyncLedger(house, path) as ledger:
+    for path in sorted(home.root.glob("sync_ledger.*.sqlite")):
+        with SyncLedger(home, path) as ledger:
             pending |= set(ledger.forget(person.entity_type, person.ids, scope.syncs))
     notify("forgetting: files")
-    files = scrub_files(house.root, person, lambda path: _is_handled(house, path))
-    backups = _backups(house)
+    files = scrub_files(home.root, person, lambda path: _is_handled(home, path))
+    backups = _backups(home)
     for backup in backups:
         notify(f"forgetting: backup {backup.name}")
         # Destinations are told by the home itself.
         told = Scope(scope.derived, ())
-        inner = scrub(House(Settings(**{**house.settings.model_dump(), "home": backup})), told, person)
+        inner = scrub(Home(Settings(**{**home.settings.model_dump(), "home": backup})), told, person)
         if (backup / SEAL).exists():
             seal(backup)
-        files |= {f"{backup.relative_to(house.root)}/{name}": action for name, action in inner.files.items()}
+        files |= {f"{backup.relative_to(home.root)}/{name}": action for name, action in inner.files.items()}
     notify("forgetting: older snapshots")
-    _drop_old_builds(house)
+    _drop_old_builds(home)
     return Forgotten(person.entity_type, len(person.ids), rows, files, len(backups), tuple(sorted(pending)))
 
 
@@ -199,8 +197,8 @@ def _is_known(connection: duckdb.DuckDBPyConnection, person: Person) -> bool:
     return False
 
 
-def _serve_anew(house: House) -> None:
-    with house.connect() as connection:
+def _serve_anew(home: Home) -> None:
+    with home.connect() as connection:
         exists = "select 1 from duckdb_tables() where schema_name = 'traits' and table_name = 'builds'"
         newest = None
         if connection.execute(exists).fetchone():
@@ -208,26 +206,26 @@ def _serve_anew(house: House) -> None:
         if newest and newest[0]:
             # A home or a backup of an earlier version lacks some.
             connection.execute(PUBLISHED_TABLES)
-            write_snapshot(house, connection, newest[0])
+            write_snapshot(home, connection, newest[0])
 
 
-def _drop_old_builds(house: House) -> None:
-    current = (house.serving / "current").resolve()
-    for build in (house.serving / "builds").glob("*"):
+def _drop_old_builds(home: Home) -> None:
+    current = (home.serving / "current").resolve()
+    for build in (home.serving / "builds").glob("*"):
         if build != current:
             shutil.rmtree(build)
 
 
-def _backups(house: House) -> Sequence[Path]:
+def _backups(home: Home) -> Sequence[Path]:
     """Homes within the home: its backups, and what a restore has replaced; drafts of them are deleted."""
-    for draft in (*house.root.glob("backups/.*"), *house.root.glob(".restore-*")):
+    for draft in (*home.root.glob("backups/.*"), *home.root.glob(".restore-*")):
         shutil.rmtree(draft)
-    return sorted(path for path in (*house.root.glob("backups/*"), *house.root.glob("replaced-*")) if path.is_dir())
+    return sorted(path for path in (*home.root.glob("backups/*"), *home.root.glob("replaced-*")) if path.is_dir())
 
 
-def _is_handled(house: House, path: Path) -> bool:
+def _is_handled(home: Home, path: Path) -> bool:
     """Whether a file is not to be gone through as a mere file."""
-    first = path.relative_to(house.root).parts[0]
+    first = path.relative_to(home.root).parts[0]
     return first in ("serving", "backups", INTENT, "lock", "sync.lock") or first.startswith(
-        (house.warehouse.name, "sync_ledger.", "replaced-")
+        (home.warehouse.name, "sync_ledger.", "replaced-")
     )

@@ -1,4 +1,4 @@
-"""How long a house keeps what: raw rows and rows of the ledger, by days before as_of (snapshots: ``builds_kept``).
+"""How long a home keeps what: raw rows and rows of the ledger, by days before as_of (snapshots: ``builds_kept``).
 
 Raw rows that are older, and built, are deleted after a refresh; what was made of them (events as keys, sessions, daily
 activity, features) stays, so incremental refreshes go on as if they were there, also when an old file is loaded again.
@@ -21,16 +21,16 @@ from datetime import datetime, timedelta
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, read_json, silent, utc_now
+from orchestration.home import Home, Notify, read_json, silent, utc_now
 from orchestration.landing.loads import vendor_time
 from orchestration.measurement.stability import WINDOW_DAYS
 from orchestration.publishing.ledger import prune_ledger
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 _WINDOW = re.compile(r"days_ago\(\s*(\d+)\s*\)")
 
 
-def longest_window(project: DbtProject) -> int:
+def longest_window(project: Project) -> int:
     """Days that the longest window of any model looks back."""
     nodes = project.manifest_dict["nodes"].values()
     found = [
@@ -39,14 +39,14 @@ def longest_window(project: DbtProject) -> int:
     return max(found, default=0)
 
 
-def check_retention(house: House, project: DbtProject) -> None:
+def check_retention(project: Project) -> None:
     """Refuses settings that would drop what is needed.
 
     Raises:
         UsageError: fewer days than the longest window, or than stability is measured over.
 
     """
-    settings = house.settings
+    settings = project.home.settings
     if settings.raw_days is not None and settings.raw_days < (longest := longest_window(project)):
         raise UsageError(
             f"TRAITHOUSE_RAW_DAYS is {settings.raw_days}, and the longest window of a feature is {longest} days.",
@@ -59,11 +59,11 @@ def check_retention(house: House, project: DbtProject) -> None:
         )
 
 
-def apply_retention(house: House, as_of: datetime, *, notify: Notify = silent) -> dict[str, int]:
+def apply_retention(home: Home, as_of: datetime, *, notify: Notify = silent) -> dict[str, int]:
     """Deletes what is older than the settings say, in one transaction, and writes it down in state.retention.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         as_of: clock of what is published, naive UTC.
         notify: progress.
 
@@ -71,16 +71,16 @@ def apply_retention(house: House, as_of: datetime, *, notify: Notify = silent) -
         Deleted rows by table.
 
     """
-    settings = house.settings
+    settings = home.settings
     if settings.raw_days is None and settings.ledger_days is None:
         return {}
     deleted: dict[str, int] = {}
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute("begin")
         if settings.raw_days is not None:
             deleted |= _prune_raw(connection, as_of - timedelta(days=settings.raw_days))
         if settings.ledger_days is not None:
-            horizon = min([as_of - timedelta(days=settings.ledger_days), *_kept_clocks(house)])
+            horizon = min([as_of - timedelta(days=settings.ledger_days), *_kept_clocks(home)])
             deleted["traits.trait_changes"] = prune_ledger(connection, horizon)
         deleted = {table: rows for table, rows in deleted.items() if rows}
         for table, rows in deleted.items():
@@ -118,7 +118,7 @@ def _deleted(connection: duckdb.DuckDBPyConnection, relation: str, condition: st
     return int(row[0]) if row else 0
 
 
-def _kept_clocks(house: House) -> list[datetime]:
+def _kept_clocks(home: Home) -> list[datetime]:
     """as_of of each snapshot that is kept."""
-    said = [read_json(path).get("as_of") for path in (house.serving / "builds").glob("*/manifest.json")]
+    said = [read_json(path).get("as_of") for path in (home.serving / "builds").glob("*/manifest.json")]
     return [datetime.fromisoformat(one) for one in said if one]

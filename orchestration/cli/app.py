@@ -23,7 +23,7 @@ from orchestration.admin.backup import backup, restore
 from orchestration.cli import console as report
 from orchestration.declarations.catalog import Sync
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.declared import declared_pulls
 from orchestration.landing.load import load
 from orchestration.landing.pull import pull
@@ -32,7 +32,7 @@ from orchestration.pipeline.backfill import backfill
 from orchestration.pipeline.diff import diff
 from orchestration.pipeline.forget import forget
 from orchestration.pipeline.refresh import accept_trait, publish_build, refresh, serve_elsewhere
-from orchestration.pipeline.status import doctor, examples, explain, house_status
+from orchestration.pipeline.status import doctor, examples, explain, home_status
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
 from orchestration.simulator.bundled import SAMPLE
@@ -41,14 +41,14 @@ from orchestration.simulator.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.simulator.write import EVENTS
 from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
 from orchestration.transform.clock import days_before, local_date
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 UNREADABLE, WITHHELD, UNDELIVERED = 2, 3, 4
 STABILITY_DAYS = 28
 
 
 class Call:
-    """What every command needs: the house, its project, and how to speak."""
+    """What every command needs: the home, its project, and how to speak."""
 
     def __init__(self, home: Path | None, target: str | None, as_json: bool, debug: bool) -> None:
         given: dict[str, Any] = {"home": home, "target": target}
@@ -59,15 +59,15 @@ class Call:
             name = str(first["loc"][0])
             where = f"--{name}" if given.get(name) is not None else f"TRAITHOUSE_{name.upper()}"
             raise UsageError(f"{where}: {first['msg']}.", "Correct the option or the environment variable.") from None
-        self.house = House(settings)
+        self.home = Home(settings)
         self.as_json = as_json
         self.debug = debug
         self.progress = report.Progress()
 
     @functools.cached_property
-    def project(self) -> DbtProject:
+    def project(self) -> Project:
         """The dbt project, parsed when it is first needed."""
-        return DbtProject(self.house)
+        return Project(self.home)
 
     def answer(self, value: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> None:
         """One JSON object on stdout, or the same for a person."""
@@ -188,7 +188,7 @@ def load_command(
         if not (field and equals and column):
             raise UsageError(f"--map {field}{equals}{column} is not FIELD=COLUMN.", "--map occurred_at=timestamp")
     loaded = load(
-        call.house,
+        call.home,
         files,
         mapping={field: column for field, _, column in pairs},
         timezone=timezone,
@@ -210,7 +210,7 @@ def pull_command(call: Call, source: str | None) -> int:
     if not chosen:
         what = "No source declares" if source is None else f"{source} does not declare"
         raise UsageError(f"{what} where to pull from.", "Say it in models/staging/<source>/_<source>.yml: meta.pull.")
-    reports = pull(call.house, chosen, notify=call.progress)
+    reports = pull(call.home, chosen, notify=call.progress)
     call.answer({"pulls": [one.as_dict() for one in reports]}, report.show_pulls)
     return UNREADABLE if any(one.failed for one in reports) else 0
 
@@ -224,7 +224,7 @@ def pull_command(call: Call, source: str | None) -> int:
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     """Transform, judge and publish what was loaded."""
-    _, published = refresh(call.house, call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
+    _, published = refresh(call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
 
@@ -238,9 +238,9 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     if (trait is None) != (why is None):
         raise UsageError("--trait and --accept belong together.", 'traithouse publish --trait T --accept "reason"')
     if trait is None or why is None:
-        published = publish_build(call.house, call.project, notify=call.progress)
+        published = publish_build(call.project, notify=call.progress)
     else:
-        published = accept_trait(call.house, call.project, trait, why=why, who=_person(), notify=call.progress)
+        published = accept_trait(call.project, trait, why=why, who=_person(), notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
 
@@ -251,8 +251,8 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
 @click.option("--reason", "why", required=True, help="Why; recorded.")
 def rollback_command(call: Call, to: str | None, why: str) -> None:
     """Publish the values of an earlier build again, by compensating rows in the ledger."""
-    done = rollback(call.house, call.project.catalog, to=to, who=_person(), why=why, notify=call.progress)
-    serve_elsewhere(call.house, call.project, notify=call.progress)
+    done = rollback(call.home, call.project.catalog, to=to, who=_person(), why=why, notify=call.progress)
+    serve_elsewhere(call.project, notify=call.progress)
     call.answer(done.as_dict(), report.show_rollback)
 
 
@@ -267,7 +267,7 @@ def _person() -> str:
 @click.option("--trait", "traits", multiple=True, help="This trait alone; may be given more than once.")
 def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[str, ...]) -> None:
     """Write the history of days before a trait was published; it is never sent. Cut off, it goes on when run again."""
-    done = backfill(call.house, call.project, first.date(), last.date(), traits=traits, notify=call.progress)
+    done = backfill(call.project, first.date(), last.date(), traits=traits, notify=call.progress)
     call.answer(done.as_dict(), report.show_backfill)
 
 
@@ -276,7 +276,7 @@ def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[
 @click.option("--trait", required=True, help="Whose definition.")
 def diff_command(call: Call, trait: str) -> None:
     """What the definition of a trait, as it stands now, would change; nothing is published."""
-    call.answer(diff(call.house, call.project, trait, notify=call.progress).as_dict(), report.show_diff)
+    call.answer(diff(call.project, trait, notify=call.progress).as_dict(), report.show_diff)
 
 
 @main.group("catalog")
@@ -290,12 +290,12 @@ def catalog_group() -> None:
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many events, most frequent.")
 def suggest_command(call: Call, write: bool, limit: int) -> None:
     """List events that the catalogue does not know, with examples and a proposed row each."""
-    found = suggest(call.house, limit)
+    found = suggest(call.home, limit)
     answer = found.as_dict()
     if write and not call.as_json:
         call.answer(answer, report.show_suggestions)
     if write:
-        answer = {"appended": append(call.house, found.rows), "guesses": sum(row.guess for row in found.rows)} | (
+        answer = {"appended": append(call.home, found.rows), "guesses": sum(row.guess for row in found.rows)} | (
             answer if call.as_json else {}
         )
     call.answer(answer, report.show_appended if write else report.show_suggestions)
@@ -320,8 +320,8 @@ def sandbox_command(
     """Make synthetic events of an invented product whose hidden truth is known; the same call, the same bytes."""
     parameters = Parameters(accounts, days, seed, difficulty, read_end(end))
     if folder is None:
-        call.house.prepare()
-        folder = call.house.root / "sandbox"
+        call.home.prepare()
+        folder = call.home.root / "sandbox"
     made = make_sandbox(parameters, folder, call.progress)
     call.answer(made.as_dict(), report.show_sandbox)
 
@@ -334,7 +334,7 @@ def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> Non
     """Learn the scores of score traits from the past and test them out of time; the next refresh uses them."""
     from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
 
-    learned = learn(call.house, call.project, traits=traits, as_of=as_of, notify=call.progress)
+    learned = learn(call.project, traits=traits, as_of=as_of, notify=call.progress)
     call.answer({"scores": [one.as_dict() for one in learned]}, report.show_learned)
 
 
@@ -360,12 +360,12 @@ def sync_command(
     """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
     catalog = call.project.catalog
     if why or resume:
-        pause(call.house, catalog, name or EVERY_SYNC, None if resume else why)
+        pause(call.home, catalog, name or EVERY_SYNC, None if resume else why)
         call.answer({"sync": name or "every sync", "paused": None if resume else why}, report.show_pause)
         return 0
     chosen = [catalog.sync(name)] if name else catalog.syncs
     if entity:
-        told = {one.name: why_not(call.house, catalog, one, entity) for one in chosen}
+        told = {one.name: why_not(call.home, catalog, one, entity) for one in chosen}
         call.answer({"entity": entity, "syncs": told}, report.show_entity_syncs)
         return 0
     reports = _sync_all(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
@@ -377,9 +377,7 @@ def _sync_all(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
     reports = []
     for one in chosen:
         try:
-            reports.append(
-                run_sync(call.house, call.project.catalog, one, dry_run=dry_run, notify=call.progress, **how)
-            )
+            reports.append(run_sync(call.home, call.project.catalog, one, dry_run=dry_run, notify=call.progress, **how))
         except UsageError as error:
             # One sync that cannot run must not hold the others.
             if len(chosen) == 1:
@@ -392,7 +390,7 @@ def _sync_all(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
 @command
 def status_command(call: Call) -> None:
     """What is loaded, fresh, published, withheld and why; also while a refresh runs."""
-    call.answer(house_status(call.house), report.show_status)
+    call.answer(home_status(call.home), report.show_status)
 
 
 @main.add_command
@@ -404,12 +402,12 @@ def status_command(call: Call) -> None:
 def explain_command(call: Call, entity: str | None, count: int | None, entity_type: str, trait: str | None) -> None:
     """Why ENTITY has the traits it has."""
     if count:
-        drawn = examples(call.house, call.project.catalog, count, trait=trait)
+        drawn = examples(call.home, call.project.catalog, count, trait=trait)
         call.answer({"examples": drawn}, report.show_examples)
         return
     if entity is None:
         raise UsageError("Explain whom?", "traithouse explain ENTITY, or --examples 10.")
-    found = explain(call.house, call.project.catalog, entity, entity_type=entity_type, trait=trait)
+    found = explain(call.home, call.project.catalog, entity, entity_type=entity_type, trait=trait)
     call.answer({"entity_type": entity_type, "entity_id": entity, "traits": found}, report.show_explanation)
 
 
@@ -420,9 +418,7 @@ def explain_command(call: Call, entity: str | None, count: int | None, entity_ty
 @click.option("--accept-loss", is_flag=True, help="Rebuild without raw rows that were deleted for their age.")
 def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
     """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
-    done, published = forget(
-        call.house, call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress
-    )
+    done, published = forget(call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress)
     call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, report.show_forgotten)
     return _exit_code(published)
 
@@ -432,7 +428,7 @@ def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool)
 @click.option("--to", type=click.Path(path_type=Path), help="Folder for it; default: backups in the home folder.")
 def backup_command(call: Call, to: Path | None) -> None:
     """Copy warehouse, served snapshot and sync ledgers, all of one moment."""
-    call.answer(backup(call.house, call.project, to, notify=call.progress).as_dict(), report.show_backup)
+    call.answer(backup(call.project, to, notify=call.progress).as_dict(), report.show_backup)
 
 
 @main.add_command
@@ -441,7 +437,7 @@ def backup_command(call: Call, to: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Replace what the home holds; it is kept aside.")
 def restore_command(call: Call, backup: Path, force: bool) -> None:
     """Make the home what it was when BACKUP was made; who was forgotten since stays forgotten."""
-    done = restore(call.house, call.project, backup, force=force, notify=call.progress)
+    done = restore(call.project, backup, force=force, notify=call.progress)
     call.answer(done.as_dict(), report.show_restored)
 
 
@@ -449,40 +445,40 @@ def restore_command(call: Call, backup: Path, force: bool) -> None:
 @command
 def doctor_command(call: Call) -> None:
     """Home, lock, versions, declarations, catalogue coverage."""
-    call.answer(doctor(call.house, call.project), report.show_doctor)
+    call.answer(doctor(call.project), report.show_doctor)
 
 
 @main.add_command
 @command
 def run_command(call: Call) -> int:
     """The whole line on the bundled sample and a synthetic one: load, refresh, learn, backfill, sync, one summary."""
-    call.house.need_models_here("traithouse run (it learns from the past)")
-    if call.house.settings.is_production:
+    call.home.need_models_here("traithouse run (it learns from the past)")
+    if call.home.settings.is_production:
         raise UsageError(
-            "The sample does not belong into a production house.",
+            "The sample does not belong into a production home.",
             "traithouse load FILE..., then refresh.",
         )
-    house, project, notify = call.house, call.project, call.progress
-    made = make_sandbox(Parameters(), house.root / "sandbox", notify)
+    home, project, notify = call.home, call.project, call.progress
+    made = make_sandbox(Parameters(), home.root / "sandbox", notify)
     loads = [
-        load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
-        load(house, [Path(made.folder) / EVENTS], source=made.source, notify=notify),
+        load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
+        load(home, [Path(made.folder) / EVENTS], source=made.source, notify=notify),
     ]
-    written, published = refresh(house, project, notify=notify)
+    written, published = refresh(project, notify=notify)
     if published.published:
         # Scores are learned from the past that is now known, and 28 days of history say how steady a trait is.
         from orchestration.learning.learn import learn
 
-        learn(house, project, notify=notify)
+        learn(project, notify=notify)
         last = local_date(days_before(written.build.as_of, 2, project.time_zone), project.time_zone)
-        backfill(house, project, last - timedelta(days=STABILITY_DAYS - 1), last, notify=notify)
-        _, published = refresh(house, project, notify=notify)
+        backfill(project, last - timedelta(days=STABILITY_DAYS - 1), last, notify=notify)
+        _, published = refresh(project, notify=notify)
     synced = _sync_all(call, project.catalog.syncs) if published.snapshot else []
     summary = {
         "load": {name: sum(getattr(one, name) for one in loads) for name in ("accepted", "duplicates", "rejected")},
         "refresh": published.as_dict(),
         "syncs": [one.as_dict() for one in synced],
-        "status": house_status(house),
+        "status": home_status(home),
     }
     call.answer(summary, report.show_summary)
     if any(one.error for one in synced):
@@ -503,12 +499,12 @@ def dev_command(call: Call, port: int) -> None:
     """Open the Dagster UI on loopback."""
     from orchestration.defs.instance import dagster_environment
 
-    environment = dagster_environment(call.house)
+    environment = dagster_environment(call.home)
     call.progress.stop()
     click.echo(
-        f"Dagster on http://127.0.0.1:{port} (home {call.house.root}); stop it with Ctrl-C.",
+        f"Dagster on http://127.0.0.1:{port} (home {call.home.root}); stop it with Ctrl-C.",
         err=True,
     )
     arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    os.chdir(call.house.settings.project)
+    os.chdir(call.home.settings.project)
     os.execve(Path(sys.executable).with_name("dagster"), ["dagster", *arguments], environment)  # noqa: S606

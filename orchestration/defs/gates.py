@@ -7,13 +7,13 @@ import dagster as dg
 from orchestration.defs.landing import KEY, POOL
 from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
 from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.transform.build import current_build
 
 CHECK_KEYS = [dg.AssetCheckKey(KEY, name) for name in source_check_names()]
 
 
-def definitions(house: House) -> dg.Definitions:
+def definitions(home: Home) -> dg.Definitions:
     """Checks that show what the refresh has decided; they are evaluated after it and decide nothing themselves."""
 
     @dg.multi_asset_check(
@@ -31,7 +31,7 @@ def definitions(house: House) -> dg.Definitions:
         pool=POOL,
     )
     def door_in(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        with house.lock("traithouse refresh"), house.connect() as connection:
+        with home.lock("traithouse refresh"), home.connect() as connection:
             build = current_build(connection)
             verdicts = load_source_verdicts(connection, build.build_id) if build else []
         for key in CHECK_KEYS:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.declared import Pull, declared_pulls
 from orchestration.landing.load import is_empty, load
 from orchestration.landing.loads import LoadReport
 from orchestration.landing.pull import PullReport, pull
 from orchestration.simulator.bundled import SAMPLE
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 KEY = dg.AssetKey(["raw", "events"])
 POOL = "warehouse"
@@ -29,30 +29,30 @@ class Landed:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def land(house: House, log: dg.DagsterLogManager, pulls: Sequence[Pull] = ()) -> Landed:
-    """Loads the inbox and pulls; a house that has nothing at all, outside production, gets the bundled sample.
+def land(home: Home, log: dg.DagsterLogManager, pulls: Sequence[Pull] = ()) -> Landed:
+    """Loads the inbox and pulls; a home that has nothing at all, outside production, gets the bundled sample.
 
     A file that was loaded moves to ``inbox/loaded``; one that cannot be read stays, and holds no other.
     """
-    files = sorted(path for path in house.inbox.glob("*") if path.is_file() and not path.name.startswith("."))
-    if not files and not pulls and not house.settings.is_production and is_empty(house):
-        report = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=log.info)
-        source = "the bundled sample, because the house was empty"
+    files = sorted(path for path in home.inbox.glob("*") if path.is_file() and not path.name.startswith("."))
+    if not files and not pulls and not home.settings.is_production and is_empty(home):
+        report = load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=log.info)
+        source = "the bundled sample, because the home was empty"
         return Landed(source, report.accepted, report.duplicates, report.rejected)
     reports, refused = [], {}
     for path in files:
         try:
-            reports.append(load(house, [path], notify=log.info))
+            reports.append(load(home, [path], notify=log.info))
         except UsageError as error:
             refused[path.name] = f"{error.message} {error.hint}"
             continue
-        (house.inbox / "loaded").mkdir(exist_ok=True)
-        path.rename(house.inbox / "loaded" / path.name)
-    pulled = pull(house, pulls, notify=log.info)
+        (home.inbox / "loaded").mkdir(exist_ok=True)
+        path.rename(home.inbox / "loaded" / path.name)
+    pulled = pull(home, pulls, notify=log.info)
     for one in pulled:
         refused |= one.refused | ({one.table: one.error} if one.error else {})
     everything: list[LoadReport | PullReport] = [*reports, *pulled]
-    source = f"{len(reports)} of {len(files)} files of {house.inbox}"
+    source = f"{len(reports)} of {len(files)} files of {home.inbox}"
     return Landed(
         f"{source}, {len(pulled)} pulled tables" if pulled else source,
         accepted=sum(one.accepted for one in everything),
@@ -62,9 +62,9 @@ def land(house: House, log: dg.DagsterLogManager, pulls: Sequence[Pull] = ()) ->
     )
 
 
-def definitions(house: House, project: DbtProject | None = None) -> dg.Definitions:
+def definitions(home: Home, project: Project | None = None) -> dg.Definitions:
     """The landing asset; the project's sources say what is pulled."""
-    declaring = project or DbtProject(house)
+    declaring = project or Project(home)
 
     @dg.asset(
         key=KEY,
@@ -79,8 +79,8 @@ def definitions(house: House, project: DbtProject | None = None) -> dg.Definitio
         ),
     )
     def raw_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        landed = land(house, context.log, declared_pulls(declaring.manifest_dict))
-        totals = house.status().get("loads") or {}
+        landed = land(home, context.log, declared_pulls(declaring.manifest_dict))
+        totals = home.status().get("loads") or {}
         return dg.MaterializeResult(
             metadata={
                 "source": landed.source,

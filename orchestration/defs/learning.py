@@ -3,11 +3,11 @@
 import dagster as dg
 
 from orchestration.defs.landing import POOL
-from orchestration.home import House
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home
+from orchestration.transform.dbt import Project
 
 
-def definitions(house: House, project: DbtProject) -> dg.Definitions:
+def definitions(home: Home, project: Project) -> dg.Definitions:
     """A job of one step, for it makes no asset that a refresh should wait for, and a schedule."""
 
     @dg.op(
@@ -18,7 +18,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
     def learn_scores(context: dg.OpExecutionContext) -> None:
         from orchestration.learning.learn import learn  # brings scikit-learn, which nothing else here waits for
 
-        for one in learn(house, project, notify=context.log.info):
+        for one in learn(project, notify=context.log.info):
             said = "in use" if one.model.usable else f"not used: {one.model.reason}"
             context.log.info(f"{one.trait.name}, model {one.version}: {said}")
             context.add_output_metadata({one.trait.name: said})

@@ -10,12 +10,12 @@ import dagster as dg
 from orchestration.declarations.catalog import Trait
 from orchestration.defs.landing import POOL
 from orchestration.defs.warehouse import candidate_key
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import publish_build
 from orchestration.pipeline.status import rows, snapshot
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 # The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))
@@ -27,7 +27,7 @@ def published_key(trait: str) -> dg.AssetKey:
     return dg.AssetKey(["traits", trait])
 
 
-def definitions(house: House, project: DbtProject) -> dg.Definitions:
+def definitions(home: Home, project: Project) -> dg.Definitions:
     """One step that publishes all that passed; what was withheld yields nothing and keeps its last values."""
     traits = project.catalog.traits
 
@@ -47,8 +47,8 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
         pool=POOL,
     )
     def publishing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        report = publish_build(house, project, notify=context.log.info)
-        history = _prevalence_history(house, report)
+        report = publish_build(project, notify=context.log.info)
+        history = _prevalence_history(home, report)
         for trait in report.traits:
             if trait.verdict == "passed":
                 yield dg.MaterializeResult(
@@ -64,9 +64,9 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                 "as_of": str(report.as_of),
                 "published": report.published,
                 "withheld": ", ".join(trait.trait for trait in report.withheld) or "none",
-                "path": dg.MetadataValue.path(house.serving / "current"),
-                **_cost(house),
-                "data_docs": dg.MetadataValue.path(str(house.status().get("data_docs"))),
+                "path": dg.MetadataValue.path(home.serving / "current"),
+                **_cost(home),
+                "data_docs": dg.MetadataValue.path(str(home.status().get("data_docs"))),
             },
         )
         if report.failed_models:
@@ -103,18 +103,18 @@ def _metadata(report: PublishReport, trait: TraitReport, history: Sequence[float
     }
 
 
-def _cost(house: House) -> dict[str, Any]:
+def _cost(home: Home) -> dict[str, Any]:
     """Seconds and bytes of the snapshot that is served; nothing of one that an earlier version wrote."""
-    manifest = served_manifest(house)
+    manifest = served_manifest(home)
     told = ("seconds", "bytes_written", "bytes_shared")
     return {f"snapshot_{name}": manifest[name] for name in told if name in manifest}
 
 
-def _prevalence_history(house: House, report: PublishReport) -> dict[str, list[float]]:
+def _prevalence_history(home: Home, report: PublishReport) -> dict[str, list[float]]:
     """Prevalence of each trait in the builds published before this one, oldest first."""
     if report.snapshot is None:
         return {}
-    with snapshot(house) as connection:
+    with snapshot(home) as connection:
         found = rows(
             connection,
             """

@@ -5,11 +5,11 @@ import dagster as dg
 from orchestration.defs.gates import CHECK_KEYS
 from orchestration.defs.landing import KEY
 from orchestration.defs.syncs import scheduled_apart
-from orchestration.home import House, utc_now
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home, utc_now
+from orchestration.transform.dbt import Project
 
 
-def definitions(house: House, project: DbtProject) -> dg.Definitions:
+def definitions(home: Home, project: Project) -> dg.Definitions:
     """A job for everything behind the raw events, a daily schedule with landing, and a sensor on new loads."""
     landed = dg.AssetSelection.assets(KEY)
     apart = scheduled_apart(project)
@@ -30,7 +30,7 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
         description="Refreshes when events were loaded; reads the status file, so it works during a refresh.",
     )
     def new_events(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        status = house.status()
+        status = home.status()
         load_id = (status.get("loads") or {}).get("load_id") or 0
         if load_id <= status.get("built_load_id", 0):
             return dg.SkipReason("No events were loaded since the last build.")

@@ -6,12 +6,12 @@ import dagster as dg
 
 from orchestration.declarations.catalog import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.sync.engine import checked_destination, run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
-def definitions(house: House, project: DbtProject) -> dg.Definitions:
+def definitions(home: Home, project: Project) -> dg.Definitions:
     """One asset for each declared sync; one with a schedule of its own has a job for it.
 
     Raises:
@@ -21,12 +21,12 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
     for sync in project.catalog.syncs:
         checked_destination(project.catalog, sync)
     return dg.Definitions(
-        assets=[_asset(house, project, sync) for sync in project.catalog.syncs],
+        assets=[_asset(project, sync) for sync in project.catalog.syncs],
         schedules=[_schedule(project, sync) for sync in project.catalog.syncs if sync.schedule],
     )
 
 
-def scheduled_apart(project: DbtProject) -> dg.AssetSelection:
+def scheduled_apart(project: Project) -> dg.AssetSelection:
     """Syncs that do not run after each publish."""
     return dg.AssetSelection.assets(*(_key(sync) for sync in project.catalog.syncs if sync.schedule))
 
@@ -35,7 +35,7 @@ def _key(sync: Sync) -> dg.AssetKey:
     return dg.AssetKey(["syncs", sync.name])
 
 
-def _schedule(project: DbtProject, sync: Sync) -> dg.ScheduleDefinition:
+def _schedule(project: Project, sync: Sync) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         name=f"sync_{sync.name}",
         target=dg.AssetSelection.assets(_key(sync)),
@@ -44,7 +44,7 @@ def _schedule(project: DbtProject, sync: Sync) -> dg.ScheduleDefinition:
     )
 
 
-def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition:
+def _asset(project: Project, sync: Sync) -> dg.AssetsDefinition:
     key = _key(sync)
 
     @dg.multi_asset(
@@ -63,7 +63,7 @@ def _asset(house: House, project: DbtProject, sync: Sync) -> dg.AssetsDefinition
     def deliver(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        report = run_sync(house, project.catalog, sync, notify=context.log.info)
+        report = run_sync(project.home, project.catalog, sync, notify=context.log.info)
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={

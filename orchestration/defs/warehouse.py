@@ -12,10 +12,10 @@ from orchestration.defs.landing import POOL
 from orchestration.gates.candidates import check_names
 from orchestration.gates.data_docs import page_of
 from orchestration.gates.verdicts import Check, Verdict
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import audit_again, write_and_audit
 from orchestration.transform.build import is_trait
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 SEVERITIES = {"critical": dg.AssetCheckSeverity.ERROR}
 
@@ -44,7 +44,7 @@ def candidate_key(trait: Trait) -> dg.AssetKey:
     return dg.AssetKey(["candidates", trait.name])
 
 
-def definitions(house: House, project: DbtProject) -> dg.Definitions:
+def definitions(home: Home, project: Project) -> dg.Definitions:
     """All of dbt as one step, any part of which may be selected."""
     specs = build_dbt_asset_specs(manifest=project.manifest_dict, dagster_dbt_translator=Translator())
     unique_ids = {spec.key: spec.metadata["dagster_dbt/unique_id"] for spec in specs}
@@ -67,11 +67,10 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
         selected = context.selected_asset_keys
         wanted = context.selected_asset_check_keys
         if not selected:
-            judged = audit_again(house, project, [key.asset_key.path[-1] for key in wanted], notify=context.log.info)
-            yield from _check_results(house, judged, wanted)
+            judged = audit_again(project, [key.asset_key.path[-1] for key in wanted], notify=context.log.info)
+            yield from _check_results(home, judged, wanted)
             return
         written = write_and_audit(
-            house,
             project,
             as_of=config.as_of,
             full_refresh=config.full_refresh,
@@ -87,15 +86,15 @@ def definitions(house: House, project: DbtProject) -> dg.Definitions:
                     "build_id": written.build.build_id,
                 }
                 yield dg.MaterializeResult(asset_key=keys[result.unique_id], metadata=metadata)
-        yield from _check_results(house, written.verdicts, wanted)
+        yield from _check_results(home, written.verdicts, wanted)
 
     return dg.Definitions(assets=[warehouse])
 
 
 def _check_results(
-    house: House, verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]
+    home: Home, verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    index = Path(house.status().get("data_docs") or "none")
+    index = Path(home.status().get("data_docs") or "none")
     for verdict in verdicts:
         page = page_of(index, verdict.trait)
         for check in verdict.checks:

@@ -44,7 +44,7 @@ class Record:
         reasons: changed field -> the published sentence.
         build_id: the snapshot's build.
         as_of: the snapshot's clock, naive UTC.
-        forgotten: the entity was forgotten in this house; the receiver is to delete it.
+        forgotten: the entity was forgotten in this home; the receiver is to delete it.
         source: hash of the published values and of the declaration that made the fields.
         after: what the change comes after: the last acknowledgement, or a change in doubt; empty before the first.
 

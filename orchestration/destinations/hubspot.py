@@ -7,7 +7,7 @@ Calls, under ``/crm/v3/objects/<contacts or companies>``:
 - clear: ``POST batch/read`` by that property, then ``batch/update`` by record id, so that a record which was deleted in
   HubSpot is not made again only to be empty.
 - delete: ``POST batch/read``, then ``batch/archive``: the record is in HubSpot's recycling bin for 90 days. A contact
-  who was forgotten in this house is deleted for good instead: ``POST gdpr-delete``, one call a person; by email without
+  who was forgotten in this home is deleted for good instead: ``POST gdpr-delete``, one call a person; by email without
   looking first, and HubSpot then refuses that address in future even if no contact had it. By another property the
   contact is looked up, so one that lies in the recycling bin already is not found. Companies have no such call, and are
   archived. What is not there (any more) counts as deleted.

@@ -21,12 +21,12 @@ from orchestration.gates.requirements import unmet_need
 from orchestration.gates.sources import INPUTS, judge_sources, with_inputs
 from orchestration.gates.verdicts import Check, Decision, Verdict, last_verdicts, save_verdicts, with_check
 from orchestration.gates.waivers import with_acceptance
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Notify, silent, utc_now
 from orchestration.published.history import Past, read_pasts
 from orchestration.published.sentences import quoted_value, sentence
 from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 # Before there is history enough, so much at once is a fault and no news.
 MOST_FLIPS_WITHOUT_HISTORY = 0.5
@@ -203,8 +203,7 @@ def _evidence_is_whole(trait: Trait) -> str:
 
 
 def audit(
-    house: House,
-    project: DbtProject,
+    project: Project,
     *,
     traits: Sequence[str] | None = None,
     notify: Notify = silent,
@@ -212,13 +211,13 @@ def audit(
     """Judges the candidates that the current build made, and keeps the verdicts.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         project: what is declared.
         traits: names, which stand for what is made of them too; all when not given.
         notify: progress.
 
     """
-    with house.connect() as connection, collecting() as results:
+    with project.home.connect() as connection, collecting() as results:
         build = current_build(connection)
         if build is None:
             return []
@@ -256,8 +255,8 @@ def audit(
         save_verdicts(connection, verdicts)
     if traits is None:
         try:
-            docs = write_data_docs(house.root, build.build_id, results, kept=house.settings.builds_kept)
-            house.note(data_docs=str(docs))
+            docs = write_data_docs(project.home.root, build.build_id, results, kept=project.home.settings.builds_kept)
+            project.home.note(data_docs=str(docs))
         except Exception as error:  # pages for a person hold nothing back
             notify(f"Data Docs could not be written: {' '.join(str(error).split())[:300]}")
     return verdicts

@@ -20,7 +20,7 @@ Z = 4.0
 _TO_DEVIATION = 1.4826
 # Beyond the second largest move of the history: a weekend or the end of a month comes again.
 _OVER_KNOWN_MOVES = 1.5
-# So few that change at once can be looked at by name; in a small house what stops them is chance, not a fault.
+# So few that change at once can be looked at by name; in a small home what stops them is chance, not a fault.
 FEW_FLIPS = 12
 # Below a week's days, the smallest of the units that are mistaken for another; scores hardly move so far in a day.
 USUAL_FACTOR = 5.0

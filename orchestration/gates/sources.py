@@ -33,7 +33,7 @@ from orchestration.gates.verdicts import Check, Verdict, with_check
 from orchestration.home import Notify, silent, utc_now
 from orchestration.transform.build import Build
 from orchestration.transform.clock import local_date
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 INPUTS = "inputs"
 # A catch-up of more days is judged by its newest ones.
@@ -160,7 +160,7 @@ def source_check_names() -> list[str]:
 
 
 def judge_sources(
-    connection: duckdb.DuckDBPyConnection, project: DbtProject, build: Build, *, notify: Notify = silent
+    connection: duckdb.DuckDBPyConnection, project: Project, build: Build, *, notify: Notify = silent
 ) -> list[SourceVerdict]:
     """Judges every source of the current build, and keeps the verdicts; judging again gives the same.
 

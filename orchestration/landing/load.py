@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import fill_batch, open_batch
 from orchestration.landing.contract import FIELDS, RAW_TABLES
 from orchestration.landing.loads import Destination, LoadReport, land_batch, load_totals
@@ -20,7 +20,7 @@ from orchestration.landing.readers import file_kind, read_records
 
 
 def load(
-    house: House,
+    home: Home,
     files: Sequence[Path],
     *,
     mapping: Mapping[str, str] | None = None,
@@ -34,7 +34,7 @@ def load(
     """Loads files in one transaction.
 
     Args:
-        house: where to.
+        home: where to.
         files: CSV, NDJSON or Parquet, also compressed.
         mapping: field of the raw event contract -> column; a field that is not named takes the column of its name.
         timezone: what a time without an offset is in.
@@ -56,7 +56,7 @@ def load(
         file_kind(path)
     loaded_at = now or utc_now()
     to = Destination(source or "generic", table, mapping or {}, timezone, keep_repeats)
-    with house.lock("traithouse load"), house.connect() as connection:
+    with home.lock("traithouse load"), home.connect() as connection:
         connection.execute(RAW_TABLES)
         connection.execute("begin")
         open_batch(connection)
@@ -64,7 +64,7 @@ def load(
             fill_batch(connection, str(path), read_records(path), path.name, notify)
         report = land_batch(connection, to, [str(path) for path in files], loaded_at)
         connection.execute("rollback" if report.load_id is None else "commit")
-        house.note(loads=load_totals(connection))
+        home.note(loads=load_totals(connection))
     if not report.accepted and not report.duplicates and not report.forgotten:
         first = next(iter(report.reasons.items()), ("the files hold no rows", 0))
         raise UsageError(
@@ -74,9 +74,9 @@ def load(
     return report
 
 
-def is_empty(house: House) -> bool:
+def is_empty(home: Home) -> bool:
     """Whether nothing was ever loaded."""
-    with house.lock("traithouse load"), house.connect() as connection:
+    with home.lock("traithouse load"), home.connect() as connection:
         connection.execute(RAW_TABLES)
         return connection.execute("select 1 from raw.loads limit 1").fetchone() is None
 

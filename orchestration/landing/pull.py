@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.declared import Pull
@@ -66,12 +66,12 @@ class PullReport:
 
 
 def pull(
-    house: House, pulls: Sequence[Pull], *, now: datetime | None = None, notify: Notify = silent
+    home: Home, pulls: Sequence[Pull], *, now: datetime | None = None, notify: Notify = silent
 ) -> list[PullReport]:
     """Pulls each table in a transaction of its own; one that cannot be had holds no other.
 
     Args:
-        house: where to.
+        home: where to.
         pulls: what is declared.
         now: loaded_at, naive UTC.
         notify: progress.
@@ -84,26 +84,26 @@ def pull(
         return []
     loaded_at = now or utc_now()
     reports = []
-    with house.lock("traithouse pull"), house.connect() as connection:
+    with home.lock("traithouse pull"), home.connect() as connection:
         connection.execute(RAW_TABLES)
         for one in pulls:
             connection.execute("begin")
             try:
                 follow = _pull_files if one.declared.parquet else _pull_postgres
-                reports.append(follow(house, connection, one, loaded_at, notify))
+                reports.append(follow(home, connection, one, loaded_at, notify))
                 connection.execute("commit")
             except UsageError as error:
                 connection.execute("rollback")
                 reports.append(PullReport(one.source, one.landed_in, error=f"{error.message} {error.hint}"))
-            house.note(loads=load_totals(connection))
+            home.note(loads=load_totals(connection))
     return reports
 
 
 def _pull_files(
-    house: House, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
+    home: Home, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads the files that are new, or whose size or time of change is not that of their last pull."""
-    pattern = one.folder_glob(house.settings.project)
+    pattern = one.folder_glob(home.settings.project)
     known = {
         path: (size, modified)
         for path, size, modified in connection.execute(
@@ -154,7 +154,7 @@ def _stamps(pattern: str) -> dict[str, tuple[int, int]]:
 
 
 def _pull_postgres(
-    house: House, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
+    home: Home, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads rows from the last cursor less the overlap on; another table or cursor is read from its beginning."""
     declared = one.declared.postgres

@@ -34,7 +34,7 @@ def hash_sql(entity_type: str, text: str, salt: str = "salt") -> str:
 
 
 def bury(connection: duckdb.DuckDBPyConnection, entity_type: str, ids: Iterable[str], salt: str, at: datetime) -> None:
-    """Adds tombstones, once each; all tombstones of a house have the salt of its first."""
+    """Adds tombstones, once each; all tombstones of a home have the salt of its first."""
     for one in sorted(set(ids)):
         connection.execute(
             f"""

@@ -1,4 +1,4 @@
-"""Learns the scores of score traits from the house's own past, point in time, and tests them out of time.
+"""Learns the scores of score traits from the home's own past, point in time, and tests them out of time.
 
 The past is replayed: at each clock a trait's own SQL gives the entities that were eligible then and what was known of
 them. Whether the trait's declared outcome came is read in the days that followed. The points are fitted to older clocks
@@ -19,7 +19,7 @@ import pandas as pd
 
 from orchestration.declarations.catalog import Trait
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.learning.score_models import ScoreModel, newest_model, save_model
 from orchestration.learning.scorecard import (
     LEAST_OF_EACH_TO_FIT,
@@ -31,7 +31,7 @@ from orchestration.learning.scorecard import (
 from orchestration.measurement.replay import replay
 from orchestration.transform.build import current_build
 from orchestration.transform.clock import days_before, local_date, resolve_as_of
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 # Before that most of what features look back at has not happened yet.
 WARM_UP_DAYS = 28
@@ -125,8 +125,7 @@ class Past:
 
 
 def learn(
-    house: House,
-    project: DbtProject,
+    project: Project,
     *,
     traits: Sequence[str] = (),
     as_of: str | None = None,
@@ -135,7 +134,7 @@ def learn(
     """Learns score traits, all or those named, and stores a model of each; one that does not hold is never used.
 
     Args:
-        house: where.
+        home: where.
         project: what is declared.
         traits: names.
         as_of: what is known; as for a refresh, but no later than the last build. Default: the last build's.
@@ -147,22 +146,22 @@ def learn(
 
     """
     chosen = _chosen(project, traits)
-    with house.lock("traithouse learn"):
-        clock, first_date = known(house, project, as_of)
-        pasts = look_back(house, project, chosen, clock, first_date, notify=notify)
+    with project.home.lock("traithouse learn"):
+        clock, first_date = known(project, as_of)
+        pasts = look_back(project, chosen, clock, first_date, notify=notify)
         learned = []
         for trait in chosen:
             notify(f"learning {trait.name}")
             model, card = fitted(trait, pasts[trait.name], clock, first_date)
             points = [asdict(one) for one in card.bins] if card else []
-            with house.connect() as connection:
+            with project.home.connect() as connection:
                 _only_forward(connection, trait, clock)
                 version, is_new = save_model(connection, model, points, card.probabilities if card else {})
             learned.append(Learned(trait, model, version, is_new, card))
     return learned
 
 
-def score_traits(project: DbtProject) -> list[Trait]:
+def score_traits(project: Project) -> list[Trait]:
     """Traits whose SQL reads learned points."""
     return [
         project.catalog.trait(node["name"])
@@ -173,8 +172,7 @@ def score_traits(project: DbtProject) -> list[Trait]:
 
 
 def look_back(
-    house: House,
-    project: DbtProject,
+    project: Project,
     traits: Sequence[Trait],
     as_of: datetime,
     first_date: date,
@@ -189,10 +187,10 @@ def look_back(
     wanted = sorted({clock for past in pasts.values() for clock in past.clocks})
     if not wanted:
         return pasts
-    with closing(replay(house, project, wanted, traits=[trait.name for trait in traits], notify=notify)) as replayed:  # type: ignore[type-var]
+    with closing(replay(project, wanted, traits=[trait.name for trait in traits], notify=notify)) as replayed:  # type: ignore[type-var]
         for clock in replayed:
             start = local_date(clock, project.time_zone)
-            with house.connect() as connection:
+            with project.home.connect() as connection:
                 for trait in traits:
                     if clock in pasts[trait.name].clocks:
                         pasts[trait.name].frames[clock] = _eligible_rows(connection, trait, start)
@@ -238,7 +236,7 @@ def fitted(trait: Trait, past: Past, as_of: datetime, first_date: date) -> tuple
     return ScoreModel(**asdict(model) | numbers), card
 
 
-def _chosen(project: DbtProject, names: Sequence[str]) -> list[Trait]:
+def _chosen(project: Project, names: Sequence[str]) -> list[Trait]:
     scored = score_traits(project)
     for name in names:
         if project.catalog.trait(name) not in scored:
@@ -248,9 +246,9 @@ def _chosen(project: DbtProject, names: Sequence[str]) -> list[Trait]:
     return [trait for trait in scored if not names or trait.name in names]
 
 
-def known(house: House, project: DbtProject, as_of: str | None = None) -> tuple[datetime, date]:
+def known(project: Project, as_of: str | None = None) -> tuple[datetime, date]:
     """The clock of learning, and the first day of the history."""
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         build = current_build(connection)
         whole = build and connection.execute("select 1 from state.watermark").fetchone()
         if build is None or not whole:

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.home import House, write_atomically
+from orchestration.home import Home, write_atomically
 from orchestration.mapping.facts import Facts, examples, most_frequent, raw_facts
 from orchestration.mapping.rules import PAGE, Meaning, meaning, outcome, path_meaning, stem, thing, words
 
@@ -95,7 +95,7 @@ class Suggestions:
         return {"events": [asdict(one) for one in self.events], "left_out": self.left_out, "csv": self.csv}
 
 
-def suggest(house: House, limit: int = 100) -> Suggestions:
+def suggest(home: Home, limit: int = 100) -> Suggestions:
     """Unmapped events, the most frequent first, each with a proposal.
 
     Raises:
@@ -103,7 +103,7 @@ def suggest(house: House, limit: int = 100) -> Suggestions:
         WarehouseBusyError: another process holds the warehouse.
 
     """
-    with house.lock("traithouse catalog suggest"), house.connect() as connection:
+    with home.lock("traithouse catalog suggest"), home.connect() as connection:
         if not _exists(connection, "events", "unmapped_events"):
             raise UsageError("Nothing is built yet.", "traithouse refresh reads what was loaded; then ask again.")
         found = connection.execute(
@@ -125,21 +125,21 @@ def suggest(house: House, limit: int = 100) -> Suggestions:
         )
         for source, name, count, first_seen_at, last_seen_at in found[:limit]
     ]
-    known = {key for key, _ in _seed_rows(house.settings.project / SEED)}
+    known = {key for key, _ in _seed_rows(home.settings.project / SEED)}
     proposed = _propose(events, facts, known)
     return Suggestions(
         tuple(proposed), max(len(found) - limit, 0), tuple(row for event in proposed for row in event.rows)
     )
 
 
-def append(house: House, rows: Sequence[Row]) -> int:
+def append(home: Home, rows: Sequence[Row]) -> int:
     """Writes rows to the end of the project's catalogue, once each, and returns how many were new.
 
     Raises:
         UsageError: the file is not there or has other columns.
 
     """
-    path = house.settings.project / SEED
+    path = home.settings.project / SEED
     known = {key for key, _ in _seed_rows(path)}
     new = [row for row in rows if _key(row) not in known]
     with path.open(newline="", encoding="utf-8") as file:

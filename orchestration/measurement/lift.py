@@ -1,7 +1,7 @@
 """Forward lift: how much likelier is what a trait promises or warns of for those who had it.
 
-Features and candidates are computed again (orchestration/measurement/replay.py) as of so many days ago as the outcome has,
-28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who had
+Features and candidates are computed again (orchestration/measurement/replay.py) as of so many days ago as the outcome
+has, 28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who had
 the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz, Baptista,
 Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
 implemented by scipy.stats.contingency.relative_risk.
@@ -22,11 +22,11 @@ from datetime import date
 import duckdb
 
 from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, last_date
 from orchestration.transform.build import Build, is_trait
 from orchestration.transform.clock import days_before, local_date
-from orchestration.transform.dbt import GOOD_STATUSES, DbtProject
+from orchestration.transform.dbt import GOOD_STATUSES, Project
 
 LIFT_TABLES = """
 create schema if not exists measurement;
@@ -49,7 +49,7 @@ class Counts:
     others_outcome: int
 
 
-def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Notify = silent) -> None:
+def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> None:
     """Write measurement.trait_lift; grain is one row a trait, and none where the past is too short.
 
     Measured once a day and definition: replaying the past costs as much as all features, and a refresh an hour later
@@ -57,7 +57,7 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
     """
     today = days_before(build.as_of, 0, project.time_zone)
     definitions = _definitions(project, build)
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute(LIFT_TABLES)
         measured = connection.execute("select as_of, definitions from measurement.lift_run").fetchone()
         if measured == (today, definitions) and not build.full_refresh:
@@ -78,8 +78,8 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
             continue
         start_date = local_date(start, project.time_zone)
         notify(f"measuring lift since {start_date}")
-        models = Replay(house, project, [trait.name for trait in traits])
-        with house.connect() as connection, models.over(connection, [start]) as clocks:
+        models = Replay(project, [trait.name for trait in traits])
+        with project.home.connect() as connection, models.over(connection, [start]) as clocks:
             for _ in clocks:
                 for trait in traits:
                     counts = count_outcomes(connection, trait, start_date)
@@ -89,11 +89,11 @@ def measure_lift(house: House, project: DbtProject, build: Build, *, notify: Not
                             "insert into measurement.trait_lift values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                             [trait.name, start, *vars(counts).values(), ratio, low, high],
                         )
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute("insert into measurement.lift_run values ($1, $2)", [today, definitions])
 
 
-def _definitions(project: DbtProject, build: Build) -> str:
+def _definitions(project: Project, build: Build) -> str:
     """Fingerprint of everything up to the candidates, and of what the outcomes are."""
     checksums = sorted(
         node["checksum"]["checksum"]

@@ -23,10 +23,10 @@ import duckdb
 from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.requirements import unmet_need
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.clock import grid_point_before, local_date
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 REPLAYED_SCHEMAS = ("features", "candidates", "state")
 
@@ -39,7 +39,7 @@ _RECKONED = re.compile(r"\b222[123]-\d\d-\d\d")
 class Replay:
     """Models of the features and traits, ready to be run for any clock."""
 
-    def __init__(self, house: House, project: DbtProject, traits: Sequence[str] = ()) -> None:
+    def __init__(self, project: Project, traits: Sequence[str] = ()) -> None:
         """Compiles the named traits, or all, with what they need; call it under the lock and with no open connection.
 
         Raises:
@@ -47,8 +47,8 @@ class Replay:
             UsageError: there is no such trait, or the models are on another engine.
 
         """
-        house.need_models_here("Looking at the past")
-        self.house = house
+        project.home.need_models_here("Looking at the past")
+        self.home = project.home
         self.project = project
         self.catalog = project.catalog
         self.traits = tuple(self.catalog.trait(name) for name in traits) or self.catalog.traits
@@ -136,27 +136,26 @@ class Replay:
 
 
 def replay(
-    house: House,
-    project: DbtProject,
+    project: Project,
     clocks: Sequence[datetime],
     *,
     traits: Sequence[str] = (),
     notify: Notify = silent,
 ) -> Iterator[datetime]:
-    """Replays clocks one by one; while it waits at one, ``house.connect()`` finds its rows in ``replay_candidates``.
+    """Replays clocks one by one; while it waits at one, ``project.home.connect()`` finds its rows in ``replay_candidates``.
 
-    Hold the house's lock, run no dbt meanwhile, and close the generator (``contextlib.closing``) when it is left early.
+    Hold the home's lock, run no dbt meanwhile, and close the generator (``contextlib.closing``) when it is left early.
 
     Args:
-        house: where.
+        home: where.
         project: whose models.
         clocks: naive UTC, rising.
         traits: names; all when none is given. Whatever they need is replayed with them.
         notify: progress.
 
     """
-    models = Replay(house, project, traits)
-    with house.connect() as connection, models.over(connection, clocks) as at_clocks:
+    models = Replay(project, traits)
+    with project.home.connect() as connection, models.over(connection, clocks) as at_clocks:
         for number, clock in enumerate(at_clocks, start=1):
             notify(f"replayed {clock} ({number} of {len(clocks)})")
             yield clock

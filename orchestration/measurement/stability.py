@@ -29,12 +29,11 @@ from itertools import pairwise
 import duckdb
 
 from orchestration.declarations.catalog import Trait
-from orchestration.home import House
 from orchestration.measurement.lift import LIFT_TABLES
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 from orchestration.transform.build import Build
 from orchestration.transform.clock import days_before, grid_point_before
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 WINDOW_DAYS = 28
 DRIFT_DAYS = 7
@@ -76,7 +75,7 @@ LIMITS = {
 }
 """A: a product may act on it by itself. B: a person may, knowing that it moves. C, everything else: it is for reading.
 
-The limits are the house's choice, not a finding: at 0.6 % a day a tenth of the population has changed after 17 days,
+The limits are the home's choice, not a finding: at 0.6 % a day a tenth of the population has changed after 17 days,
 and a message a week is not contradicted within the week. B is twice as loose. Below 14 days of history there is no
 grade.
 """
@@ -115,11 +114,11 @@ class Stays:
 Lift = tuple[float | None, float | None, float | None]
 
 
-def measure_stability(house: House, project: DbtProject, build: Build) -> None:
+def measure_stability(project: Project, build: Build) -> None:
     """Write measurement.trait_stability; grain is one row a trait that has been published or backfilled."""
     end = grid_point_before(build.as_of, project.time_zone)
     grid = [days_before(end, days, project.time_zone) for days in range(WINDOW_DAYS, -1, -1)]
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS + LIFT_TABLES + STABILITY_TABLES)
         measured = _measure(connection, project.catalog.traits, grid)
         lifts: dict[str, Lift] = {

@@ -11,13 +11,13 @@ from datetime import date, datetime, timedelta
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_told, last_date
 from orchestration.publishing.backfill import Missing, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
 from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.clock import end_of_day, local_date
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class BackfillReport:
 
 
 def backfill(
-    house: House,
-    project: DbtProject,
+    project: Project,
     first: date,
     last: date,
     *,
@@ -78,7 +77,7 @@ def backfill(
     says, so that going on gives what one run would have given.
 
     Args:
-        house: where; takes its lock.
+        home: where; takes its lock.
         project: whose definitions.
         first: first day.
         last: last day, included.
@@ -92,11 +91,11 @@ def backfill(
     if first > last:
         raise UsageError(f"--from {first} is after --to {last}.", "Give the earlier day first.")
     chosen = [project.catalog.trait(name) for name in dict.fromkeys(traits)] or list(project.catalog.traits)
-    with house.lock("traithouse backfill"):
-        first_day = _first_day_of_events(house, project, last)
+    with project.home.lock("traithouse backfill"):
+        first_day = _first_day_of_events(project, last)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         clocks = [end_of_day(day, project.time_zone) for day in days if day >= first_day]
-        with house.connect() as connection:
+        with project.home.connect() as connection:
             missing = missing_days(connection, chosen, clocks)
         reports = {
             one.trait.name: BackfilledTrait(
@@ -110,8 +109,8 @@ def backfill(
         runs = list(_runs(missing, clocks))
         total, number = sum(len(run_clocks) for run_clocks, _ in runs), 0
         for run_clocks, names in runs:
-            models = Replay(house, project, names)
-            with house.connect() as connection, models.over(connection, run_clocks) as at_clocks:
+            models = Replay(project, names)
+            with project.home.connect() as connection, models.over(connection, run_clocks) as at_clocks:
                 for clock in at_clocks:
                     number += 1
                     day = last_date(clock, project.time_zone)
@@ -126,11 +125,11 @@ def backfill(
                                 written=before.written + 1,
                                 untold=before.untold + (not told),
                             )
-        build_id = served_build(house)
+        build_id = served_build(project.home)
         if any(report.changes for report in reports.values()) and build_id:
             notify("writing the serving snapshot")
-            with house.connect() as connection:
-                write_snapshot(house, connection, build_id)
+            with project.home.connect() as connection:
+                write_snapshot(project.home, connection, build_id)
     return BackfillReport(first, last, len(days) - len(clocks), tuple(reports.values()))
 
 
@@ -146,9 +145,9 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.execute("commit")
 
 
-def _first_day_of_events(house: House, project: DbtProject, last: date) -> date:
+def _first_day_of_events(project: Project, last: date) -> date:
     """The first day that has an event, when all up to the last day asked for is built from the project as it is."""
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute(STATE_TABLES)
         built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
         if built is None or built[1] != project_fingerprint(project):

@@ -10,7 +10,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Trait
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_told, last_date
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.tables import PUBLISHED_TABLES
@@ -18,7 +18,7 @@ from orchestration.publishing.snapshot import served_build
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
 from orchestration.transform.build import STATE_TABLES, project_fingerprint
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 EXAMPLES = 20
 
@@ -80,7 +80,7 @@ class Diff:
         }
 
 
-def diff(house: House, project: DbtProject, name: str, *, notify: Notify = silent) -> Diff:
+def diff(project: Project, name: str, *, notify: Notify = silent) -> Diff:
     """Replays one trait as of the last build and compares it with what is published.
 
     Raises:
@@ -88,16 +88,16 @@ def diff(house: House, project: DbtProject, name: str, *, notify: Notify = silen
 
     """
     trait = project.catalog.trait(name)
-    with house.lock("traithouse diff"):
-        with house.connect() as connection:
+    with project.home.lock("traithouse diff"):
+        with project.home.connect() as connection:
             connection.execute(STATE_TABLES + PUBLISHED_TABLES)
             built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
         if built is None:
             raise UsageError("Nothing is built yet.", "traithouse refresh, then diff.")
         as_of = built[0]
         notify(f"computing {name} as of {as_of} UTC")
-        models = Replay(house, project, [name])
-        with house.connect() as connection, models.over(connection, [as_of]) as clocks:
+        models = Replay(project, [name])
+        with project.home.connect() as connection, models.over(connection, [as_of]) as clocks:
             next(clocks)
             told = is_told(connection, trait, last_date(as_of, project.time_zone))
             facts = _compared(connection, trait)
@@ -109,7 +109,7 @@ def diff(house: House, project: DbtProject, name: str, *, notify: Notify = silen
                     """
                 ).fetchall()
             )
-        syncs = _syncs(house, project, trait, values) if told else []
+        syncs = _syncs(project, trait, values) if told else []
     same = built[1] == project_fingerprint(project)
     note = "" if same else "Definitions before the features have changed, too; activity is as it was last built."
     return Diff(trait=name, as_of=as_of, version=trait.version, told=told, note=note, syncs=tuple(syncs), **facts)
@@ -177,17 +177,17 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
     return facts
 
 
-def _syncs(house: House, project: DbtProject, trait: Trait, values: dict[str, str]) -> list[dict[str, Any]]:
+def _syncs(project: Project, trait: Trait, values: dict[str, str]) -> list[dict[str, Any]]:
     """Records by sync: to send now, and with the definition; before anything is published, every entity is one."""
     carrying = [sync for sync in project.catalog.syncs if trait in project.catalog.traits_of(sync)]
-    if served_build(house) is None:
+    if served_build(project.home) is None:
         return [{"sync": sync.name, "records_now": 0, "records_then": len(values)} for sync in carrying]
-    with SyncLedger(house) as ledger:
+    with SyncLedger(project.home) as ledger:
         return [
             {
                 "sync": sync.name,
-                "records_now": len(plan(house, project.catalog, sync, ledger).records),
-                "records_then": len(plan(house, project.catalog, sync, ledger, {trait.name: values}).records),
+                "records_now": len(plan(project.home, project.catalog, sync, ledger).records),
+                "records_then": len(plan(project.home, project.catalog, sync, ledger, {trait.name: values}).records),
             }
             for sync in carrying
         ]

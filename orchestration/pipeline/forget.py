@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from orchestration.admin.erasure import Forgotten, forget_person, is_built, resume_forget
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, silent
+from orchestration.home import Notify, silent
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import PublishReport
 from orchestration.spark.build import bring_people_back
 from orchestration.transform.build import raw_kept_from
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 def forget(
-    house: House,
-    project: DbtProject,
+    project: Project,
     entity_id: str,
     entity_type: str = "user",
     *,
@@ -31,19 +30,19 @@ def forget(
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    with house.lock("traithouse forget"):
-        with house.connect() as connection:
+    with project.home.lock("traithouse forget"):
+        with project.home.connect() as connection:
             kept_from = raw_kept_from(connection)
         if kept_from and not accept_loss:
             raise UsageError(
                 f"Forgetting rebuilds everything, and raw rows from before {kept_from} UTC are gone.",
                 "--accept-loss does it without them: what looks back further is cut short, for everybody.",
             )
-        resume_forget(house, project, notify=notify)
-        if not is_built(house):
-            write_and_audit(house, project, full_refresh=accept_loss, notify=notify)
-        if house.settings.on_spark:
-            bring_people_back(house, project)
-        done = forget_person(house, project, entity_id, entity_type, notify=notify)
-        _, published = refresh(house, project, full_refresh=accept_loss, notify=notify)
+        resume_forget(project, notify=notify)
+        if not is_built(project.home):
+            write_and_audit(project, full_refresh=accept_loss, notify=notify)
+        if project.home.settings.on_spark:
+            bring_people_back(project)
+        done = forget_person(project, entity_id, entity_type, notify=notify)
+        _, published = refresh(project, full_refresh=accept_loss, notify=notify)
     return done, published

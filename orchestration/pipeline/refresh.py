@@ -16,7 +16,7 @@ from orchestration.gates.candidates import DEFINITE, audit
 from orchestration.gates.source_verdicts import load_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts
 from orchestration.gates.waivers import accept
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
 from orchestration.measurement.stability import measure_stability
@@ -28,7 +28,7 @@ from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
-from orchestration.transform.dbt import DbtProject, NodeResult
+from orchestration.transform.dbt import NodeResult, Project
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Written:
 
 
 def write_and_audit(
-    house: House,
-    project: DbtProject,
+    project: Project,
     *,
     as_of: str | None = None,
     full_refresh: bool = False,
@@ -52,39 +51,38 @@ def write_and_audit(
 ) -> Written:
     """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
     _ = project.catalog  # a wrong declaration is refused before anything is made
-    check_retention(house, project)
-    on_spark = house.settings.on_spark
+    check_retention(project)
+    on_spark = project.home.settings.on_spark
     if on_spark and select:
         raise UsageError("On Spark a part of the project cannot be built alone.", "Build all of it.")
-    with house.lock("traithouse refresh"), _stage(house, "transforming"):
-        resume_forget(house, project, notify=notify)
+    with project.home.lock("traithouse refresh"), _stage(project.home, "transforming"):
+        resume_forget(project, notify=notify)
         if on_spark:
-            forget_other_watermark(house)
-        build = begin_build(house, project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
+            forget_other_watermark(project.home)
+        build = begin_build(project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
-        with house.connect() as connection:
+        with project.home.connect() as connection:
             copy_prior_state(connection, project.catalog, grid_point_before(build.as_of, project.time_zone))
             mark_declared_models(connection, project.catalog)
         if on_spark:
-            results = run_on_spark(house, project, build, notify=notify)
+            results = run_on_spark(project, build, notify=notify)
         else:
-            results = run_build(house, project, build, select=select, notify=notify)
-        house.note(running={"stage": "auditing", "since": utc_now()})
-        verdicts = audit(house, project, notify=notify)
-        house.note(counts=_counts(house), source_verdicts=_source_verdicts(house, build), **_built(house))
+            results = run_build(project, build, select=select, notify=notify)
+        project.home.note(running={"stage": "auditing", "since": utc_now()})
+        verdicts = audit(project, notify=notify)
+        home = project.home
+        home.note(counts=_counts(home), source_verdicts=_source_verdicts(home, build), **_built(home))
     return Written(build, results, verdicts)
 
 
-def audit_again(house: House, project: DbtProject, traits: Sequence[str], *, notify: Notify = silent) -> list[Verdict]:
+def audit_again(project: Project, traits: Sequence[str], *, notify: Notify = silent) -> list[Verdict]:
     """Judge candidates of the current build once more, without building anything."""
-    with house.lock("traithouse refresh"), _stage(house, "auditing"):
-        return audit(house, project, traits=traits, notify=notify)
+    with project.home.lock("traithouse refresh"), _stage(project.home, "auditing"):
+        return audit(project, traits=traits, notify=notify)
 
 
-def accept_trait(
-    house: House, project: DbtProject, trait: str, *, why: str, who: str, notify: Notify = silent
-) -> PublishReport:
+def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: Notify = silent) -> PublishReport:
     """Let a withheld trait of the current build through, on a person's word, and publish.
 
     Raises:
@@ -92,61 +90,61 @@ def accept_trait(
 
     """
     project.catalog.trait(trait)
-    with house.lock("traithouse publish"):
-        with house.connect() as connection:
+    with project.home.lock("traithouse publish"):
+        with project.home.connect() as connection:
             connection.execute(PUBLISHED_TABLES)
             build = current_build(connection)
             verdict = load_verdicts(connection, build.build_id).get(trait) if build else None
             accept(connection, verdict, trait, who, why, never=DEFINITE)
-        audit_again(house, project, [trait], notify=notify)
-        return publish_build(house, project, notify=notify)
+        audit_again(project, [trait], notify=notify)
+        return publish_build(project, notify=notify)
 
 
-def publish_build(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:
+def publish_build(project: Project, *, notify: Notify = silent) -> PublishReport:
     """Publish: what passed in the current build goes out; lift and stability are measured beside it.
 
     Raises:
         TraithouseError: there is no build.
 
     """
-    with house.lock("traithouse refresh"), _stage(house, "publishing"):
-        with house.connect() as connection:
+    with project.home.lock("traithouse refresh"), _stage(project.home, "publishing"):
+        with project.home.connect() as connection:
             build = current_build(connection)
         if build is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
         # Both tell of the past; that it cannot be told holds nothing back.
         try:
-            house.need_models_here("Measuring lift")
-            measure_lift(house, project, build, notify=notify)
+            project.home.need_models_here("Measuring lift")
+            measure_lift(project, build, notify=notify)
         except (TraithouseError, duckdb.Error) as error:
             notify(f"lift could not be measured: {str(error).splitlines()[0]}")
         try:
-            measure_stability(house, project, build)
+            measure_stability(project, build)
         except (TraithouseError, duckdb.Error) as error:
             notify(f"stability could not be measured: {str(error).splitlines()[0]}")
-        report = publish(house, project, notify=notify)
-        apply_retention(house, report.as_of, notify=notify)
-        _note_refresh(house, project, report)
+        report = publish(project, notify=notify)
+        apply_retention(project.home, report.as_of, notify=notify)
+        _note_refresh(project, report)
         judged = [trait.trait for trait in report.traits if trait.judged]
-        alert(house, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
-        serve_elsewhere(house, project, notify=notify)
+        alert(project.home, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
+        serve_elsewhere(project, notify=notify)
     return report
 
 
-def serve_elsewhere(house: House, project: DbtProject, *, notify: Notify = silent) -> None:
+def serve_elsewhere(project: Project, *, notify: Notify = silent) -> None:
     """Serves what the home serves on Spark, where that is the engine; what is served already is not written again."""
-    if house.settings.on_spark:
-        with house.lock("traithouse publish"):
-            serve_on_spark(house, project, notify=notify)
+    if project.home.settings.on_spark:
+        with project.home.lock("traithouse publish"):
+            serve_on_spark(project, notify=notify)
 
 
-def _note_refresh(house: House, project: DbtProject, report: PublishReport) -> None:
+def _note_refresh(project: Project, report: PublishReport) -> None:
     """Keep what a person asks for later; a trait that this build did not judge keeps its last verdict."""
     last = {"build_id": report.build_id, "as_of": report.as_of, "failed_models": report.failed_models}
-    verdicts = house.status().get("verdicts") or {}
+    verdicts = project.home.status().get("verdicts") or {}
     verdicts |= {one.trait: {"verdict": one.verdict, "reason": one.reason} for one in report.traits if one.judged}
     declared = {trait.name for trait in project.catalog.traits}
-    house.note(
+    project.home.note(
         last_refresh=last | {"ended_at": utc_now()},
         verdicts={name: verdict for name, verdict in verdicts.items() if name in declared},
         last_error=None,
@@ -154,8 +152,7 @@ def _note_refresh(house: House, project: DbtProject, report: PublishReport) -> N
 
 
 def refresh(
-    house: House,
-    project: DbtProject,
+    project: Project,
     *,
     as_of: str | None = None,
     full_refresh: bool = False,
@@ -163,34 +160,34 @@ def refresh(
     notify: Notify = silent,
 ) -> tuple[Written, PublishReport]:
     """Write, audit, publish, under one lock."""
-    with house.lock("traithouse refresh"):
-        written = write_and_audit(house, project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
-        return written, publish_build(house, project, notify=notify)
+    with project.home.lock("traithouse refresh"):
+        written = write_and_audit(project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
+        return written, publish_build(project, notify=notify)
 
 
-def _built(house: House) -> dict[str, int]:
+def _built(home: Home) -> dict[str, int]:
     """Newest load that a whole build has finished with, for the sensor."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         row = connection.execute("select load_id from state.watermark").fetchone()
     return {"built_load_id": row[0]} if row else {}
 
 
-def _source_verdicts(house: House, build: Build) -> dict[str, dict[str, str]]:
+def _source_verdicts(home: Home, build: Build) -> dict[str, dict[str, str]]:
     """What the door in said of each source in a build."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         verdicts = load_source_verdicts(connection, build.build_id)
     return {one.source: {"build_id": one.build_id, "verdict": one.verdict, "reason": one.reason} for one in verdicts}
 
 
-def _counts(house: House) -> dict[str, int]:
-    """Rows of the tables that tell how large the house is; empty tables that were never built count nothing."""
+def _counts(home: Home) -> dict[str, int]:
+    """Rows of the tables that tell how large the home is; empty tables that were never built count nothing."""
     tables = {
         "events": "events.event_log",
         "users": "identity.dim_users",
         "sessions": "sessions.fct_sessions",
     }
     tables["quarantined"] = "events.quarantined_events"
-    with house.connect() as connection:
+    with home.connect() as connection:
         built = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()
         counts = {}
         for name, table in tables.items():
@@ -201,12 +198,12 @@ def _counts(house: House) -> dict[str, int]:
 
 
 @contextmanager
-def _stage(house: House, stage: str) -> Iterator[None]:
-    house.note(running={"stage": stage, "since": utc_now()})
+def _stage(home: Home, stage: str) -> Iterator[None]:
+    home.note(running={"stage": stage, "since": utc_now()})
     try:
         yield
     except Exception as error:
-        house.note(last_error={"stage": stage, "error": str(error).splitlines()[0], "at": utc_now()})
+        home.note(last_error={"stage": stage, "error": str(error).splitlines()[0], "at": utc_now()})
         raise
     finally:
-        house.note(running=None)
+        home.note(running=None)

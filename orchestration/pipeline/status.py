@@ -1,4 +1,4 @@
-"""What a person asks a house: what is loaded, fresh, published, withheld and why; and why somebody has a trait.
+"""What a person asks a home: what is loaded, fresh, published, withheld and why; and why somebody has a trait.
 
 Reads the serving snapshot and the status file only, so it answers while a refresh runs.
 """
@@ -17,23 +17,23 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, utc_now, versions
+from orchestration.home import Home, utc_now, versions
 from orchestration.published.sentences import sentence
 from orchestration.publishing.snapshot import served_build
 from orchestration.sync.engine import checked_destination
 from orchestration.sync.ledger import SyncLedger
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 @contextmanager
-def snapshot(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
+def snapshot(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens the snapshot that is served now, read-only.
 
     Raises:
         UsageError: nothing is published yet.
 
     """
-    path = house.serving / "current" / "traithouse.duckdb"
+    path = home.serving / "current" / "traithouse.duckdb"
     if not path.exists():
         raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
     try:
@@ -51,11 +51,11 @@ def rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: object = N
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def published_traits(house: House) -> list[dict[str, Any]]:
+def published_traits(home: Home) -> list[dict[str, Any]]:
     """The published catalogue, one row a trait; empty before the first publish."""
-    if served_build(house) is None:
+    if served_build(home) is None:
         return []
-    with snapshot(house) as connection:
+    with snapshot(home) as connection:
         return rows(
             connection,
             """
@@ -78,24 +78,24 @@ def published_traits(house: House) -> list[dict[str, Any]]:
         )
 
 
-def house_status(house: House) -> dict[str, Any]:
+def home_status(home: Home) -> dict[str, Any]:
     """What is loaded, running, fresh, published and withheld."""
-    written = house.status()
-    traits = published_traits(house)
+    written = home.status()
+    traits = published_traits(home)
     last = written.get("last_refresh") or {}
     judged = written.get("verdicts") or {}
     for trait in traits:
         # The last refresh may have judged a trait without publishing anything.
         verdict = judged.get(trait["trait"], {"verdict": trait["verdict"], "reason": trait["verdict_reason"]})
         trait["verdict"], trait["verdict_reason"] = verdict["verdict"], verdict["reason"]
-    busy = house.busy()
+    busy = home.busy()
     newest = (written.get("loads") or {}).get("newest_event_at")
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         failures = ledger.failure_rows()
         log = ledger.run_rows()
     return {
-        "home": str(house.root),
-        "environment": house.settings.env,
+        "home": str(home.root),
+        "environment": home.settings.env,
         "busy": busy,
         "running": written.get("running") if busy else None,
         "loads": written.get("loads"),
@@ -104,7 +104,7 @@ def house_status(house: House) -> dict[str, Any]:
         "newest_event_hours_ago": _hours_since(newest),
         "last_refresh": last or None,
         "last_error": written.get("last_error"),
-        "served_build": served_build(house),
+        "served_build": served_build(home),
         "traits": traits,
         "withheld": [
             {"trait": name, "reason": trait["reason"]} for name, trait in judged.items() if trait["verdict"] == "failed"
@@ -138,7 +138,7 @@ def _hours_since(instant: str | None) -> float | None:
 
 
 def explain(
-    house: House,
+    home: Home,
     catalog: Catalog,
     entity_id: str,
     *,
@@ -153,7 +153,7 @@ def explain(
     """
     if trait is not None:
         catalog.trait(trait)
-    with snapshot(house) as connection:
+    with snapshot(home) as connection:
         found = rows(
             connection,
             """
@@ -169,7 +169,7 @@ def explain(
     return _in_words(catalog, found)
 
 
-def examples(house: House, catalog: Catalog, count: int, *, trait: str | None = None) -> list[dict[str, Any]]:
+def examples(home: Home, catalog: Catalog, count: int, *, trait: str | None = None) -> list[dict[str, Any]]:
     """Some entities of each published trait, explained: half of them with the trait, drawn by a hash of their id.
 
     Raises:
@@ -178,7 +178,7 @@ def examples(house: House, catalog: Catalog, count: int, *, trait: str | None = 
     """
     if trait is not None:
         catalog.trait(trait)
-    with snapshot(house) as connection:
+    with snapshot(home) as connection:
         found = rows(
             connection,
             """
@@ -231,33 +231,33 @@ def _explain_absence(
     raise UsageError(f"There is no {entity_type} {entity_id} among the published traits.", hint)
 
 
-def doctor(house: House, project: DbtProject) -> dict[str, Any]:
+def doctor(project: Project) -> dict[str, Any]:
     """Home, lock, versions, declarations and how much of the events the catalogue understands."""
     problems = []
-    house.prepare()
+    project.home.prepare()
     catalog = project.catalog
     for sync in catalog.syncs:
         try:
             checked_destination(catalog, sync)
         except TraithouseError as error:
             problems.append(f"{error.message} {error.hint}")
-    busy = house.busy()
+    busy = project.home.busy()
     coverage: list[dict[str, Any]] = []
     unmapped: list[dict[str, Any]] = []
     if busy is None:
-        coverage, unmapped = _coverage(house)
+        coverage, unmapped = _coverage(project.home)
     problems += [
         f"{one['event_name']} of {one['source']} ({one['event_count']} events) is not in the event catalogue."
         for one in unmapped
     ]
     return {
-        "home": str(house.root),
-        "warehouse_mb": round(house.warehouse.stat().st_size / 1e6, 1) if house.warehouse.exists() else 0,
-        "disk_free_gb": round(shutil.disk_usage(house.root).free / 1e9, 1),
+        "home": str(project.home.root),
+        "warehouse_mb": round(project.home.warehouse.stat().st_size / 1e6, 1) if project.home.warehouse.exists() else 0,
+        "disk_free_gb": round(shutil.disk_usage(project.home.root).free / 1e9, 1),
         "lock": busy or "free",
         "versions": versions(),
-        "environment": house.settings.env,
-        "target": house.settings.target,
+        "environment": project.home.settings.env,
+        "target": project.home.settings.target,
         "traits": [trait.name for trait in catalog.traits],
         "syncs": [sync.name for sync in catalog.syncs],
         "catalogue_coverage": coverage,
@@ -265,9 +265,9 @@ def doctor(house: House, project: DbtProject) -> dict[str, Any]:
     }
 
 
-def _coverage(house: House) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _coverage(home: Home) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Share of events with a behaviour by source, and event names without one."""
-    with house.lock("traithouse doctor"), house.connect() as connection:
+    with home.lock("traithouse doctor"), home.connect() as connection:
         if not connection.execute("select 1 from duckdb_tables() where table_name = 'event_log'").fetchone():
             return [], []
         coverage = rows(

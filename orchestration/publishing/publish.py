@@ -16,7 +16,7 @@ from orchestration.declarations.catalog import Catalog, Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.ledger import publish_trait, retire
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
@@ -24,7 +24,7 @@ from orchestration.sync.audience import write_people
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, current_build, failed_models
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 NO_VERDICT = "It was not judged in this build."
 
@@ -90,11 +90,11 @@ class PublishReport:
         return asdict(self)
 
 
-def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> PublishReport:
+def publish(project: Project, *, notify: Notify = silent) -> PublishReport:
     """Publishes the current build; making it again changes nothing.
 
     Args:
-        house: where; takes its lock.
+        home: where; takes its lock.
         project: what is declared.
         notify: progress.
 
@@ -102,7 +102,7 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
         TraithouseError: no build was ever begun.
 
     """
-    with house.lock("traithouse refresh"), house.connect() as connection:
+    with project.home.lock("traithouse refresh"), project.home.connect() as connection:
         catalog = project.catalog
         connection.execute(PUBLISHED_TABLES)
         build = current_build(connection)
@@ -126,20 +126,20 @@ def publish(house: House, project: DbtProject, *, notify: Notify = silent) -> Pu
         _write_catalog(connection, catalog, reports)
         published = bool(written) or not _same_catalog(connection)
         if published:
-            copy_sync_ledger(house, connection)
+            copy_sync_ledger(project.home, connection)
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
-        write_people(house, connection, catalog)
+        write_people(project.home, connection, catalog)
         newest = connection.execute(
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
-        served = served_manifest(house)
+        served = served_manifest(project.home)
         # Also after a crash between the commit and the snapshot, whatever was published then; and in place of one that
         # an earlier version wrote, whose files are others.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
         if newest and not (is_newest and "parts" in served):
             notify("writing the serving snapshot")
-            write_snapshot(house, connection, newest[0])
+            write_snapshot(project.home, connection, newest[0])
         failed = tuple(failed_models(connection, project))
     snapshot = newest[0] if newest else None
     return PublishReport(build.build_id, build.as_of, snapshot, published, failed, tuple(reports))
@@ -282,9 +282,9 @@ def _report(trait: Trait, verdict: Verdict | None, counts: tuple[int, int, int, 
     )
 
 
-def copy_sync_ledger(house: House, connection: duckdb.DuckDBPyConnection) -> None:
+def copy_sync_ledger(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     """Copies the log of deliveries next to the traits, so that a BI tool sees both."""
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         for table, rows in (
             ("sync_log", ledger.run_rows()),
             ("sync_failures", ledger.failure_rows()),

@@ -15,7 +15,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.errors import UsageError
-from orchestration.home import House, Notify, read_json, silent, utc_now
+from orchestration.home import Home, Notify, read_json, silent, utc_now
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
@@ -47,12 +47,12 @@ class RollbackReport:
 
 
 def rollback(
-    house: House, catalog: Catalog, *, to: str | None, who: str, why: str, notify: Notify = silent
+    home: Home, catalog: Catalog, *, to: str | None, who: str, why: str, notify: Notify = silent
 ) -> RollbackReport:
     """Publishes the values of a retained build again; makes a build of its own.
 
     Args:
-        house: where; takes its lock.
+        home: where; takes its lock.
         catalog: what is declared.
         to: build_id of a retained build; the one before the newest when not given.
         who: a person.
@@ -63,13 +63,13 @@ def rollback(
         UsageError: there is no such build, or its snapshot is no longer retained.
 
     """
-    with house.lock("traithouse rollback"), house.connect() as connection:
+    with home.lock("traithouse rollback"), home.connect() as connection:
         connection.execute(PUBLISHED_TABLES + STATE_TABLES)
         builds = connection.execute(
             "select build_id, as_of from traits.builds where not coalesce(rolled_back, false) order by build_id"
         ).fetchall()
         names = [name for name, _ in builds]
-        kept = _retained(house)
+        kept = _retained(home)
         possible = [name for name in names[:-1] if name in kept]
         target = to or (possible[-1] if possible else "")
         if target not in possible:
@@ -92,14 +92,14 @@ def rollback(
         finally:
             connection.execute("detach target")
         notify("writing the serving snapshot")
-        write_snapshot(house, connection, build_id)
-    house.note(last_refresh=(house.status().get("last_refresh") or {}) | {"rolled_back_to": target})
+        write_snapshot(home, connection, build_id)
+    home.note(last_refresh=(home.status().get("last_refresh") or {}) | {"rolled_back_to": target})
     return RollbackReport(build_id, target, as_of, changes, undone)
 
 
-def _retained(house: House) -> dict[str, Path]:
+def _retained(home: Home) -> dict[str, Path]:
     """Database of each retained build; the newest where a build was published more than once."""
-    folders = (house.serving / "builds").glob("*") if (house.serving / "builds").is_dir() else ()
+    folders = (home.serving / "builds").glob("*") if (home.serving / "builds").is_dir() else ()
     found: dict[str, tuple[str, Path]] = {}
     for folder in folders:
         manifest = read_json(folder / "manifest.json")

@@ -18,23 +18,23 @@ from typing import Any
 import duckdb
 
 from orchestration.errors import TraithouseError
-from orchestration.home import House, read_json
+from orchestration.home import Home, read_json
 from orchestration.published.tables import TABLES, WIDE_TABLES
 from orchestration.publishing.parquet_files import write_parts
 
 
-def served_build(house: House) -> str | None:
+def served_build(home: Home) -> str | None:
     """The build that readers see now."""
-    return served_manifest(house).get("build_id")
+    return served_manifest(home).get("build_id")
 
 
-def served_manifest(house: House) -> dict[str, Any]:
+def served_manifest(home: Home) -> dict[str, Any]:
     """What the served snapshot says of itself; empty when none can be read.
 
     build_id, as_of, published_at; rows by table; parts (SHA-256 of each Parquet file by its path in the snapshot);
     seconds that writing took, bytes_written, bytes_shared. One of an earlier version lacks what comes after rows.
     """
-    current = house.serving / "current"
+    current = home.serving / "current"
     try:
         with duckdb.connect(str((current / "traithouse.duckdb").resolve()), read_only=True):
             return read_json(current / "manifest.json")
@@ -42,10 +42,10 @@ def served_manifest(house: House) -> dict[str, Any]:
         return {}
 
 
-def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
+def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
     """Writes the published tables aside and moves the link; a crash leaves the last snapshot as it was."""
     began = time.perf_counter()
-    builds = house.serving / "builds"
+    builds = home.serving / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     for leftover in builds.glob(".draft-*"):
         shutil.rmtree(leftover)
@@ -54,7 +54,7 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     database = str(draft / "traithouse.duckdb").replace("'", "''")
     rows: dict[str, int] = {}
     parts: dict[str, str] = {}
-    served = ((house.serving / "current").resolve(), served_manifest(house).get("parts") or {})
+    served = ((home.serving / "current").resolve(), served_manifest(home).get("parts") or {})
     connection.execute(f"attach '{database}' as snapshot")
     try:
         connection.execute("create schema snapshot.traits")
@@ -85,31 +85,31 @@ def write_snapshot(house: House, connection: duckdb.DuckDBPyConnection, build_id
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
     target = next(builds / name for name in names if not (builds / name).exists())
     draft.rename(target)
-    point_to(house, target)
-    _forget_old(house)
+    point_to(home, target)
+    _forget_old(home)
     return target
 
 
-def point_to(house: House, target: Path) -> None:
+def point_to(home: Home, target: Path) -> None:
     """Makes a build the one that readers see, in one step."""
-    current = house.serving / "current"
+    current = home.serving / "current"
     if current.is_dir() and not current.is_symlink():
         raise TraithouseError(
             f"{current} is a folder, where a link to the served build should be.",
             "Move it away; traithouse refresh makes the link.",
         )
-    fresh = house.serving / f".current-{os.getpid()}"
+    fresh = home.serving / f".current-{os.getpid()}"
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target.relative_to(house.serving))
+    fresh.symlink_to(target.relative_to(home.serving))
     fresh.replace(current)
 
 
-def _forget_old(house: House) -> None:
+def _forget_old(home: Home) -> None:
     builds = sorted(
-        (path.resolve() for path in (house.serving / "builds").iterdir() if not path.name.startswith(".")),
+        (path.resolve() for path in (home.serving / "builds").iterdir() if not path.name.startswith(".")),
         key=lambda path: path.stat().st_mtime_ns,
     )
-    current = (house.serving / "current").resolve()
-    for old in builds[: -house.settings.builds_kept]:
+    current = (home.serving / "current").resolve()
+    for old in builds[: -home.settings.builds_kept]:
         if old != current:
             shutil.rmtree(old)

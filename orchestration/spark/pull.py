@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from orchestration.admin.erasure import Scope
-from orchestration.home import House
 from orchestration.spark.session import exchange
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,13 +61,11 @@ class _Change:
     gone: list[str]
 
 
-def pull_models(
-    house: House, project: DbtProject, spark: SparkSession, *, also: Sequence[str] = (), whole: bool = False
-) -> None:
+def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = (), whole: bool = False) -> None:
     """Brings changed partitions back in one transaction, and drops what an engine in the home made before.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         project: whose traits.
         spark: the session.
         also: tables beyond ``READ_AT_HOME`` and the candidates.
@@ -77,7 +74,7 @@ def pull_models(
     """
     names = (*READ_AT_HOME, *also, *(f"candidates.{trait.name}" for trait in project.catalog.traits))
     wanted = [name for name in names if spark.catalog.tableExists(name)]
-    with exchange(house) as folder, house.connect() as connection:
+    with exchange(project.home) as folder, project.home.connect() as connection:
         connection.execute(PULLED_PARTS)
         if whole:
             connection.execute("delete from state.pulled_parts")

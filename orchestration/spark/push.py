@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.home import House, Notify, silent
+from orchestration.home import Home, Notify, silent
 from orchestration.spark.session import (
     clear_leftovers,
     drop_partitions,
@@ -33,20 +33,20 @@ WHOLE = (
 )
 
 
-def push_sources(house: House, spark: SparkSession, *, whole: bool, notify: Notify = silent) -> None:
+def push_sources(home: Home, spark: SparkSession, *, whole: bool, notify: Notify = silent) -> None:
     """Makes Spark's copies equal to the home's tables.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         spark: the session.
         whole: every load is replaced.
         notify: progress.
 
     """
-    with house.connect() as connection:
+    with home.connect() as connection:
         for table in _tables_of_loads(connection):
-            _push_loads(house, connection, spark, table, whole=whole, notify=notify)
-        with exchange(house) as folder:
+            _push_loads(home, connection, spark, table, whole=whole, notify=notify)
+        with exchange(home) as folder:
             for table in WHOLE:
                 file = folder / f"{table}.parquet"
                 connection.execute(f"copy (from {table}) to '{_escaped(str(file))}' (format parquet)")
@@ -63,7 +63,7 @@ def _tables_of_loads(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _push_loads(
-    house: House, connection: duckdb.DuckDBPyConnection, spark: SparkSession, table: str, *, whole: bool, notify: Notify
+    home: Home, connection: duckdb.DuckDBPyConnection, spark: SparkSession, table: str, *, whole: bool, notify: Notify
 ) -> None:
     spark.sql(f"create schema if not exists {table.split('.')[0]}")
     clear_leftovers(spark, [table])
@@ -78,7 +78,7 @@ def _push_loads(
     drop_partitions(spark, table, [{"load_id": load} for load in there if load not in here])
     if stale:
         notify(f"{table}: {sum(here[load] for load in stale)} rows to Spark")
-        with exchange(house) as folder:
+        with exchange(home) as folder:
             file = folder / "loads.parquet"
             connection.execute(
                 f"copy (from {table} where list_contains($loads, load_id)) to '{_escaped(str(file))}' (format parquet)",

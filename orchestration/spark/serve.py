@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.home import House, Notify, silent
+from orchestration.home import Home, Notify, silent
 from orchestration.published.tables import TABLES, WIDE_TABLES, wide_query
 from orchestration.publishing.snapshot import served_manifest
 from orchestration.spark.session import (
@@ -40,7 +40,7 @@ from orchestration.spark.session import (
     replace_partitions,
     set_view,
 )
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -71,11 +71,11 @@ class _Version:
         return int(self.name.rpartition(".")[2])
 
 
-def serve_on_spark(house: House, project: DbtProject, *, notify: Notify = silent) -> str | None:
+def serve_on_spark(project: Project, *, notify: Notify = silent) -> str | None:
     """Serves the snapshot that the home serves; hold its lock. What is served already is not written again.
 
     Args:
-        house: where.
+        home: where.
         project: whose traits are columns of the wide views.
         notify: progress; told before each step.
 
@@ -83,10 +83,10 @@ def serve_on_spark(house: House, project: DbtProject, *, notify: Notify = silent
         The version that Spark serves now; null when nothing has ever been published.
 
     """
-    build_id = served_manifest(house).get("build_id")
+    build_id = served_manifest(project.home).get("build_id")
     if build_id is None:
         return None
-    snapshot = (house.serving / "current").resolve()
+    snapshot = (project.home.serving / "current").resolve()
     spark = open_session()
     _prepare(spark)
     versions, served, begun = _versions(spark), _named(spark, SERVED), _named(spark, WRITING)
@@ -100,7 +100,7 @@ def serve_on_spark(house: House, project: DbtProject, *, notify: Notify = silent
     now = versions.get(served)
     if now is None or {part: content for part, (content, _) in now.parts.items()} != contents:
         number = max([0, *(int(name.rpartition(".")[2]) for name in (*versions, begun) if name)]) + 1
-        now = _written(spark, house, snapshot, f"{build_id}.{number}", build_id, contents, versions, notify)
+        now = _written(spark, project.home, snapshot, f"{build_id}.{number}", build_id, contents, versions, notify)
         if served not in versions or versions[served].parts["views", "all"] != now.parts["views", "all"]:
             notify("Spark: the views")
             for name, query in views.items():
@@ -108,7 +108,7 @@ def serve_on_spark(house: House, project: DbtProject, *, notify: Notify = silent
         notify(f"Spark: serving {now.name}")
         _name(spark, SERVED, now.name)
         versions[now.name] = now
-    _drop_expired(house, spark, versions, now, notify)
+    _drop_expired(project.home, spark, versions, now, notify)
     return now.name
 
 
@@ -167,7 +167,7 @@ def _contents(snapshot: Path) -> dict[Part, str]:
 
 def _written(
     spark: SparkSession,
-    house: House,
+    home: Home,
     snapshot: Path,
     version: str,
     build_id: str,
@@ -193,7 +193,7 @@ def _written(
             replace_partitions(spark, f"{STORE}.{table}", frame, ["part", "written"])
     notify("Spark: the manifest")
     made = _Version(version, snapshot.name, parts)
-    with exchange(house) as folder, duckdb.connect() as connection:
+    with exchange(home) as folder, duckdb.connect() as connection:
         rows = [(table, part, content, written) for (table, part), (content, written) in parts.items()]
         file = folder / "manifest.parquet"
         tables, names, hashes, writers = (list(column) for column in zip(*rows, strict=True))
@@ -224,7 +224,7 @@ def _quoted(text: str) -> str:
     return f"'{text}'"
 
 
-def _views(project: DbtProject, snapshot: Path) -> dict[str, str]:
+def _views(project: Project, snapshot: Path) -> dict[str, str]:
     """Queries of the views, by name; the columns are the snapshot's."""
     queries = {}
     with duckdb.connect() as connection:
@@ -259,14 +259,14 @@ def _drop_cut_off(spark: SparkSession, version: str) -> None:
 
 
 def _drop_expired(
-    house: House, spark: SparkSession, versions: Mapping[str, _Version], now: _Version, notify: Notify
+    home: Home, spark: SparkSession, versions: Mapping[str, _Version], now: _Version, notify: Notify
 ) -> None:
     """A version goes with its snapshot; forgetting drops snapshots, too, and a name of theirs may come again.
 
     Manifests go first: what one names is there, and what none names is dropped, also what a killed process has left.
     """
     newest = {version.snapshot: name for name, version in versions.items()}
-    kept = {name for snapshot, name in newest.items() if (house.serving / "builds" / snapshot).is_dir()} | {now.name}
+    kept = {name for snapshot, name in newest.items() if (home.serving / "builds" / snapshot).is_dir()} | {now.name}
     expired = [name for name in versions if name not in kept]
     if expired:
         notify(f"Spark: dropping {', '.join(expired)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,12 +42,12 @@ def open_session() -> SparkSession:
 
 
 @contextmanager
-def exchange(house: House) -> Iterator[Path]:
+def exchange(home: Home) -> Iterator[Path]:
     """An empty folder of the home for Parquet files on their way; it is gone when the block ends.
 
     Driver and executors have to see the home under the same path.
     """
-    folder = house.root / "exchange"
+    folder = home.root / "exchange"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

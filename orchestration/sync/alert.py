@@ -11,14 +11,14 @@ from collections.abc import Collection, Mapping
 
 import httpx
 
-from orchestration.home import House, Notify, silent
+from orchestration.home import Home, Notify, silent
 
 ADDRESS = "TRAITHOUSE_ALERT_URL"
 SECONDS = 10
 
 
 def alert(
-    house: House,
+    home: Home,
     build_id: str,
     judged: Collection[str],
     withheld: Mapping[str, str],
@@ -30,7 +30,7 @@ def alert(
     An alert that does not arrive holds nothing back, and is sent again after the next publish.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         build_id: the build that was published.
         judged: traits that it judged.
         withheld: of these, those that it withheld, with the reason.
@@ -38,7 +38,7 @@ def alert(
 
     """
     address = os.environ.get(ADDRESS)
-    known: dict[str, str] = house.status().get("alerted") or {}
+    known: dict[str, str] = home.status().get("alerted") or {}
     fresh = {trait: reason for trait, reason in withheld.items() if trait not in known}
     recovered = sorted(trait for trait in known if trait in judged and trait not in withheld)
     if not address or not (fresh or recovered):
@@ -59,5 +59,5 @@ def alert(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again")
         return False
-    house.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
+    home.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
     return True

@@ -19,7 +19,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog, Sync, Trait
 from orchestration.errors import UsageError
-from orchestration.home import House, read_json, write_atomically
+from orchestration.home import Home, read_json, write_atomically
 
 CONSENT = "consent"
 
@@ -66,14 +66,14 @@ def people_names(catalog: Catalog) -> list[list[str]]:
     return [list(one) for one in sorted(needed)]
 
 
-def write_people(house: House, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+def write_people(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """Writes identifiers and consent as they are now; call it under the lock.
 
     Grain of ``people.parquet``: entity_type x entity_id x attribute; value is text. ``people.json`` says which
     attributes were asked for.
     """
     names = people_names(catalog)
-    target, listed = house.root / "people.parquet", house.root / "people.json"
+    target, listed = home.root / "people.parquet", home.root / "people.json"
     if not names:
         target.unlink(missing_ok=True)
         listed.unlink(missing_ok=True)
@@ -98,7 +98,7 @@ def write_people(house: House, connection: duckdb.DuckDBPyConnection, catalog: C
 
 
 def audience(
-    house: House,
+    home: Home,
     catalog: Catalog,
     sync: Sync,
     instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
@@ -106,7 +106,7 @@ def audience(
     """Everybody whom the sync sends now.
 
     Args:
-        house: where.
+        home: where.
         catalog: what is declared.
         sync: which.
         instead: by trait and entity, values that count in place of what is published.
@@ -115,9 +115,9 @@ def audience(
         UsageError: nothing is published yet, or what the sync needs of persons was not written since it was declared.
 
     """
-    folder = _served(house)
+    folder = _served(home)
     manifest = read_json(folder / "manifest.json")
-    people = _people(house, sync)
+    people = _people(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -185,7 +185,7 @@ def audience(
     return Audience(str(manifest["build_id"]), as_of, folder, wanted, skipped, held)
 
 
-def content_hash(house: House, catalog: Catalog, sync: Sync) -> str:
+def content_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
     """Hash of everything that decides whom a sync sends and as what; the same for builds that differ elsewhere only.
 
     It costs a small part of what planning costs.
@@ -194,8 +194,8 @@ def content_hash(house: House, catalog: Catalog, sync: Sync) -> str:
         UsageError: as ``audience``.
 
     """
-    folder = _served(house)
-    people = _people(house, sync)
+    folder = _served(home)
+    people = _people(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -249,21 +249,21 @@ consents as (select null::varchar as entity_id, null::varchar as value where fal
 """
 
 
-def _served(house: House) -> Path:
+def _served(home: Home) -> Path:
     """The folder of the snapshot; looked up once, so that a publish meanwhile cannot mix two builds."""
-    current = house.serving / "current"
+    current = home.serving / "current"
     if not current.exists():
         raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
     return current.resolve()
 
 
-def _people(house: House, sync: Sync) -> Path | None:
+def _people(home: Home, sync: Sync) -> Path | None:
     """The file of identifiers and consent, where the sync needs it."""
     needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
     if not needed:
         return None
-    path, listed = house.root / "people.parquet", house.root / "people.json"
+    path, listed = home.root / "people.parquet", home.root / "people.json"
     names = json.loads(listed.read_text()) if listed.exists() and path.exists() else []
     for entity, attribute in needed:
         if [entity, attribute] not in names:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
 from orchestration.errors import UsageError, WarehouseBusyError
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.sync.audience import content_hash, declaration_hash
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.ledger import Run, SyncLedger
@@ -85,7 +85,7 @@ class SyncReport:
 
 
 def run_sync(
-    house: House,
+    home: Home,
     catalog: Catalog,
     sync: Sync,
     *,
@@ -97,7 +97,7 @@ def run_sync(
     """Runs one sync.
 
     Args:
-        house: where.
+        home: where.
         catalog: what is declared.
         sync: which.
         dry_run: send nothing.
@@ -112,26 +112,26 @@ def run_sync(
     """
     kind = checked_destination(catalog, sync)
     why_dry = ""
-    if kind.is_remote(sync) and not house.settings.is_production and not dry_run:
-        why_dry = f"TRAITHOUSE_ENV is {house.settings.env}; remote destinations are served in production only"
+    if kind.is_remote(sync) and not home.settings.is_production and not dry_run:
+        why_dry = f"TRAITHOUSE_ENV is {home.settings.env}; remote destinations are served in production only"
     dry = dry_run or bool(why_dry)
-    with one_sync_at_a_time(house), SyncLedger(house) as ledger:
+    with one_sync_at_a_time(home), SyncLedger(home) as ledger:
         paused = _paused(ledger, sync)
         if paused and not dry:
             return SyncReport(sync.name, sync.destination, paused=paused)
-        seen = _seen(house, catalog, sync)
-        if not retry_refused and (settled := _settled(house, catalog, sync, ledger, seen)):
+        seen = _seen(home, catalog, sync)
+        if not retry_refused and (settled := _settled(home, catalog, sync, ledger, seen)):
             notify(f"sync {sync.name}: nothing has changed since it was last delivered")
             return SyncReport(
                 sync.name, sync.destination, dry, why_dry, skipped=settled["skipped"], held=settled["held"]
             )
         _check_place(kind, sync, ledger, force=force, dry=dry)
-        content = content_hash(house, catalog, sync)
-        made = plan(house, catalog, sync, ledger, retry_refused=retry_refused)
+        content = content_hash(home, catalog, sync)
+        made = plan(home, catalog, sync, ledger, retry_refused=retry_refused)
         # A build that was published meanwhile may be in the plan, and nothing is known of it.
-        settles = [seen, content] if _seen(house, catalog, sync) == seen else []
+        settles = [seen, content] if _seen(home, catalog, sync) == seen else []
         notify(f"sync {sync.name}: {len(made.records)} to deliver")
-        with closing(kind(sync, house.outbox)) as destination:
+        with closing(kind(sync, home.outbox)) as destination:
             if dry:
                 return _dry(destination, made, ledger, why_dry)
             return _run(destination, made, ledger, settles, force=force, notify=notify)
@@ -292,23 +292,23 @@ def _settlement(made: Plan, settles: Sequence[str]) -> str | None:
     return json.dumps({"seen": list(settles), "skipped": made.skipped, "held": made.audience.held})
 
 
-def _settled(house: House, catalog: Catalog, sync: Sync, ledger: SyncLedger, seen: str) -> dict[str, Any]:
+def _settled(home: Home, catalog: Catalog, sync: Sync, ledger: SyncLedger, seen: str) -> dict[str, Any]:
     """What is known of the last run, when all was delivered and nothing of it can have changed since."""
     settled: dict[str, Any] = json.loads(ledger.noted(sync.name, "settled") or "{}")
     if not settled or ledger.is_unsure(sync.name):
         return {}
     if settled["seen"][0] != seen:
-        if settled["seen"][1:] != [content_hash(house, catalog, sync)]:
+        if settled["seen"][1:] != [content_hash(home, catalog, sync)]:
             return {}
         settled["seen"][0] = seen
         ledger.note(sync.name, "settled", json.dumps(settled))
     return settled
 
 
-def _seen(house: House, catalog: Catalog, sync: Sync) -> str:
+def _seen(home: Home, catalog: Catalog, sync: Sync) -> str:
     """Hash of all that the plan is made of but the ledger: snapshot, persons and declaration."""
-    folder = (house.serving / "current").resolve()
-    files = [folder / "traithouse.duckdb", house.root / "people.parquet"]
+    folder = (home.serving / "current").resolve()
+    files = [folder / "traithouse.duckdb", home.root / "people.parquet"]
     facts = [(str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files if path.exists()]
     text = json.dumps([facts, sync.model_dump(mode="json"), declaration_hash(catalog, sync)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -324,7 +324,7 @@ def _paused(ledger: SyncLedger, sync: Sync) -> str:
     return ""
 
 
-def pause(house: House, catalog: Catalog, name: str, why: str | None) -> None:
+def pause(home: Home, catalog: Catalog, name: str, why: str | None) -> None:
     """Pauses a sync, or all of them (``*``), in this environment; without a reason it goes on.
 
     Raises:
@@ -333,7 +333,7 @@ def pause(house: House, catalog: Catalog, name: str, why: str | None) -> None:
     """
     if name != EVERY_SYNC:
         catalog.sync(name)
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         ledger.note(name, "paused", why)
 
 
@@ -387,17 +387,17 @@ def checked_destination(catalog: Catalog, sync: Sync) -> type[Destination]:
 
 
 @contextmanager
-def one_sync_at_a_time(house: House) -> Iterator[None]:
+def one_sync_at_a_time(home: Home) -> Iterator[None]:
     """Holds the right to deliver from a home.
 
     Raises:
         WarehouseBusyError: another process is syncing.
 
     """
-    house.prepare()
-    path: Path = house.root / "sync.lock"
+    home.prepare()
+    path: Path = home.root / "sync.lock"
     try:
-        with FileLock(path, timeout=house.settings.lock_wait_seconds):
+        with FileLock(path, timeout=home.settings.lock_wait_seconds):
             yield
     except Timeout:
         raise WarehouseBusyError(
@@ -406,15 +406,15 @@ def one_sync_at_a_time(house: House) -> Iterator[None]:
         ) from None
 
 
-def why_not(house: House, catalog: Catalog, sync: Sync, entity_id: str) -> str:
+def why_not(home: Home, catalog: Catalog, sync: Sync, entity_id: str) -> str:
     """Of one entity: when it went, or why it did not.
 
     Raises:
         UsageError: nothing is published yet, or the declaration cannot be used.
 
     """
-    with SyncLedger(house) as ledger:
-        made = plan(house, catalog, sync, ledger)
+    with SyncLedger(home) as ledger:
+        made = plan(home, catalog, sync, ledger)
         letters = {row[2]: row for row in ledger.failure_rows() if row[0] == sync.name}
         sent = {one.entity_id: (identifier, one) for identifier, one in ledger.sent(sync.name).items()}
     planned = {record.entity_id: record for record in made.records}

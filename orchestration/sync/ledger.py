@@ -20,7 +20,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 from orchestration.destinations import Failure, Record
-from orchestration.home import House, utc_now
+from orchestration.home import Home, utc_now
 
 _TABLES = """
 create table if not exists sent (
@@ -123,9 +123,9 @@ class Run:
 class SyncLedger:
     """Use as a context manager."""
 
-    def __init__(self, house: House, path: Path | None = None) -> None:
-        house.prepare()
-        self._connection = sqlite3.connect(path or house.sync_ledger)
+    def __init__(self, home: Home, path: Path | None = None) -> None:
+        home.prepare()
+        self._connection = sqlite3.connect(path or home.sync_ledger)
         self._connection.execute("pragma secure_delete = on")
         self._connection.executescript(_TABLES)
         if self._one("select 1 from sqlite_master where name = 'acknowledged'"):

@@ -13,7 +13,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import Record
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.sync.audience import Audience, audience, declaration_hash, typed
 from orchestration.sync.ledger import Sent, SyncLedger
 
@@ -56,7 +56,7 @@ class Plan:
 
 
 def plan(
-    house: House,
+    home: Home,
     catalog: Catalog,
     sync: Sync,
     ledger: SyncLedger,
@@ -73,7 +73,7 @@ def plan(
         UsageError: nothing is published yet, or the declaration cannot be used.
 
     """
-    wanted = audience(house, catalog, sync, instead)
+    wanted = audience(home, catalog, sync, instead)
     there, doubt, refused = ledger.sent(sync.name), ledger.in_doubt(sync.name), ledger.refused(sync.name)
     cleared, forgotten = ledger.cleared(sync.name), ledger.forgotten(sync.name)
     deleted = ledger.noted(sync.name, "deleted") or ""

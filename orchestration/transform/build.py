@@ -18,11 +18,11 @@ import duckdb
 
 from orchestration.declarations.catalog import TRAIT_FOLDER
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Notify, silent, utc_now
+from orchestration.home import Notify, silent, utc_now
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.transform.clock import resolve_as_of
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import GOOD_STATUSES, DbtProject, NodeResult
+from orchestration.transform.dbt import GOOD_STATUSES, NodeResult, Project
 
 STATE_TABLES = """
 create schema if not exists state;
@@ -99,8 +99,7 @@ class Build:
 
 
 def begin_build(
-    house: House,
-    project: DbtProject,
+    project: Project,
     *,
     as_of: str | None,
     full_refresh: bool,
@@ -122,7 +121,7 @@ def begin_build(
         )
     now = now or utc_now()
     fingerprint = project_fingerprint(project)
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute(RAW_TABLES + STATE_TABLES)
         newest, newest_load = connection.execute(
             "select max(newest_event_at), coalesce(max(load_id), 0) from raw.loads"
@@ -202,8 +201,7 @@ def last_published_as_of(connection: duckdb.DuckDBPyConnection) -> datetime | No
 
 
 def run_build(
-    house: House,
-    project: DbtProject,
+    project: Project,
     build: Build,
     *,
     select: Sequence[str] = (),
@@ -213,7 +211,7 @@ def run_build(
     """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
 
     Args:
-        house: where; hold its lock.
+        home: where; hold its lock.
         project: what to run.
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
@@ -224,7 +222,7 @@ def run_build(
     results = _run_within_memory(project, build, _whole_stages(project, select), notify)
     if fetch:
         fetch()
-    with house.connect() as connection:
+    with project.home.connect() as connection:
         connection.execute("begin")
         connection.execute("delete from state.node_results where build_id != $1", [build.build_id])
         candidates = {f"model.{project.name}.{trait.name}": trait for trait in project.catalog.traits}
@@ -247,9 +245,9 @@ def run_build(
     return results
 
 
-def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str], notify: Notify) -> list[NodeResult]:
+def _run_within_memory(project: Project, build: Build, select: Sequence[str], notify: Notify) -> list[NodeResult]:
     """An increment gets little memory, which would only hold what was read; more when that is too little."""
-    settings = project.house.settings
+    settings = project.home.settings
     small, large = settings.increment_memory_limit, settings.memory_limit
     with duckdb.connect() as connection:
         (is_less,) = connection.execute(
@@ -272,7 +270,7 @@ def _run_within_memory(project: DbtProject, build: Build, select: Sequence[str],
     return results
 
 
-def _whole_stages(project: DbtProject, select: Sequence[str]) -> list[str]:
+def _whole_stages(project: Project, select: Sequence[str]) -> list[str]:
     """A part of the traits may be built alone; of what lies before them, all or nothing.
 
     Up to the features each model takes from the one before it what this very run has to do.
@@ -288,7 +286,7 @@ def _whole_stages(project: DbtProject, select: Sequence[str]) -> list[str]:
     return [*select, *(f"path:models/{folder}" for folder in folders)]
 
 
-def failed_models(connection: duckdb.DuckDBPyConnection, project: DbtProject) -> list[str]:
+def failed_models(connection: duckdb.DuckDBPyConnection, project: Project) -> list[str]:
     """Seeds and models up to the features that failed in the current build; a trait's failure is its gate's matter."""
     rows = connection.execute(
         """
@@ -303,13 +301,13 @@ def failed_models(connection: duckdb.DuckDBPyConnection, project: DbtProject) ->
     ]
 
 
-def is_trait(project: DbtProject, unique_id: str) -> bool:
+def is_trait(project: Project, unique_id: str) -> bool:
     """Whether a node is a trait's candidate."""
     node = project.manifest_dict["nodes"].get(unique_id, {})
     return bool(node.get("original_file_path", "").startswith(TRAIT_FOLDER))
 
 
-def project_fingerprint(project: DbtProject) -> str:
+def project_fingerprint(project: Project) -> str:
     """Hash of the models up to the features, macros, seeds and vars: what incremental rows were made with."""
     manifest = project.manifest_dict
     parts = [
@@ -323,6 +321,6 @@ def project_fingerprint(project: DbtProject) -> str:
         if macro["package_name"] == manifest["metadata"]["project_name"]
     ]
     # Fast hashes and contracts are one engine's own.
-    engine = [project.house.settings.target, duckdb.__version__]
+    engine = [project.home.settings.target, duckdb.__version__]
     text = json.dumps([sorted(parts), project.variables, engine], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

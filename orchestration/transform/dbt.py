@@ -16,7 +16,7 @@ import yaml
 
 from orchestration.declarations.catalog import Catalog, read_catalog
 from orchestration.errors import TraithouseError
-from orchestration.home import House, Notify, silent, write_atomically
+from orchestration.home import Home, Notify, silent, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +52,23 @@ class NodeResult:
         return self.status in GOOD_STATUSES
 
 
-class DbtProject:
-    """The dbt project of a house."""
+class Project:
+    """The dbt project of a home."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.folder = house.settings.project
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.folder = home.settings.project
+
+    def replace(self, home: Home | None = None, **parsed: Any) -> Project:
+        """The same project in another home, or with another ``manifest``, ``catalog`` or ``variables``.
+
+        What was parsed already is shared, for it says nothing of a home.
+        """
+        other = Project(home or self.home)
+        shared = ("manifest", "manifest_dict", "catalog", "variables")
+        known = {name: self.__dict__[name] for name in shared if name in self.__dict__}
+        other.__dict__.update(known | parsed)
+        return other
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -67,7 +78,7 @@ class DbtProject:
             TraithouseError: the project does not parse.
 
         """
-        self.house.prepare()
+        self.home.prepare()
         result = self._invoke(["parse"], None, silent)
         if not result.success:
             raise TraithouseError(
@@ -84,13 +95,13 @@ class DbtProject:
 
         So what only asks what is declared (explain, sync, Dagster loading its definitions) need not wait for dbt.
         """
-        self.house.prepare()
-        kept = self.house.dbt_target / f"manifest-{self._files_fingerprint()}.json"
+        self.home.prepare()
+        kept = self.home.dbt_target / f"manifest-{self._files_fingerprint()}.json"
         try:
             text = kept.read_text()
         except FileNotFoundError:
             text = json.dumps(self.manifest.writable_manifest().to_dict(omit_none=False), default=str)
-            for old in self.house.dbt_target.glob("manifest-*.json"):
+            for old in self.home.dbt_target.glob("manifest-*.json"):
                 old.unlink(missing_ok=True)
             write_atomically(kept, text)
         manifest: dict[str, Any] = json.loads(text)
@@ -102,9 +113,9 @@ class DbtProject:
         for folder in ("models", "macros", "seeds", "tests/unit", "tests/data"):
             files += sorted((self.folder / folder).rglob("*"))
         facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files if path.is_file()]
-        return hashlib.sha256(
-            json.dumps([facts, version("dbt-core"), self.house.settings.target]).encode()
-        ).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([facts, version("dbt-core"), self.home.settings.target]).encode()).hexdigest()[
+            :16
+        ]
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -160,7 +171,7 @@ class DbtProject:
             arguments += ["--select", *select]
         if full_refresh and command != "test":
             arguments.append("--full-refresh")
-            if not self.house.settings.on_spark:
+            if not self.home.settings.on_spark:
                 # One large model uses every processor; two at once only take each other's memory.
                 arguments += ["--threads", "1"]
         return [
@@ -200,7 +211,7 @@ class DbtProject:
         if result.result is None:
             raise TraithouseError(
                 f"dbt stopped: {_first_lines(result.exception)}",
-                f"Its log is in {self.house.logs}.",
+                f"Its log is in {self.home.logs}.",
             )
         return list(result.result)
 
@@ -220,14 +231,14 @@ class DbtProject:
             "--profiles-dir",
             self.folder,
             "--target-path",
-            self.house.dbt_target,
+            self.home.dbt_target,
         ]
-        flags += ["--log-path", self.house.logs, "--log-level", "none", "--log-level-file", "info"]
+        flags += ["--log-path", self.home.logs, "--log-level", "none", "--log-level-file", "info"]
         flags += ["--no-use-colors", "--no-send-anonymous-usage-stats"]
         with _environment(
-            TRAITHOUSE_HOME=str(self.house.root),
-            TRAITHOUSE_TARGET=self.house.settings.target,
-            TRAITHOUSE_MEMORY_LIMIT=memory_limit or self.house.settings.memory_limit,
+            TRAITHOUSE_HOME=str(self.home.root),
+            TRAITHOUSE_TARGET=self.home.settings.target,
+            TRAITHOUSE_MEMORY_LIMIT=memory_limit or self.home.settings.memory_limit,
         ):
             runner = dbtRunner(manifest=manifest, callbacks=[listen])
             try:

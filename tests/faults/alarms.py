@@ -25,7 +25,7 @@ from pathlib import Path
 from orchestration.declarations.catalog import Trait
 from orchestration.gates.candidates import MADE_OF, audit
 from orchestration.gates.verdicts import Verdict
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
@@ -33,7 +33,7 @@ from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.faults.fixture import moved, parsed, table
 
 # Days that are known before the first refresh: enough for windows of 28 days and a usual week.
@@ -89,29 +89,27 @@ def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date,
         yield day, path
 
 
-def replayed(
-    folder: Path, parsed_project: DbtProject, days: int, accounts: int, notify: Callable[[str], None]
-) -> Alarms:
+def replayed(folder: Path, parsed_project: Project, days: int, accounts: int, notify: Callable[[str], None]) -> Alarms:
     """So many days, one by one."""
     alarms = Alarms()
-    house = House(Settings(home=folder / "home"))
-    project = moved(parsed_project, house)
+    home = Home(Settings(home=folder / "home"))
+    project = moved(parsed_project, home)
     parameters = Parameters(accounts=accounts, days=KNOWN_DAYS + days, seed=11)
     for published, (day, events) in enumerate(days_of_events(folder, parameters)):
         if published > days:
             break
-        load(house, [events], source=SOURCE)
-        written = write_and_audit(house, project, as_of=str(day))
+        load(home, [events], source=SOURCE)
+        written = write_and_audit(project, as_of=str(day))
         if published:  # the first build has nothing to be compared with, and is no day of the replay
             _count(alarms, day, written.verdicts)
         passed = [one.trait for one in written.verdicts if one.verdict == "passed"]
         if published >= LEARNING_DAYS and (published - LEARNING_DAYS) % EVERY_THIRD == 0:
             for percent in DROPS:
-                _drop(house, project, alarms, [project.catalog.trait(name) for name in passed], percent, day)
-            _as_made(house, project)
-            with house.lock("attack"):
-                audit(house, project, traits=passed)
-        publish(house, project)
+                _drop(home, project, alarms, [project.catalog.trait(name) for name in passed], percent, day)
+            _as_made(home, project)
+            with home.lock("attack"):
+                audit(project, traits=passed)
+        publish(project)
         events.unlink()
         notify(
             f"{day}: {len(passed)} traits passed; {len(alarms.false)} false alarms so far, caught"
@@ -127,18 +125,18 @@ def _count(alarms: Alarms, day: date, verdicts: Sequence[Verdict]) -> None:
             alarms.false.append(f"{day} {one.trait}: {one.reason}")
 
 
-def _drop(house: House, project: DbtProject, alarms: Alarms, traits: Sequence[Trait], percent: int, day: date) -> None:
+def _drop(home: Home, project: Project, alarms: Alarms, traits: Sequence[Trait], percent: int, day: date) -> None:
     """Takes rows of traits away as if their models had not made them, judges each by itself, and puts them back."""
-    with house.lock("attack"):
-        with house.connect() as connection:
+    with home.lock("attack"):
+        with home.connect() as connection:
             for trait in traits:
                 connection.execute(f"create or replace table state.kept_{trait.name} as from {trait.candidate}")
                 connection.execute(
                     f"delete from {trait.candidate} where hash({trait.id_column} || '{day}') % 100 < {percent}"
                 )
-        _as_made(house, project)
-        verdicts = {one.trait: one for one in audit(house, project, traits=[trait.name for trait in traits])}
-        with house.connect() as connection:
+        _as_made(home, project)
+        verdicts = {one.trait: one for one in audit(project, traits=[trait.name for trait in traits])}
+        with home.connect() as connection:
             for trait in traits:
                 connection.execute(f"delete from {trait.candidate}")
                 connection.execute(f"insert into {trait.candidate} from state.kept_{trait.name}")
@@ -153,8 +151,8 @@ def _drop(house: House, project: DbtProject, alarms: Alarms, traits: Sequence[Tr
             alarms.missed.append(f"{day} {trait.name}: {percent}% of its rows were lost")
 
 
-def _as_made(house: House, project: DbtProject) -> None:
-    with house.connect() as connection:
+def _as_made(home: Home, project: Project) -> None:
+    with home.connect() as connection:
         for trait in project.catalog.traits:
             connection.execute(
                 "update state.node_results set content_hash = $1 where name = $2",

@@ -25,7 +25,7 @@ from typing import Any
 
 from orchestration.destinations import Record, destinations
 from orchestration.destinations._pace import Pace
-from orchestration.home import House, Settings, silent
+from orchestration.home import Home, Settings, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.engine import destination_of
@@ -122,15 +122,15 @@ def expected(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     return {record.identifier: record.fields for record in records}
 
 
-def delivered(house: House, target: StandIn, records: Sequence[Record]) -> Delivery:
+def delivered(home: Home, target: StandIn, records: Sequence[Record]) -> Delivery:
     sync = target.sync()
     kind = destination_of(sync)
-    with SyncLedger(house) as ledger, closing(kind(sync, house.outbox, Pace())) as destination:
+    with SyncLedger(home) as ledger, closing(kind(sync, home.outbox, Pace())) as destination:
         return deliver(destination, records, ledger, silent)
 
 
-def acknowledged(house: House, target: StandIn) -> set[str]:
-    with SyncLedger(house) as ledger:
+def acknowledged(home: Home, target: StandIn) -> set[str]:
+    with SyncLedger(home) as ledger:
         return set(ledger.sent(target.sync().name))
 
 
@@ -146,26 +146,26 @@ def scenarios(target: StandIn) -> list[str]:
     return [name for name in found if name not in target.spared]
 
 
-def attack(target: StandIn, house: House, name: str, records: Sequence[Record]) -> Result:
+def attack(target: StandIn, home: Home, name: str, records: Sequence[Record]) -> Result:
     """Delivers while something happens, and counts."""
     if name == BAD_ROW:
         target.poisoned = {records[len(records) // 2].identifier}
     if name == EXPIRED:
-        delivered(house, target, records_of(target, 1, range(len(records))))
+        delivered(home, target, records_of(target, 1, range(len(records))))
         target.expire_token()
     taken = len(target.writes) if isinstance(target, HttpStandIn) else 0
     target.faults.extend(FAULTS[name]() if name in FAULTS else [])
     target.faults.extend([Fault("answer", 503)] * FOR_LONG if name == DOWN else [])
-    delivered(house, target, records)
+    delivered(home, target, records)
     if name == DOWN:
         target.faults.clear()
-        delivered(house, target, records)
-    return counted(target, house, records, taken)
+        delivered(home, target, records)
+    return counted(target, home, records, taken)
 
 
-def counted(target: StandIn, house: House, records: Sequence[Record], taken: int = 0) -> Result:
-    sent, there = acknowledged(house, target), target.state()
-    with SyncLedger(house) as ledger:
+def counted(target: StandIn, home: Home, records: Sequence[Record], taken: int = 0) -> Result:
+    sent, there = acknowledged(home, target), target.state()
+    with SyncLedger(home) as ledger:
         dead = {row[2] for row in ledger.failure_rows()}
     lost = [
         record
@@ -184,7 +184,7 @@ def attack_a_new_one(destination: str, name: str, count: int) -> Result:
         stack.enter_context(target.running(folder))
         stack.enter_context(quick_backoff())
         os.environ |= target.environment()
-        return attack(target, House(Settings(home=home, env="production")), name, records_of(target, 0, range(count)))
+        return attack(target, Home(Settings(home=home, env="production")), name, records_of(target, 0, range(count)))
 
 
 @contextmanager

@@ -18,14 +18,14 @@ from typing import Any
 
 import duckdb
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 DAY, NEXT_DAY = "2024-06-26", "2024-06-27"
 PARAMETERS = Parameters(accounts=60, days=100, seed=1)
@@ -53,7 +53,7 @@ class Arena:
     """
 
     folder: Path
-    project: DbtProject
+    project: Project
     published: Path
     written: Path
     next_day: Path
@@ -61,49 +61,47 @@ class Arena:
     undisturbed: Rows
     passed: frozenset[str]
 
-    def copy(self, home: Path, to: Path) -> House:
-        """A house of one's own."""
+    def copy(self, home: Path, to: Path) -> Home:
+        """A home of one's own."""
         shutil.copytree(home, to, symlinks=True)
-        return House(Settings(home=to))
+        return Home(Settings(home=to))
 
-    def project_of(self, house: House) -> DbtProject:
+    def project_of(self, home: Home) -> Project:
         """The parsed project in another home."""
-        return moved(self.project, house)
+        return moved(self.project, home)
 
 
-def moved(project: DbtProject, house: House) -> DbtProject:
+def moved(project: Project, home: Home) -> Project:
     """A parsed project in another home."""
-    other = DbtProject(house)
-    other.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
-    return other
+    return project.replace(home)
 
 
-def parsed() -> DbtProject:
+def parsed() -> Project:
     """The project, parsed."""
     with tempfile.TemporaryDirectory() as folder:
-        project = DbtProject(House(Settings(home=Path(folder))))
+        project = Project(Home(Settings(home=Path(folder))))
         _ = project.manifest, project.manifest_dict, project.catalog
     return project
 
 
-def make_arena(folder: Path, project: DbtProject, parameters: Parameters = PARAMETERS) -> Arena:
+def make_arena(folder: Path, project: Project, parameters: Parameters = PARAMETERS) -> Arena:
     """Makes the homes: two refreshes, less than a minute."""
     first, second = split_events(folder, parameters)
-    house = House(Settings(home=folder / "published"))
-    load(house, [first], source=SOURCE)
-    write_and_audit(house, moved(project, house), as_of=DAY)
-    publish(house, moved(project, house))
-    _invent_history(house)
-    before = served_rows(house)
-    written = House(Settings(home=folder / "written"))
-    shutil.copytree(house.root, written.root, symlinks=True)
+    home = Home(Settings(home=folder / "published"))
+    load(home, [first], source=SOURCE)
+    write_and_audit(moved(project, home), as_of=DAY)
+    publish(moved(project, home))
+    _invent_history(home)
+    before = served_rows(home)
+    written = Home(Settings(home=folder / "written"))
+    shutil.copytree(home.root, written.root, symlinks=True)
     load(written, [second], source=SOURCE)
-    write_and_audit(written, moved(project, written), as_of=NEXT_DAY)
-    twin = House(Settings(home=folder / "twin"))
+    write_and_audit(moved(project, written), as_of=NEXT_DAY)
+    twin = Home(Settings(home=folder / "twin"))
     shutil.copytree(written.root, twin.root, symlinks=True)
-    report = publish(twin, moved(project, twin))
+    report = publish(moved(project, twin))
     passed = frozenset(one.trait for one in report.traits if one.verdict == "passed") & frozenset(before)
-    return Arena(folder, project, house.root, written.root, second, before, served_rows(twin), passed)
+    return Arena(folder, project, home.root, written.root, second, before, served_rows(twin), passed)
 
 
 def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
@@ -117,12 +115,12 @@ def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
     return first, second
 
 
-def _invent_history(house: House) -> None:
+def _invent_history(home: Home) -> None:
     """As if days before had been published alike, so that a gate that learns from them has learnt.
 
     On each of them one entity in fifty changes its mind for a moment, as some do every day.
     """
-    with house.connect() as connection:
+    with home.connect() as connection:
         for days in range(1, DAYS_OF_HISTORY + 1):
             for table, instants in (
                 ("traits.builds", ("as_of", "started_at", "published_at")),
@@ -152,9 +150,9 @@ def _invent_history(house: House) -> None:
             )
 
 
-def served_rows(house: House) -> Rows:
+def served_rows(home: Home) -> Rows:
     """Trait -> its published rows, as a reader finds them now."""
-    path = (house.serving / "current" / "traithouse.duckdb").resolve()
+    path = (home.serving / "current" / "traithouse.duckdb").resolve()
     with duckdb.connect(str(path), read_only=True) as connection:
         found = connection.execute("select * from traits.trait_values order by all").fetchall()
     rows: Rows = {}
@@ -170,9 +168,9 @@ def differing(found: Rows, expected: Rows) -> dict[str, int]:
     return {name: count for name, count in sorted(counts.items()) if count}
 
 
-def contradictions(house: House) -> list[str]:
+def contradictions(home: Home) -> list[str]:
     """What one served snapshot says in two places and not alike; empty when it is of one piece."""
-    folder = (house.serving / "current").resolve()
+    folder = (home.serving / "current").resolve()
     manifest = json.loads((folder / "manifest.json").read_text())
     wrong = []
     with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:

@@ -3,8 +3,8 @@
     python -m tests.faults.inject                # all of them, as a table
     python -m tests.faults.inject --only verdict # those whose stage or name holds the word
 
-Each fault meets a house of its own. Whatever it breaks, readers find of each trait that is withheld the last good
-rows, of every other trait the rows of a house that nobody attacked, and nothing else.
+Each fault meets a home of its own. Whatever it breaks, readers find of each trait that is withheld the last good
+rows, of every other trait the rows of a home that nobody attacked, and nothing else.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from orchestration.cli import app as cli
 from orchestration.declarations.catalog import Catalog
 from orchestration.errors import TraithouseError
 from orchestration.gates.candidates import audit
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.simulator.parameters import SOURCE
 from orchestration.transform.build import begin_build
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.children import forked, in_child, killed
 from tests.faults.fixture import (
     NEXT_DAY,
@@ -61,24 +61,24 @@ SMALLEST_DISK = 65_536
 
 @dataclass
 class Scene:
-    """A house under attack, and what its user hears."""
+    """A home under attack, and what its user hears."""
 
     arena: Arena
-    house: House
-    project: DbtProject
+    home: Home
+    project: Project
     folder: Path
     heard: list[str] = field(default_factory=list)
 
     def sql(self, *statements: str) -> None:
         """As a hand in the warehouse would."""
-        with self.house.connect() as connection:
+        with self.home.connect() as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def made(self, *statements: str) -> None:
         """Changes candidates as if their models had made them so in this build."""
         self.sql(*statements)
-        with self.house.connect() as connection:
+        with self.home.connect() as connection:
             for trait in self.project.catalog.traits:
                 connection.execute(
                     "update state.node_results set content_hash = $1 where name = $2",
@@ -88,7 +88,7 @@ class Scene:
     def load(self, path: Path) -> None:
         """What a load says, also one that is refused."""
         try:
-            report = load(self.house, [path], source=SOURCE, notify=self.heard.append)
+            report = load(self.home, [path], source=SOURCE, notify=self.heard.append)
         except TraithouseError as error:
             self.refused(error)
         else:
@@ -110,31 +110,31 @@ class Scene:
 
     def refresh(self) -> None:
         """Writes and judges the next day."""
-        write_and_audit(self.house, self.project, as_of=NEXT_DAY, notify=self.heard.append)
+        write_and_audit(self.project, as_of=NEXT_DAY, notify=self.heard.append)
 
     def publish(self) -> PublishReport:
         """Publishes; what it reports is heard."""
-        report = publish(self.house, self.project, notify=self.heard.append)
+        report = publish(self.project, notify=self.heard.append)
         self.heard += [f"{one.trait}: {one.verdict}. {one.reason}" for one in report.traits]
         self.heard += report.failed_models
         return report
 
     def command(self, *arguments: str) -> int:
         """A call of the command line and its exit code."""
-        result = CliRunner().invoke(cli.main, [*arguments, "--home", str(self.house.root)])
+        result = CliRunner().invoke(cli.main, [*arguments, "--home", str(self.home.root)])
         self.heard.append(result.output)
         return result.exit_code
 
     @property
     def current(self) -> Path:
         """The link that readers follow."""
-        return self.house.serving / "current"
+        return self.home.serving / "current"
 
 
 def published_cut_off(scene: Scene, at: Callable[[str], None]) -> None:
     """A publish in a child to which something happens on the way."""
     told = scene.folder / "told"
-    status = in_child(lambda: publish(scene.house, scene.project, notify=at), told)
+    status = in_child(lambda: publish(scene.project, notify=at), told)
     assert status != 0, "the publish ended as if nothing had happened"
     scene.heard.append(told.read_text() if told.exists() else "")
 
@@ -163,14 +163,14 @@ def read_only(*folders: str) -> Callable[[Scene], None]:
     """A publish by somebody who may not write some folders of the home."""
 
     def cut_off(scene: Scene) -> None:
-        paths = [scene.house.root / name for name in folders]
+        paths = [scene.home.root / name for name in folders]
         for path in paths:
             path.chmod(0o500)
         told = scene.folder / "told"
 
         def work() -> None:
             _as_ordinary_user()
-            publish(scene.house, scene.project)
+            publish(scene.project)
 
         status = in_child(work, told)
         for path in paths:
@@ -229,7 +229,7 @@ class Outcome:
     """What came of a fault.
 
     Attributes:
-        withheld: traits whose rows are not those of an undisturbed house.
+        withheld: traits whose rows are not those of an undisturbed home.
         went_out: the others.
         told: the first line that matches; empty when nothing did.
         wrong: rows that are neither the last good ones of a withheld trait nor the undisturbed ones of another.
@@ -245,27 +245,27 @@ class Outcome:
 
 
 def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
-    """Lets a fault happen to a house of its own."""
-    house = arena.copy(arena.published if fault.rebuilt else arena.written, folder / "home")
-    scene = Scene(arena, house, arena.project_of(house), folder)
+    """Lets a fault happen to a home of its own."""
+    home = arena.copy(arena.published if fault.rebuilt else arena.written, folder / "home")
+    scene = Scene(arena, home, arena.project_of(home), folder)
     fault.attack(scene)
     if fault.rebuilt:
         scene.refresh()
     if fault.judged:
-        with house.lock("attack"):
-            audit(house, scene.project, traits=fault.judged)
+        with home.lock("attack"):
+            audit(scene.project, traits=fault.judged)
     if fault.repair:
         try:
             fault.publish(scene)
         except (TraithouseError, OSError) as error:
             scene.refused(error)
-        untouched = served_rows(house) if scene.current.exists() else arena.before
+        untouched = served_rows(home) if scene.current.exists() else arena.before
         assert differing(untouched, arena.before) == {}, "a publish that did not end changed what readers find"
         fault.repair(scene)
         scene.publish()
     else:
         fault.publish(scene)
-    found = served_rows(house)
+    found = served_rows(home)
     kept = {name for name in arena.passed if found.get(name) == arena.before[name] != arena.undisturbed[name]}
     if fault.other_day:
         found = {name: _as_undisturbed(scene, name, rows) for name, rows in found.items()}
@@ -284,7 +284,7 @@ def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
         went_out=arena.passed - kept,
         told=matching,
         wrong=differing(found, expected),
-        contradictions=tuple(contradictions(house)),
+        contradictions=tuple(contradictions(home)),
     )
 
 
@@ -293,7 +293,7 @@ def _as_undisturbed(scene: Scene, name: str, rows: list[Any]) -> list[Any]:
     if name not in scene.arena.passed or rows == scene.arena.before[name]:
         return scene.arena.undisturbed.get(name, [])
     trait = scene.project.catalog.trait(name)
-    with scene.house.connect() as connection:
+    with scene.home.connect() as connection:
         made = connection.execute(
             f"select {trait.id_column}, cast(value as varchar), score, evidence from {trait.candidate}"
         ).fetchall()
@@ -504,8 +504,8 @@ def verdict_faults() -> list[Fault]:
 
     def forge(scene: Scene) -> None:
         scene.made(flip, "update candidates.at_risk set value = true")
-        with scene.house.lock("attack"):
-            audit(scene.house, scene.project, traits=["at_risk"])
+        with scene.home.lock("attack"):
+            audit(scene.project, traits=["at_risk"])
         scene.sql(f"{verdicts} verdict = 'passed', reason = '' where trait = 'at_risk'")
 
     every = frozenset({"every"})
@@ -576,7 +576,7 @@ def publish_faults() -> list[Fault]:
         ready = scene.folder / "ready"
 
         def hold() -> None:
-            with scene.house.lock("traithouse refresh"):
+            with scene.home.lock("traithouse refresh"):
                 ready.touch()
                 time.sleep(120)
 
@@ -593,8 +593,8 @@ def publish_faults() -> list[Fault]:
         assert scene.command("refresh", "--as-of", "2024-06-20") == 2
 
     def clock_back(scene: Scene) -> None:
-        with scene.house.lock("attack"):
-            made = begin_build(scene.house, scene.project, as_of=None, full_refresh=False, now=datetime(2024, 6, 1))
+        with scene.home.lock("attack"):
+            made = begin_build(scene.project, as_of=None, full_refresh=False, now=datetime(2024, 6, 1))
         scene.heard.append(f"as_of {made.as_of}")
 
     def rewritten(scene: Scene) -> None:
@@ -609,7 +609,7 @@ def publish_faults() -> list[Fault]:
     def retire(scene: Scene) -> None:
         catalog = scene.project.catalog
         left = tuple(trait for trait in catalog.traits if trait.name != "at_risk")
-        scene.project.__dict__["catalog"] = Catalog(traits=left, syncs=catalog.syncs)
+        scene.project = scene.project.replace(catalog=Catalog(traits=left, syncs=catalog.syncs))
 
     return [
         stalled("killed while a trait is published", killed_at("publishing lifecycle_stage"), ""),
@@ -663,21 +663,21 @@ def snapshot_faults() -> list[Fault]:
 
     def leftovers(scene: Scene) -> None:
         for name in (".draft-000001-x", ".draft-000002-20240628T000000Z"):
-            folder = scene.house.serving / "builds" / name
+            folder = scene.home.serving / "builds" / name
             folder.mkdir()
             (folder / "traithouse.duckdb").write_bytes(b"half")
-        (scene.house.serving / ".current-1").symlink_to("builds/nowhere")
+        (scene.home.serving / ".current-1").symlink_to("builds/nowhere")
 
     def same_name(scene: Scene) -> None:
-        (scene.house.serving / "builds" / "000002-20240628T000000Z").mkdir()
+        (scene.home.serving / "builds" / "000002-20240628T000000Z").mkdir()
 
     def dead_holder(scene: Scene) -> None:
-        (scene.house.root / "lock").touch()
-        (scene.house.root / "lock.json").write_text('{"pid": 1, "purpose": "tra')
+        (scene.home.root / "lock").touch()
+        (scene.home.root / "lock.json").write_text('{"pid": 1, "purpose": "tra')
 
     return [
-        harmed("status.json is cut off", overwrite(lambda scene: scene.house.root / "status.json", b'{"loads": {"lo')),
-        harmed("status.json is not text", overwrite(lambda scene: scene.house.root / "status.json", b"\xff\x00")),
+        harmed("status.json is cut off", overwrite(lambda scene: scene.home.root / "status.json", b'{"loads": {"lo')),
+        harmed("status.json is not text", overwrite(lambda scene: scene.home.root / "status.json", b"\xff\x00")),
         harmed("manifest.json is cut off", overwrite(file("manifest.json"), b'{"build_id": "0000')),
         harmed("manifest.json is a list", overwrite(file("manifest.json"), b"[]")),
         harmed("manifest.json is gone", lambda scene: file("manifest.json")(scene).unlink()),
@@ -696,7 +696,7 @@ def snapshot_faults() -> list[Fault]:
         harmed("the database is cut off", truncate),
         harmed("the database is empty", overwrite(file("traithouse.duckdb"), b"")),
         harmed("all parts of Parquet are cut off", harm_parts),
-        harmed("everything served is gone", lambda scene: shutil.rmtree(scene.house.serving)),
+        harmed("everything served is gone", lambda scene: shutil.rmtree(scene.home.serving)),
         harmed("the lock of a killed process is left", dead_holder),
     ]
 
@@ -829,7 +829,7 @@ def raw_faults() -> list[Fault]:
 
 
 def _landed(scene: Scene) -> list[Any]:
-    with scene.house.connect() as connection:
+    with scene.home.connect() as connection:
         return connection.execute("select count(*), sum(hash(e)) from raw.events as e").fetchall()
 
 
@@ -841,7 +841,7 @@ def staging_faults() -> list[Fault]:
         def attack(scene: Scene) -> None:
             manifest = scene.project.manifest.deepcopy()
             manifest.nodes[f"model.traithouse.{name}"].raw_code = "select no_such_column from (select 1) as t"
-            scene.project.__dict__["manifest"] = manifest
+            scene.project = scene.project.replace(manifest=manifest)
             scene.load(scene.arena.next_day)
 
         return attack

@@ -6,7 +6,7 @@
 A step is a statement that goes to the warehouse, a file of the home that is renamed, linked, made or removed, or a
 message of progress (each dbt node tells when it ends). After each kill another process reads the snapshot: it has to be
 the old one or the new one, in all its tables. Then the same work is done again, undisturbed, and every table of the
-warehouse has to hold the rows of a house that was never killed.
+warehouse has to hold the rows of a home that was never killed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from typing import Any
 
 import duckdb
 
-from orchestration.home import PROJECT_ROOT, House, Notify, Settings
+from orchestration.home import PROJECT_ROOT, Home, Notify, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.simulator.parameters import SOURCE
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.children import forked, in_child, killed, killing_at
 from tests.faults.fixture import NEXT_DAY, Arena, contradictions, make_arena, parsed, table
 from tests.streams.harness import OF_THE_RUN
@@ -45,7 +45,7 @@ OF_THE_CLOCK = ("build_id", "started_at", "published_at", "decided_at", "seconds
 FILE_CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "shutil.rmtree"}
 LOADED_AT = datetime(2024, 6, 28)
 
-Work = Callable[[House, DbtProject, Notify], object]
+Work = Callable[[Home, Project, Notify], object]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Kill:
         stage: what was killed.
         where: at which step or after how many seconds.
         served: old, new, unreadable, or what is mixed in it.
-        differing: tables whose rows are not those of a house that was never killed.
+        differing: tables whose rows are not those of a home that was never killed.
 
     """
 
@@ -90,21 +90,21 @@ def stages(arena: Arena, folder: Path) -> list[Stage]:
     """Load, write and audit, publish, and the whole refresh."""
     landed = arena.copy(arena.published, folder / "landed")
 
-    def land(house: House, _: DbtProject, notify: Notify) -> None:
-        load(house, [arena.next_day], source=SOURCE, now=LOADED_AT, notify=notify)
+    def land(home: Home, _: Project, notify: Notify) -> None:
+        load(home, [arena.next_day], source=SOURCE, now=LOADED_AT, notify=notify)
 
-    def write(house: House, project: DbtProject, notify: Notify) -> None:
-        write_and_audit(house, project, as_of=NEXT_DAY, notify=notify)
+    def write(home: Home, project: Project, notify: Notify) -> None:
+        write_and_audit(project, as_of=NEXT_DAY, notify=notify)
 
-    def write_and_publish(house: House, project: DbtProject, notify: Notify) -> None:
-        write(house, project, notify)
-        publish(house, project, notify=notify)
+    def write_and_publish(home: Home, project: Project, notify: Notify) -> None:
+        write(home, project, notify)
+        publish(project, notify=notify)
 
-    def out(house: House, project: DbtProject, notify: Notify) -> None:
-        publish(house, project, notify=notify)
+    def out(home: Home, project: Project, notify: Notify) -> None:
+        publish(project, notify=notify)
 
-    def whole(house: House, project: DbtProject, notify: Notify) -> None:
-        refresh(house, project, as_of=NEXT_DAY, notify=notify)
+    def whole(home: Home, project: Project, notify: Notify) -> None:
+        refresh(project, as_of=NEXT_DAY, notify=notify)
 
     assert in_child(lambda: land(landed, arena.project, lambda _: None)) == 0
     command = ("refresh", "--as-of", NEXT_DAY)
@@ -134,12 +134,12 @@ class _Watched:
         return getattr(self._connection, name)
 
 
-def stepwise(house: House, project: DbtProject, work: Work, step: Notify) -> None:
+def stepwise(home: Home, project: Project, work: Work, step: Notify) -> None:
     """Does work and tells before each step; only in a child, whose Python is changed for it."""
-    connect, root = House.connect, str(house.root)
+    connect, root = Home.connect, str(home.root)
 
     @contextmanager
-    def watched(self: House) -> Iterator[Any]:
+    def watched(self: Home) -> Iterator[Any]:
         with connect(self) as connection:
             yield _Watched(connection, step)
 
@@ -147,27 +147,27 @@ def stepwise(house: House, project: DbtProject, work: Work, step: Notify) -> Non
         if event in FILE_CHANGES and any(str(one).startswith(root) for one in arguments):
             step(event)
 
-    House.connect = watched  # type: ignore[assignment]
+    Home.connect = watched  # type: ignore[assignment]
     sys.addaudithook(changes)
-    work(house, project, step)
+    work(home, project, step)
 
 
-def killed_at(house: House, project: DbtProject, work: Work, number: int) -> None:
+def killed_at(home: Home, project: Project, work: Work, number: int) -> None:
     """Work that kills itself at a step."""
-    stepwise(house, project, work, killing_at(number))
+    stepwise(home, project, work, killing_at(number))
 
 
 def steps_of(stage: Stage, arena: Arena, folder: Path) -> list[str]:
     """Names of all steps of a stage, in order."""
-    house, names = arena.copy(stage.base, folder / "steps"), folder / "steps.json"
+    home, names = arena.copy(stage.base, folder / "steps"), folder / "steps.json"
 
     def count() -> None:
         told: list[str] = []
-        stepwise(house, arena.project_of(house), stage.work, told.append)
+        stepwise(home, arena.project_of(home), stage.work, told.append)
         names.write_text(json.dumps(told))
 
     assert in_child(count) == 0
-    shutil.rmtree(house.root)
+    shutil.rmtree(home.root)
     found: list[str] = json.loads(names.read_text())
     return found
 
@@ -183,23 +183,23 @@ def killed_after(start: Callable[[], int], seconds: float) -> bool:
     return True
 
 
-def _started(house: House, command: Sequence[str]) -> int:
-    call = [sys.executable, "-m", "orchestration", *command, "--home", str(house.root)]
+def _started(home: Home, command: Sequence[str]) -> int:
+    call = [sys.executable, "-m", "orchestration", *command, "--home", str(home.root)]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(call, cwd=PROJECT_ROOT, stdout=quiet, stderr=quiet).pid
 
 
-def snapshot_digest(house: House) -> dict[str, Any]:
+def snapshot_digest(home: Home) -> dict[str, Any]:
     """Of every table that readers find, the rows; what only the clock decides is left out, the build is not."""
-    folder = (house.serving / "current").resolve()
+    folder = (home.serving / "current").resolve()
     with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
         tables = json.loads((folder / "manifest.json").read_text())["rows"]
         return {name: _digest(connection, f"traits.{name}", OF_THE_CLOCK[1:]) for name in tables}
 
 
-def warehouse_digest(house: House) -> dict[str, Any]:
+def warehouse_digest(home: Home) -> dict[str, Any]:
     """Of every table whose rows events, clock and prior state decide, the rows."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         names = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()
         tables = {name for (name,) in names if not name.startswith(("state.", "main.", "temp."))} - OF_THE_RUN
         return {name: _digest(connection, name, OF_THE_CLOCK) for name in sorted(tables)}
@@ -221,12 +221,12 @@ def in_another_process(work: Callable[[], Any], folder: Path) -> Any:
 
 
 class Attack:
-    """Kills of one stage, next to a house that is never killed."""
+    """Kills of one stage, next to a home that is never killed."""
 
     def __init__(self, stage: Stage, arena: Arena, folder: Path) -> None:
         self.stage, self.arena, self.folder = stage, arena, folder
         folder.mkdir()
-        base, twin = House(Settings(home=stage.base)), arena.copy(stage.base, folder / "twin")
+        base, twin = Home(Settings(home=stage.base)), arena.copy(stage.base, folder / "twin")
         self.old = in_another_process(lambda: snapshot_digest(base), folder)
         began = time.monotonic()
         assert in_child(lambda: stage.again(twin, arena.project_of(twin), lambda _: None), folder / "told") == 0, (
@@ -237,38 +237,38 @@ class Attack:
         self.rows = in_another_process(lambda: warehouse_digest(twin), folder)
         self.number = 0
 
-    def _house(self) -> House:
+    def _home(self) -> Home:
         self.number += 1
         return self.arena.copy(self.stage.base, self.folder / f"killed_{self.number}")
 
     def at_step(self, number: int, name: str) -> Kill | None:
         """A kill right before a step; nothing when the work took fewer steps this time."""
-        house = self._house()
-        status = in_child(lambda: killed_at(house, self.arena.project_of(house), self.stage.work, number))
+        home = self._home()
+        status = in_child(lambda: killed_at(home, self.arena.project_of(home), self.stage.work, number))
         if not os.WIFSIGNALED(status):
-            shutil.rmtree(house.root)
+            shutil.rmtree(home.root)
             return None
-        return self._aftermath(house, f"step {number}: {name}")
+        return self._aftermath(home, f"step {number}: {name}")
 
     def after(self, seconds: float, *, command: bool = False) -> Kill | None:
         """A kill after some time; nothing when the work was done before."""
-        house = self._house()
+        home = self._home()
 
         def work() -> object:
-            return self.stage.work(house, self.arena.project_of(house), lambda _: None)
+            return self.stage.work(home, self.arena.project_of(home), lambda _: None)
 
         killed = killed_after(
-            lambda: _started(house, self.stage.command) if command else forked(work),
+            lambda: _started(home, self.stage.command) if command else forked(work),
             seconds,
         )
         if not killed:
-            shutil.rmtree(house.root)
+            shutil.rmtree(home.root)
             return None
-        return self._aftermath(house, f"{seconds:.2f} s" + (" (command line)" if command else ""))
+        return self._aftermath(home, f"{seconds:.2f} s" + (" (command line)" if command else ""))
 
-    def _aftermath(self, house: House, where: str) -> Kill:
+    def _aftermath(self, home: Home, where: str) -> Kill:
         def look() -> Any:
-            return [snapshot_digest(house), contradictions(house)]
+            return [snapshot_digest(home), contradictions(home)]
 
         seen = in_another_process(look, self.folder)
         if isinstance(seen, str):
@@ -277,15 +277,15 @@ class Attack:
             served = f"mixed: {seen[1]}"
         else:
             served = "old" if seen[0] == self.old else "new" if seen[0] == self.new else "mixed: neither old nor new"
-        project = self.arena.project_of(house)
-        ended = in_another_process(lambda: self.stage.again(house, project, lambda _: None) and None, self.folder)
-        rows = in_another_process(lambda: [warehouse_digest(house), contradictions(house)], self.folder)
+        project = self.arena.project_of(home)
+        ended = in_another_process(lambda: self.stage.again(home, project, lambda _: None) and None, self.folder)
+        rows = in_another_process(lambda: [warehouse_digest(home), contradictions(home)], self.folder)
         if isinstance(ended, str) or isinstance(rows, str):
             differing = (f"the next run failed: {ended or rows}",)
         else:
             names = sorted(self.rows.keys() | rows[0].keys())
             differing = (*(name for name in names if rows[0].get(name) != self.rows.get(name)), *rows[1])
-        shutil.rmtree(house.root)
+        shutil.rmtree(home.root)
         return Kill(self.stage.name, where, served, differing)
 
 

@@ -29,10 +29,10 @@ from typing import Any
 import duckdb
 
 from orchestration.gates.candidates import audit
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.publishing.publish import publish
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.children import in_child
 from tests.faults.fixture import make_arena, parsed, table
 
@@ -72,10 +72,10 @@ class Readings:
 FIRST_MARK = 40
 
 
-def publish_marked(house: House, project: DbtProject, number: int) -> None:
+def publish_marked(home: Home, project: Project, number: int) -> None:
     """The next build: its number stands in every row of one trait, is judged and published."""
-    with house.lock("attack"):
-        with house.connect() as connection:
+    with home.lock("attack"):
+        with home.connect() as connection:
             connection.execute(
                 f"update state.current_build set build_id = printf('%06d', {number}) || substr(build_id, 7)"
             )
@@ -88,9 +88,9 @@ def publish_marked(house: House, project: DbtProject, number: int) -> None:
                 "update state.node_results set content_hash = $1 where name = $2",
                 [made, MARKED],
             )
-        verdict = {one.trait: one for one in audit(house, project, traits=[MARKED])}[MARKED]
+        verdict = {one.trait: one for one in audit(project, traits=[MARKED])}[MARKED]
         assert verdict.verdict == "passed", verdict.reason
-        report = publish(house, project)
+        report = publish(project)
         assert report.published and not report.withheld, report
 
 
@@ -131,30 +131,30 @@ def one_build(connection: duckdb.DuckDBPyConnection, folder: Path, read: Callabl
     return build, wrong
 
 
-def read_database(house: House) -> tuple[str, list[str]]:
+def read_database(home: Home) -> tuple[str, list[str]]:
     """The tables of one open database."""
-    folder = (house.serving / "current").resolve()
+    folder = (home.serving / "current").resolve()
     with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
         return one_build(connection, folder, lambda name: f"traits.{name}")
 
 
-def read_parquet(house: House) -> tuple[str, list[str]]:
+def read_parquet(home: Home) -> tuple[str, list[str]]:
     """The Parquet files of one folder."""
-    folder = (house.serving / "current").resolve()
+    folder = (home.serving / "current").resolve()
     with duckdb.connect() as connection:
         return one_build(connection, folder, lambda name: f"'{folder / name}/*.parquet'")
 
 
-def read_database_through_link(house: House) -> tuple[str, list[str]]:
+def read_database_through_link(home: Home) -> tuple[str, list[str]]:
     """The tables of one database, opened through the link."""
-    with duckdb.connect(str(house.serving / "current" / "traithouse.duckdb"), read_only=True) as connection:
+    with duckdb.connect(str(home.serving / "current" / "traithouse.duckdb"), read_only=True) as connection:
         return _marked(connection, "traits.trait_values")
 
 
-def read_parquet_through_link(house: House) -> tuple[str, list[str]]:
+def read_parquet_through_link(home: Home) -> tuple[str, list[str]]:
     """One folder of Parquet through the link."""
     with duckdb.connect() as connection:
-        build, wrong = _marked(connection, f"'{house.serving / 'current' / 'trait_values' / '*.parquet'}'")
+        build, wrong = _marked(connection, f"'{home.serving / 'current' / 'trait_values' / '*.parquet'}'")
     if not build:
         raise FileNotFoundError("No such file: the link moved on while the folder was listed")
     return build, wrong
@@ -170,7 +170,7 @@ def _marked(connection: duckdb.DuckDBPyConnection, relation: str) -> tuple[str, 
 
 
 UNPROMISED = "Parquet, through the link"
-KINDS: dict[str, Callable[[House], tuple[str, list[str]]]] = {
+KINDS: dict[str, Callable[[Home], tuple[str, list[str]]]] = {
     "DuckDB, resolved": read_database,
     "Parquet, resolved": read_parquet,
     "DuckDB, through the link": read_database_through_link,
@@ -178,16 +178,16 @@ KINDS: dict[str, Callable[[House], tuple[str, list[str]]]] = {
 }
 
 
-def read_in_a_loop(house: House, kind: str, stop: Path) -> Readings:
+def read_in_a_loop(home: Home, kind: str, stop: Path) -> Readings:
     """Reads until there is a file that says stop."""
     read, milliseconds, problems, builds, gone = KINDS[kind], [], [], set(), 0
     parent = os.getppid()
     while not stop.exists() and os.getppid() == parent:
         began = time.perf_counter()
         try:
-            build, wrong = read(house)
+            build, wrong = read(home)
         except (duckdb.Error, OSError) as error:
-            folder = (house.serving / "current").resolve()
+            folder = (home.serving / "current").resolve()
             if "No such file" in str(error) or "No files found" in str(error) or "does not exist" in str(error):
                 gone += 1
             else:
@@ -200,13 +200,13 @@ def read_in_a_loop(house: House, kind: str, stop: Path) -> Readings:
     return Readings(kind, len(milliseconds), len(builds), gone, problems, milliseconds)
 
 
-def read_slowly(house: House, stop: Path, kept: int) -> Readings:
+def read_slowly(home: Home, stop: Path, kept: int) -> Readings:
     """Keeps one database open until its folder is deleted, and asks again: the answer has to be the same."""
     everything = "select count(*), sum(hash(t)) from traits.trait_values as t"
     milliseconds, problems, builds = [], [], set()
     parent = os.getppid()
     while not stop.exists() and os.getppid() == parent:
-        folder = (house.serving / "current").resolve()
+        folder = (home.serving / "current").resolve()
         began = time.perf_counter()
         with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
             first = connection.execute(everything).fetchall()
@@ -227,22 +227,22 @@ def read_slowly(house: House, stop: Path, kept: int) -> Readings:
 def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callable[[str], None]) -> list[Readings]:
     """Publishes so many builds while readers of each kind, and one that is slow, look on."""
     arena = make_arena(folder, parsed())
-    house = arena.copy(arena.written, folder / "home")
-    house = House(house.settings.model_copy(update={"builds_kept": kept}))
-    project = arena.project_of(house)
-    assert in_child(lambda: publish_marked(house, project, FIRST_MARK)) == 0
+    home = arena.copy(arena.written, folder / "home")
+    home = Home(home.settings.model_copy(update={"builds_kept": kept}))
+    project = arena.project_of(home)
+    assert in_child(lambda: publish_marked(home, project, FIRST_MARK)) == 0
     stop, children, answers = folder / "stop", [], []
     for number, kind in enumerate([*(kind for kind in KINDS for _ in range(each)), "slow"]):
         answer = folder / f"readings_{number}.json"
         answers.append(answer)
 
         def work(kind: str = kind, answer: Path = answer) -> None:
-            found = read_slowly(house, stop, kept) if kind == "slow" else read_in_a_loop(house, kind, stop)
+            found = read_slowly(home, stop, kept) if kind == "slow" else read_in_a_loop(home, kind, stop)
             answer.write_text(json.dumps(vars(found)))
 
         children.append(_fork(work))
     try:
-        seconds = _publish_many(house, project, publishes, folder, notify)
+        seconds = _publish_many(home, project, publishes, folder, notify)
     finally:
         stop.touch()
         ends = [os.waitpid(child, 0)[1] for child in children]
@@ -251,10 +251,10 @@ def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callab
     return _by_kind([Readings(**json.loads(answer.read_text())) for answer in answers])
 
 
-def _publish_many(house: House, project: DbtProject, count: int, folder: Path, notify: Callable[[str], None]) -> float:
+def _publish_many(home: Home, project: Project, count: int, folder: Path, notify: Callable[[str], None]) -> float:
     began, told = time.monotonic(), folder / "told"
     for number in range(count):
-        status = in_child(lambda number=number: publish_marked(house, project, FIRST_MARK + 1 + number), told)
+        status = in_child(lambda number=number: publish_marked(home, project, FIRST_MARK + 1 + number), told)
         assert status == 0, told.read_text() if told.exists() else status
         if number % 10 == 9:
             notify(f"{number + 1} of {count} published")

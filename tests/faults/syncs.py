@@ -31,7 +31,7 @@ import httpx
 from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from tests.children import forked, in_child, killed
@@ -183,8 +183,8 @@ class Attack:
 
     def __init__(self, standin: _Told, folder: Path, seed: int) -> None:
         self.standin, self.folder = standin, folder
-        self.house = House(Settings(home=folder / "home", env="production"))
-        self.house.prepare()
+        self.home = Home(Settings(home=folder / "home", env="production"))
+        self.home.prepare()
         self.chance = random.Random(seed)
         self.sync: Sync = standin.sync(breaker=1.0, mode=self.chance.choice(["upsert", "mirror"]))
         self.catalog: Catalog = catalog_of(TRAITS, self.sync)
@@ -206,7 +206,7 @@ class Attack:
             elif lot < 0.33:
                 self.published.pop(f"e{number:04d}", None)
         number, published = self.done.builds, self.published
-        assert in_child(lambda: serve(self.house, number, published)) == 0
+        assert in_child(lambda: serve(self.home, number, published)) == 0
 
     def expected(self) -> dict[str, dict[str, Any]]:
         """What has to be there, said without the engine."""
@@ -227,12 +227,12 @@ class Attack:
         return sum(count - 1 for count in self.told()["taken"].values())
 
     def begin(self) -> int:
-        return forked(lambda: run_sync(self.house, self.catalog, self.sync), self.folder / "error")
+        return forked(lambda: run_sync(self.home, self.catalog, self.sync), self.folder / "error")
 
     def finish(self) -> float:
         """An undisturbed run; how long it took."""
         begun = time.monotonic()
-        assert in_child(lambda: run_sync(self.house, self.catalog, self.sync), self.folder / "error", 60) == 0, (
+        assert in_child(lambda: run_sync(self.home, self.catalog, self.sync), self.folder / "error", 60) == 0, (
             self.folder / "error"
         ).read_text()
         return time.monotonic() - begun
@@ -267,7 +267,7 @@ class Attack:
         self.done.lost = sum(state.get(one) != wanted.get(one) for one in state.keys() | wanted.keys())
         self.done.taken = sum(told["taken"].values())
         self.done.again = self.again()
-        with SyncLedger(self.house) as ledger:
+        with SyncLedger(self.home) as ledger:
             self.done.doubts = len(ledger.in_doubt(self.sync.name))
             self.done.letters = len(ledger.letters(self.sync.name))
         return self.done

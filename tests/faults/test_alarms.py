@@ -2,12 +2,12 @@
 
 import pytest
 
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.faults.alarms import DROPS, LEAST_CAUGHT, Alarms, replayed
 
 
 @pytest.fixture(scope="module")
-def alarms(tmp_path_factory: pytest.TempPathFactory, project: DbtProject) -> Alarms:
+def alarms(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Alarms:
     return replayed(tmp_path_factory.mktemp("alarms"), project, 14, 60, lambda _: None)
 
 

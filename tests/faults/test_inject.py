@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.faults.fixture import Arena, make_arena
 from tests.faults.inject import Fault, faults, run, wrongs
 
 
 @pytest.fixture(scope="module")
-def arena(tmp_path_factory: pytest.TempPathFactory, project: DbtProject) -> Iterator[Arena]:
+def arena(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterator[Arena]:
     yield make_arena(tmp_path_factory.mktemp("arena"), project)
 
 

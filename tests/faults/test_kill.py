@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.home import PROJECT_ROOT, Home, Settings
 from tests.faults.fixture import contradictions
 
 
@@ -20,10 +20,10 @@ def test_a_killed_load_audit_or_publish_is_never_half_read_and_made_good_by_the_
 
 
 def test_a_snapshot_of_two_builds_would_be_seen(published_home: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(published_home, home, symlinks=True)
-    house = House(Settings(home=home))
-    assert contradictions(house) == []
-    manifest = house.serving / "current" / "manifest.json"
+    home_folder = tmp_path / "home"
+    shutil.copytree(published_home, home_folder, symlinks=True)
+    home = Home(Settings(home=home_folder))
+    assert contradictions(home) == []
+    manifest = home.serving / "current" / "manifest.json"
     manifest.write_text(manifest.read_text().replace("000001-", "000002-"))
-    assert "manifest of 000002-" in contradictions(house)[0]
+    assert "manifest of 000002-" in contradictions(home)[0]

@@ -8,11 +8,11 @@ import pytest
 
 from orchestration import destinations
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import served
 
 DESTINATION = '''
@@ -64,21 +64,21 @@ def notepad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     destinations.destinations.cache_clear()
 
 
-def declared(house: House, project_copy: Path, entry: str = ENTRY) -> DbtProject:
+def declared(home: Home, project_copy: Path, entry: str = ENTRY) -> Project:
     entries = project_copy / "models/syncs/_syncs.yml"
     entries.write_text(entries.read_text() + entry)
-    return DbtProject(House(house.settings.model_copy(update={"project": project_copy})))
+    return Project(Home(home.settings.model_copy(update={"project": project_copy})))
 
 
 def test_a_sync_is_one_entry_and_a_destination_one_file(
-    sample_house: House, project_copy: Path, notepad: None, events_file: Any
+    sample_home: Home, project_copy: Path, notepad: None, events_file: Any
 ) -> None:
-    project = declared(sample_house, project_copy)
+    project = declared(sample_home, project_copy)
     sync = project.catalog.sync("notes")
     with pytest.raises(UsageError, match="email of users has not been read since"):
-        run_sync(sample_house, project.catalog, sync)
+        run_sync(sample_home, project.catalog, sync)
     known = [
-        user for (user,) in served(sample_house, "select user_id from traits.user_traits where power_user limit 20")
+        user for (user,) in served(sample_home, "select user_id from traits.user_traits where power_user limit 20")
     ]
     identified = [
         {
@@ -91,15 +91,15 @@ def test_a_sync_is_one_entry_and_a_destination_one_file(
         }
         for user in known
     ]
-    load(sample_house, [events_file(identified)], source="crm")
-    refresh(sample_house, project)
-    report = run_sync(sample_house, project.catalog, sync)
-    powerful = {user for (user,) in served(sample_house, "select user_id from traits.user_traits where power_user")}
+    load(sample_home, [events_file(identified)], source="crm")
+    refresh(project)
+    report = run_sync(sample_home, project.catalog, sync)
+    powerful = {user for (user,) in served(sample_home, "select user_id from traits.user_traits where power_user")}
     reached = powerful & set(known)
     assert len(reached) > 10
     assert report.delivered == len(reached)
     assert report.skipped == {"out of scope": 600 - len(powerful), "no email": len(powerful - reached)}
-    lines = (sample_house.outbox / "notepad.txt").read_text().splitlines()
+    lines = (sample_home.outbox / "notepad.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == sorted(f"{user}@example.com" for user in reached)
     assert all("'risk': 'true'" in line for line in lines)
 
@@ -121,16 +121,16 @@ def test_a_sync_is_one_entry_and_a_destination_one_file(
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_file_sync_and_field(
-    sample_house: House, project_copy: Path, old: str, new: str, message: str
+    sample_home: Home, project_copy: Path, old: str, new: str, message: str
 ) -> None:
     assert old in ENTRY
     with pytest.raises(UsageError) as error:
-        _ = declared(sample_house, project_copy, ENTRY.replace(old, new)).catalog
+        _ = declared(sample_home, project_copy, ENTRY.replace(old, new)).catalog
     assert message in error.value.message
 
 
-def test_a_type_that_the_target_cannot_hold_is_refused(sample_house: House, project_copy: Path, notepad: None) -> None:
+def test_a_type_that_the_target_cannot_hold_is_refused(sample_home: Home, project_copy: Path, notepad: None) -> None:
     entry = ENTRY.replace(", cast: string", "")
-    project = declared(sample_house, project_copy, entry)
+    project = declared(sample_home, project_copy, entry)
     with pytest.raises(UsageError, match=r"fields\.power_user: notepad lines hold no boolean"):
-        run_sync(sample_house, project.catalog, project.catalog.sync("notes"))
+        run_sync(sample_home, project.catalog, project.catalog.sync("notes"))

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from orchestration.defs import publishing, warehouse
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import refresh
 from orchestration.pipeline.status import explain
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 SQL = """
@@ -73,33 +73,33 @@ ENTRY = {
 
 
 @pytest.fixture
-def changed_house(sample_house: House, project_copy: Path) -> House:
-    return House(sample_house.settings.model_copy(update={"project": project_copy}))
+def changed_home(sample_home: Home, project_copy: Path) -> Home:
+    return Home(sample_home.settings.model_copy(update={"project": project_copy}))
 
 
-def asset_names(house: House, project: DbtProject) -> set[str]:
+def asset_names(home: Home, project: Project) -> set[str]:
     graph = dg.Definitions.merge(
-        warehouse.definitions(house, project), publishing.definitions(house, project)
+        warehouse.definitions(home, project), publishing.definitions(home, project)
     ).resolve_asset_graph()
     checks = {"/".join([*key.asset_key.path, key.name]) for key in graph.asset_check_keys}
     return {key.to_user_string() for key in graph.executable_asset_keys} | checks
 
 
-def mentions(house: House, word: str) -> set[str]:
+def mentions(home: Home, word: str) -> set[str]:
     """Relations and rows of the snapshot that speak of a trait, the ledger of history aside."""
-    found = {f"column {row[0]}" for row in served(house, "select column_name from duckdb_columns()") if word in row[0]}
+    found = {f"column {row[0]}" for row in served(home, "select column_name from duckdb_columns()") if word in row[0]}
     for table in ("trait_values", "trait_catalog", "trait_thresholds"):
-        if served(house, f"select 1 from traits.{table} where trait = '{word}' limit 1"):
+        if served(home, f"select 1 from traits.{table} where trait = '{word}' limit 1"):
             found.add(table)
-    if queried(house, f"select 1 from duckdb_tables() where table_name = '{word}'"):
+    if queried(home, f"select 1 from duckdb_tables() where table_name = '{word}'"):
         found.add("candidate")
     return found
 
 
-def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_house: House, project_copy: Path) -> None:
-    house = changed_house
-    run_sync(house, DbtProject(house).catalog, DbtProject(house).catalog.sync("outbox"))
-    before = asset_names(house, DbtProject(house))
+def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_home: Home, project_copy: Path) -> None:
+    home = changed_home
+    run_sync(home, Project(home).catalog, Project(home).catalog.sync("outbox"))
+    before = asset_names(home, Project(home))
 
     sql, entries = (
         project_copy / "models/traits/users/asleep.sql",
@@ -109,10 +109,10 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_house: Hou
     sql.write_text(SQL)
     entries.write_text(original + "\n" + "\n".join(f"  {line}" for line in yaml.safe_dump([ENTRY]).splitlines()) + "\n")
 
-    added = DbtProject(house)
-    _, report = refresh(house, added)
+    added = Project(home)
+    _, report = refresh(added)
     assert {trait.trait: trait.verdict for trait in report.traits}["asleep"] == "passed"
-    assert mentions(house, "asleep") == {
+    assert mentions(home, "asleep") == {
         "column asleep",
         "column asleep_score",
         "column asleep_since",
@@ -121,23 +121,23 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_house: Hou
         "trait_thresholds",
         "candidate",
     }
-    synced = run_sync(house, added.catalog, added.catalog.sync("outbox"))
+    synced = run_sync(home, added.catalog, added.catalog.sync("outbox"))
     assert synced.delivered == 600
-    assert asset_names(house, added) - before >= {
+    assert asset_names(home, added) - before >= {
         "candidates/asleep",
         "traits/asleep",
         "candidates/asleep/grain",
     }
-    [explained] = explain(house, added.catalog, "user_0000", trait="asleep")
+    [explained] = explain(home, added.catalog, "user_0000", trait="asleep")
     assert explained["now"] == "Silent for 11 days, fewer than 28."
 
     sql.unlink()
     entries.write_text(original)
-    removed = DbtProject(house)
-    refresh(house, removed)
-    assert mentions(house, "asleep") == set()
-    assert asset_names(house, removed) == before
-    cleared = run_sync(house, removed.catalog, removed.catalog.sync("outbox"))
+    removed = Project(home)
+    refresh(removed)
+    assert mentions(home, "asleep") == set()
+    assert asset_names(home, removed) == before
+    cleared = run_sync(home, removed.catalog, removed.catalog.sync("outbox"))
     assert cleared.delivered == 600
     retired = "from traits.trait_changes where trait = 'asleep' and cause = 'retirement'"
-    assert served(house, f"select count(*), count(distinct seq) {retired}") == [(600, 600)]
+    assert served(home, f"select count(*), count(distinct seq) {retired}") == [(600, 600)]

@@ -1,4 +1,4 @@
-"""What the house agrees on, held over its files and the manifest."""
+"""What the home agrees on, held over its files and the manifest."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestration.home import PROJECT_ROOT
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 PACKAGE = PROJECT_ROOT / "orchestration"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -99,11 +99,11 @@ def test_only_publishing_writes_schema_traits() -> None:
             assert not writes.search(path.read_text()), path
 
 
-def own(project: DbtProject, kind: str) -> list[dict[str, Any]]:
+def own(project: Project, kind: str) -> list[dict[str, Any]]:
     return [node for node in project.manifest_dict["nodes"].values() if node["resource_type"] == kind]
 
 
-def test_every_model_and_seed_has_grain_and_description(project: DbtProject) -> None:
+def test_every_model_and_seed_has_grain_and_description(project: Project) -> None:
     for node in own(project, "model") + own(project, "seed"):
         assert len(node["description"]) > 20, node["name"]
         assert "rain" in node["description"], f"{node['name']} does not tell its grain"
@@ -111,7 +111,7 @@ def test_every_model_and_seed_has_grain_and_description(project: DbtProject) -> 
         assert set(node["config"]["meta"]["grain"]) <= set(node["columns"]), node["name"]
 
 
-def test_every_column_has_type_and_description(project: DbtProject) -> None:
+def test_every_column_has_type_and_description(project: Project) -> None:
     types = {"string", "bigint", "double", "boolean", "date", "timestamp"}
     for node in own(project, "model"):
         assert node["columns"], node["name"]
@@ -120,19 +120,19 @@ def test_every_column_has_type_and_description(project: DbtProject) -> None:
             assert column["data_type"] in types, (node["name"], column["name"])
 
 
-def test_every_column_that_is_made_is_described(project: DbtProject, sample_house: Any) -> None:
+def test_every_column_that_is_made_is_described(project: Project, sample_home: Any) -> None:
     from tests.conftest import queried
 
     made: dict[str, set[str]] = {}
     for schema, table, column in queried(
-        sample_house, "select schema_name, table_name, column_name from duckdb_columns()"
+        sample_home, "select schema_name, table_name, column_name from duckdb_columns()"
     ):
         made.setdefault(f"{schema}.{table}", set()).add(column)
     for node in own(project, "model"):
         assert made[f"{node['schema']}.{node['name']}"] == set(node["columns"]), node["name"]
 
 
-def test_grain_is_tested_where_it_is_unique(project: DbtProject) -> None:
+def test_grain_is_tested_where_it_is_unique(project: Project) -> None:
     """Raw rows, journals, and what only passes rows on, have no unique key to test; each says so in its description."""
     without = {"stg_generic__events", "checked_events", "new_events", "quarantined_events", "identity_observations"}
     without |= {"replaced_events", "owner_moves", "account_day_changes", "current_links", "current_merges"}
@@ -143,14 +143,14 @@ def test_grain_is_tested_where_it_is_unique(project: DbtProject) -> None:
         assert (node["unique_id"] in tested) != (node["name"] in without), node["name"]
 
 
-def test_contracts_are_enforced_where_another_tool_reads(project: DbtProject) -> None:
+def test_contracts_are_enforced_where_another_tool_reads(project: Project) -> None:
     for node in own(project, "model"):
         read_elsewhere = node["name"].startswith(("fct_", "dim_")) or node["schema"] == "candidates"
         if read_elsewhere or node["name"] in ("user_features", "account_features"):
             assert node["config"]["contract"]["enforced"], node["name"]
 
 
-def test_models_read_no_wall_clock_and_no_engine_by_name(project: DbtProject) -> None:
+def test_models_read_no_wall_clock_and_no_engine_by_name(project: Project) -> None:
     clock = re.compile(r"\b(current_timestamp|current_date|now\(|getdate|sysdate|today\()", re.I)
     for node in own(project, "model"):
         assert not clock.search(node["raw_code"]), node["name"]
@@ -164,12 +164,12 @@ def test_engine_differences_live_in_one_folder() -> None:
             assert not re.search("(duckdb|spark)__", path.read_text()), path
 
 
-def test_models_end_with_a_step_that_is_only_selected(project: DbtProject) -> None:
+def test_models_end_with_a_step_that_is_only_selected(project: Project) -> None:
     for node in own(project, "model"):
         assert re.search(r"\n\)\n\nselect \* from \w+\s*$", node["raw_code"]), node["name"]
 
 
-def test_every_macro_is_documented(project: DbtProject) -> None:
+def test_every_macro_is_documented(project: Project) -> None:
     for macro in project.manifest_dict["macros"].values():
         if macro["package_name"] == "traithouse" and not macro["name"].startswith(
             ("test_", "duckdb__", "spark__", "materialization_", "_")
@@ -177,7 +177,7 @@ def test_every_macro_is_documented(project: DbtProject) -> None:
             assert macro["description"], macro["name"]
 
 
-def test_schemas_are_named_after_the_stage(project: DbtProject) -> None:
+def test_schemas_are_named_after_the_stage(project: Project) -> None:
     for node in own(project, "model"):
         folder = Path(node["original_file_path"]).parts[1]
         assert node["schema"] == {"traits": "candidates"}.get(folder, folder), node["name"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestration.declarations.catalog import Trait
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
 from orchestration.pipeline.refresh import refresh
@@ -15,7 +15,7 @@ from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.clock import days_before
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 # What is counted from the day is the same number in the features; the others are made in the trait itself.
@@ -23,27 +23,27 @@ FEATURES = {"user": "features.user_features", "account": "features.account_featu
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory, of_house: Any) -> House:
-    """A house with synthetic events, refreshed; read it only."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Home:
+    """A home with synthetic events, refreshed; read it only."""
     folder = tmp_path_factory.mktemp("sandbox")
-    made = House(Settings(home=folder / "home"))
+    made = Home(Settings(home=folder / "home"))
     make_sandbox(Parameters(accounts=130, days=150), folder)
     load(made, [folder / EVENTS], source="sandbox")
-    refresh(made, of_house(made))
+    refresh(project_in(made))
     return made
 
 
-def all_traits(project: DbtProject) -> tuple[Trait, ...]:
+def all_traits(project: Project) -> tuple[Trait, ...]:
     """Every declared trait."""
     return project.catalog.traits
 
 
-def test_every_trait_has_an_owner_a_purpose_and_a_meaning(project: DbtProject) -> None:
+def test_every_trait_has_an_owner_a_purpose_and_a_meaning(project: Project) -> None:
     for trait in all_traits(project):
         assert trait.owner and len(trait.purpose) > 20 and len(trait.description) > 40, trait.name
 
 
-def test_every_explanation_quotes_its_own_evidence(sandbox: House, project: DbtProject) -> None:
+def test_every_explanation_quotes_its_own_evidence(sandbox: Home, project: Project) -> None:
     for trait in all_traits(project):
         rows = queried(sandbox, f"select {trait.id_column}, evidence, {sentence_sql(trait)} from {trait.candidate}")
         assert rows, trait.name
@@ -52,7 +52,7 @@ def test_every_explanation_quotes_its_own_evidence(sandbox: House, project: DbtP
             assert "None" not in reason and "null" not in reason, (trait.name, entity, reason)
 
 
-def test_numbers_in_explanations_are_the_numbers_in_the_features(sandbox: House, project: DbtProject) -> None:
+def test_numbers_in_explanations_are_the_numbers_in_the_features(sandbox: Home, project: Project) -> None:
     for trait in all_traits(project):
         relation = FEATURES[trait.entity]
         columns = [row[0] for row in queried(sandbox, f"select column_name from (describe {relation})")]
@@ -75,7 +75,7 @@ def test_numbers_in_explanations_are_the_numbers_in_the_features(sandbox: House,
 MADE_IN_THE_TRAIT = {"stuck", "stuck_setup", "champion_left", "needs_teammate"}
 
 
-def test_stage_and_traits_never_contradict_each_other(sandbox: House) -> None:
+def test_stage_and_traits_never_contradict_each_other(sandbox: Home) -> None:
     wrong = queried(
         sandbox,
         """
@@ -97,7 +97,7 @@ def test_stage_and_traits_never_contradict_each_other(sandbox: House) -> None:
     assert wrong == []
 
 
-def test_prices_before_value_and_ready_to_upgrade_are_disjoint(sandbox: House) -> None:
+def test_prices_before_value_and_ready_to_upgrade_are_disjoint(sandbox: Home) -> None:
     both = """
         select u.user_id from candidates.ready_to_upgrade as u join candidates.pricing_before_value as p using (user_id)
         where u.value and p.value
@@ -105,14 +105,14 @@ def test_prices_before_value_and_ready_to_upgrade_are_disjoint(sandbox: House) -
     assert queried(sandbox, both) == []
 
 
-def test_realised_prevalence_stays_within_two_points_of_the_target(sandbox: House, of_house: Any) -> None:
-    project = of_house(sandbox)
+def test_realised_prevalence_stays_within_two_points_of_the_target(sandbox: Home, project_in: Any) -> None:
+    project = project_in(sandbox)
     aimed = [trait for trait in all_traits(project) if trait.target]
     assert aimed
     (as_of,) = queried(sandbox, "select as_of from state.current_build")[0]
     clocks = [days_before(as_of, back, project.time_zone) for back in range(30, -1, -1)]
     with sandbox.lock("test"):
-        replay = Replay(sandbox, project, [trait.name for trait in aimed])
+        replay = Replay(project, [trait.name for trait in aimed])
         with sandbox.connect() as connection, replay.over(connection, clocks) as days:
             for number, clock in enumerate(days):
                 for trait in aimed:

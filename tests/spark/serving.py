@@ -17,20 +17,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from orchestration.cli.app import main as command_line
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.pipeline.refresh import audit_again, publish_build
 from orchestration.published.tables import TABLES, WIDE_TABLES
 from orchestration.spark.build import MARKER, forget_other_watermark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.spark.session import open_session, set_view
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made
 from tests.spark.cluster import die_with_parent
 
 
-def opened(home: str) -> tuple[House, DbtProject]:
-    house = House(Settings(home=Path(home), target="spark"))
-    return house, DbtProject(house)
+def opened(home_folder: str) -> tuple[Home, Project]:
+    home = Home(Settings(home=Path(home_folder), target="spark"))
+    return home, Project(home)
 
 
 def traithouse(*arguments: str) -> int:
@@ -52,12 +52,12 @@ def leave_behind(table: str) -> None:
     (folder / "part-0.parquet").write_text("cut off")
 
 
-def is_rebuilt_next(home: str) -> bool:
+def is_rebuilt_next(home_folder: str) -> bool:
     """Whether the next build would rebuild everything."""
-    house, _ = opened(home)
-    with house.lock("test"):
-        forget_other_watermark(house)
-        with house.connect() as connection:
+    home, _ = opened(home_folder)
+    with home.lock("test"):
+        forget_other_watermark(home)
+        with home.connect() as connection:
             return connection.execute("select 1 from state.watermark").fetchone() is None
 
 
@@ -66,17 +66,17 @@ def mark_as_building() -> None:
     set_view(open_session(), MARKER, "select 'building' as said")
 
 
-def withhold(home: str, trait: str) -> list[str]:
+def withhold(home_folder: str, trait: str) -> list[str]:
     """Publishes the current build again with another score of every candidate, and no value of one of them.
 
     Gives the traits that the gate withholds.
     """
-    house, project = opened(home)
-    with house.lock("test"):
+    home, project = opened(home_folder)
+    with home.lock("test"):
         sql = "".join(f"update {one.candidate} set score = score * 1.25;" for one in project.catalog.traits)
-        as_if_made(house, project, f"{sql} update {project.catalog.trait(trait).candidate} set value = null")
-        audit_again(house, project, [one.name for one in project.catalog.traits])
-        return [one.trait for one in publish_build(house, project).withheld]
+        as_if_made(home, project, f"{sql} update {project.catalog.trait(trait).candidate} set value = null")
+        audit_again(project, [one.name for one in project.catalog.traits])
+        return [one.trait for one in publish_build(project).withheld]
 
 
 def serve(home: str) -> str | None:

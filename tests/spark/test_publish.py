@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import audit_again, publish_build, refresh, write_and_audit
 from orchestration.published.tables import TABLES
 from orchestration.publishing.rollback import rollback
 from orchestration.simulator.bundled import SAMPLE
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made
 from tests.spark.cluster import Cluster
 from tests.spark.harness import compare, drive
@@ -103,21 +103,21 @@ def made_on_spark(
 def test_a_refresh_on_spark_publishes_what_one_on_duckdb_does(
     made_on_spark: tuple[Path, list[Any]],
     batches: list[Path],
-    house: House,
-    of_house: Callable[[House], DbtProject],
+    home: Home,
+    project_in: Callable[[Home], Project],
 ) -> None:
-    home, seen = made_on_spark
+    home_folder, seen = made_on_spark
     for number, batch in enumerate(batches):
-        load(house, [batch], mapping=SAMPLE.mapping, source=SAMPLE.source)
-        refresh(house, of_house(house), as_of=AS_OF)
+        load(home, [batch], mapping=SAMPLE.mapping, source=SAMPLE.source)
+        refresh(project_in(home), as_of=AS_OF)
         _, exit_code, exported, _ = seen[4 * number : 4 * number + 4]
         assert exit_code == 0
-        assert differing(home, snapshots(home)[number], exported) == {}
+        assert differing(home_folder, snapshots(home_folder)[number], exported) == {}
         # What was measured, and when it was decided, is the home's own.
         for table in ("trait_values", "trait_changes", "trait_thresholds"):
             there, here = (
                 f"from '{root}/serving/builds/{snapshots(root)[number]}/{table}/*.parquet'"
-                for root in (home, house.root)
+                for root in (home_folder, home.root)
             )
             rows = duckdb.sql(f"select count(*) from (({here} except {there}) union all ({there} except {here}))")
             assert rows.fetchall() == [(0,)], table
@@ -165,20 +165,20 @@ def test_an_increment_follows_only_a_build_that_ended(made_on_spark: tuple[Path,
 
 
 @pytest.fixture
-def home_of_builds(published_home: Path, tmp_path: Path, of_house: Callable[[House], DbtProject]) -> Path:
+def home_of_builds(published_home: Path, tmp_path: Path, project_in: Callable[[Home], Project]) -> Path:
     """A home with five builds: the sample, other scores of one trait, and a rollback."""
-    home = tmp_path / "home"
-    shutil.copytree(published_home, home, symlinks=True)
-    house = House(Settings(home=home, builds_kept=50))
-    project = of_house(house)
+    home_folder = tmp_path / "home"
+    shutil.copytree(published_home, home_folder, symlinks=True)
+    home = Home(Settings(home=home_folder, builds_kept=50))
+    project = project_in(home)
     for number in range(3):
-        write_and_audit(house, project, select=["power_user"])
-        as_if_made(house, project, f"update candidates.power_user set score = {number / 10}")
-        audit_again(house, project, ["power_user"])
-        publish_build(house, project)
-    rollback(house, project.catalog, to=None, who="a person", why="a test")
-    assert len(snapshots(home)) == 5
-    return home
+        write_and_audit(project, select=["power_user"])
+        as_if_made(home, project, f"update candidates.power_user set score = {number / 10}")
+        audit_again(project, ["power_user"])
+        publish_build(project)
+    rollback(home, project.catalog, to=None, who="a person", why="a test")
+    assert len(snapshots(home_folder)) == 5
+    return home_folder
 
 
 def test_readers_find_one_build_whatever_is_killed(

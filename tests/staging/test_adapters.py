@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.landing.load import load
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import NOW, queried
 from tests.streams.harness import build
 
@@ -38,11 +38,11 @@ COLUMNS = [
 IDENTITY = ("user_id", "anonymous_id", "previous_id", "account_id")
 CLIENT_SESSION = 'struct("userId" varchar, "sessionId" varchar, "sessionIndex" integer, "storageMechanism" varchar)[]'
 Rows = dict[str, dict[str, Any]]
-Stage = Callable[[House, str], Rows]
+Stage = Callable[[Home, str], Rows]
 
 
 @pytest.fixture(scope="module")
-def all_adapters(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+def all_adapters(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project up to staging with every adapter enabled, parsed once."""
     copy = tmp_path_factory.mktemp("adapters") / "project"
     for folder in ("models/staging", "macros"):
@@ -53,19 +53,19 @@ def all_adapters(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
     (copy / "dbt_project.yml").write_text(
         settings.replace("  sources: generic ", f'  sources: "generic, {", ".join(ADAPTERS)}" ')
     )
-    parsed = DbtProject(House(Settings(home=copy.parent / "home", project=copy)))
+    parsed = Project(Home(Settings(home=copy.parent / "home", project=copy)))
     _ = parsed.manifest
     return parsed
 
 
 @pytest.fixture
-def stage(all_adapters: DbtProject) -> Stage:
-    """Runs the model of an adapter in a house and gives its rows by event_id."""
+def stage(all_adapters: Project) -> Stage:
+    """Runs the model of an adapter in a home and gives its rows by event_id."""
 
-    def staged(house: House, adapter: str) -> Rows:
-        moved = House(house.settings.model_copy(update={"project": all_adapters.folder}))
-        project = DbtProject(moved)
-        project.__dict__["manifest"] = all_adapters.manifest
+    def staged(home: Home, adapter: str) -> Rows:
+        moved = Home(home.settings.model_copy(update={"project": all_adapters.folder}))
+        project = Project(moved)
+        project = project.replace(manifest=all_adapters.manifest)
         with moved.lock("test"):
             results = project.run("build", select=[f"path:models/staging/{adapter}"], variables={})
         assert [(result.name, result.status) for result in results] == [(f"stg_{adapter}__events", "success")], results
@@ -79,12 +79,12 @@ def stage(all_adapters: DbtProject) -> Stage:
     return staged
 
 
-def land(house: House, source: str, folder: str, only: str = "*") -> None:
+def land(home: Home, source: str, folder: str, only: str = "*") -> None:
     """Loads fixtures, each file as the table of its name."""
     files = sorted((FIXTURES / folder).glob(f"{only}.*"))
     assert files
     for file in files:
-        assert load(house, [file], source=source, table=file.stem, now=NOW).rejected == 0
+        assert load(home, [file], source=source, table=file.stem, now=NOW).rejected == 0
 
 
 def picked(row: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
@@ -100,7 +100,7 @@ def at(time: str) -> datetime:
     return datetime.fromisoformat(f"2024-06-01 {time}")
 
 
-def test_only_adapters_that_are_enabled_are_built(project: DbtProject, all_adapters: DbtProject) -> None:
+def test_only_adapters_that_are_enabled_are_built(project: Project, all_adapters: Project) -> None:
     def staging(manifest: Any) -> set[str]:
         return {node.name for node in manifest.nodes.values() if node.fqn[1] == "staging"}
 
@@ -114,7 +114,7 @@ def test_only_adapters_that_are_enabled_are_built(project: DbtProject, all_adapt
     assert sources(all_adapters.manifest) >= {f"raw_{adapter}" for adapter in ADAPTERS}
 
 
-def test_every_adapter_gives_and_describes_the_same_columns(all_adapters: DbtProject) -> None:
+def test_every_adapter_gives_and_describes_the_same_columns(all_adapters: Project) -> None:
     for node in (node for node in all_adapters.manifest.nodes.values() if node.resource_type == "model"):
         assert list(node.columns) == COLUMNS, node.name
         assert all(column.description and column.data_type for column in node.columns.values()), node.name
@@ -122,17 +122,17 @@ def test_every_adapter_gives_and_describes_the_same_columns(all_adapters: DbtPro
         assert node.raw_code.endswith("\n)\n\nselect * from renamed"), node.name
 
 
-def test_generic_reads_the_user_agent(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
+def test_generic_reads_the_user_agent(home: Home, stage: Stage, events_file: Callable[..., Path]) -> None:
     event = {"event_name": "x", "user_id": "u", "occurred_at": "2024-06-01T10:00:00Z"}
     contexts = {"e1": {"userAgent": "a"}, "e2": {"user_agent": "b"}, "e3": {"ip": "::1"}, "e4": None}
-    load(house, [events_file({**event, "event_id": key, "context": value} for key, value in contexts.items())])
-    agents = {key: row["user_agent"] for key, row in stage(house, "generic").items()}
+    load(home, [events_file({**event, "event_id": key, "context": value} for key, value in contexts.items())])
+    agents = {key: row["user_agent"] for key, row in stage(home, "generic").items()}
     assert agents == {"e1": "a", "e2": "b", "e3": None, "e4": None}
 
 
-def test_segment(house: House, stage: Stage) -> None:
-    land(house, "segment", "segment")
-    rows = stage(house, "segment")
+def test_segment(home: Home, stage: Stage) -> None:
+    land(home, "segment", "segment")
+    rows = stage(home, "segment")
     assert {key: picked(row, "event_type", "event_name") for key, row in rows.items()} == {
         "ajs-t1": ("track", "Order Started"),
         "ajs-t2": ("track", "Order Completed"),
@@ -176,9 +176,9 @@ def test_segment(house: House, stage: Stage) -> None:
     assert objects(rows["ajs-g1"]) == ({"name": "Acme Ltd", "employees": "40"}, {})
 
 
-def test_rudderstack_goes_through_the_segment_adapter(house: House, stage: Stage) -> None:
-    land(house, "segment", "rudderstack")
-    rows = stage(house, "segment")
+def test_rudderstack_goes_through_the_segment_adapter(home: Home, stage: Stage) -> None:
+    land(home, "segment", "rudderstack")
+    rows = stage(home, "segment")
     named = ("event_name", "occurred_at", "user_id", "anonymous_id", "native_session_id", "user_agent")
     assert {key: picked(row, *named) for key, row in rows.items()} == {
         "rs-t1": ("Product Viewed", at("10:00:00.123"), None, "anon-9", "1717236000", "Mozilla/5.0 (X11)"),
@@ -190,38 +190,38 @@ def test_rudderstack_goes_through_the_segment_adapter(house: House, stage: Stage
     assert objects(rows["rs-s1"])[0] == {"name": "Cart"}
 
 
-def test_tables_and_columns_may_come_later(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
-    assert stage(house, "segment") == {}
-    land(house, "segment", "segment", "tracks")
-    assert set(stage(house, "segment")) == {"ajs-t1", "ajs-t2", "ajs-t3", "ajs-t4"}
-    land(house, "segment", "segment", "aliases")
+def test_tables_and_columns_may_come_later(home: Home, stage: Stage, events_file: Callable[..., Path]) -> None:
+    assert stage(home, "segment") == {}
+    land(home, "segment", "segment", "tracks")
+    assert set(stage(home, "segment")) == {"ajs-t1", "ajs-t2", "ajs-t3", "ajs-t4"}
+    land(home, "segment", "segment", "aliases")
     later = {"id": "ajs-t5", "event": "upgraded", "user_id": "u1", "timestamp": "2024-06-02T00:00:00Z", "tier": "gold"}
-    load(house, [events_file([later])], source="segment", table="tracks", now=NOW)
-    rows = stage(house, "segment")
+    load(home, [events_file([later])], source="segment", table="tracks", now=NOW)
+    rows = stage(home, "segment")
     assert rows["ajs-a1"]["previous_id"] == "bob@example.com"
     assert objects(rows["ajs-t5"]) == ({"tier": "gold"}, {})
     assert objects(rows["ajs-t1"])[0] == {}
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_an_adapter_without_any_table_has_no_rows(house: House, stage: Stage, adapter: str) -> None:
-    assert stage(house, adapter) == {}
+def test_an_adapter_without_any_table_has_no_rows(home: Home, stage: Stage, adapter: str) -> None:
+    assert stage(home, adapter) == {}
 
 
-def test_a_table_that_was_not_loaded_here_is_refused_in_words(house: House, all_adapters: DbtProject) -> None:
-    with house.lock("test"), house.connect() as connection:
+def test_a_table_that_was_not_loaded_here_is_refused_in_words(home: Home, all_adapters: Project) -> None:
+    with home.lock("test"), home.connect() as connection:
         connection.execute("create schema raw_posthog; create table raw_posthog.events (uuid varchar)")
-    project = DbtProject(House(house.settings.model_copy(update={"project": all_adapters.folder})))
-    project.__dict__["manifest"] = all_adapters.manifest
-    with house.lock("test"):
+    project = Project(Home(home.settings.model_copy(update={"project": all_adapters.folder})))
+    project = project.replace(manifest=all_adapters.manifest)
+    with home.lock("test"):
         [result] = project.run("build", select=["path:models/staging/posthog"], variables={})
     assert not result.ok
     assert "lacks loaded_at or load_id" in result.message
 
 
-def test_snowplow(house: House, stage: Stage) -> None:
-    land(house, "snowplow", "snowplow")
-    rows = {int(key[-2:]): row for key, row in stage(house, "snowplow").items()}
+def test_snowplow(home: Home, stage: Stage) -> None:
+    land(home, "snowplow", "snowplow")
+    rows = {int(key[-2:]): row for key, row in stage(home, "snowplow").items()}
     named = ("event_type", "event_name", "occurred_at", "received_at", "user_id", "anonymous_id", "native_session_id")
     assert {key: picked(row, *named) for key, row in rows.items()} == {
         1: ("page", "page", at("10:00:00.500"), at("10:00:01"), None, "cookie-1", "visit-1"),
@@ -248,9 +248,9 @@ def test_snowplow(house: House, stage: Stage) -> None:
     assert set(objects(rows[3])[1]) == {"app_id", "platform", "event_vendor"}
 
 
-def test_posthog(house: House, stage: Stage) -> None:
-    land(house, "posthog", "posthog")
-    rows = {int(key[-2:]): row for key, row in stage(house, "posthog").items()}
+def test_posthog(home: Home, stage: Stage) -> None:
+    land(home, "posthog", "posthog")
+    rows = {int(key[-2:]): row for key, row in stage(home, "posthog").items()}
     assert {key: picked(row, "event_type", "event_name", *IDENTITY) for key, row in rows.items()} == {
         1: ("page", "page", None, "anon-1", None, None),
         2: ("identify", "identify", "u1", "anon-1", None, None),
@@ -279,11 +279,11 @@ def test_posthog(house: House, stage: Stage) -> None:
 
 
 def test_posthog_keeps_properties_that_cannot_be_read(
-    house: House, stage: Stage, events_file: Callable[..., Path]
+    home: Home, stage: Stage, events_file: Callable[..., Path]
 ) -> None:
     broken = {"uuid": "1", "event": "$identify", "distinct_id": "u", "timestamp": "soon", "properties": "{broken"}
-    load(house, [events_file([broken])], source="posthog", table="events", now=NOW)
-    row = stage(house, "posthog")["1"]
+    load(home, [events_file([broken])], source="posthog", table="events", now=NOW)
+    row = stage(home, "posthog")["1"]
     assert picked(row, "event_name", "properties", "occurred_at", "received_at") == ("identify", "{broken", None, None)
 
 
@@ -305,12 +305,12 @@ def test_posthog_keeps_properties_that_cannot_be_read(
     ],
 )
 def test_typed_columns_give_the_same_rows(
-    house: House, stage: Stage, adapter: str, folder: str, typed: dict[str, str]
+    home: Home, stage: Stage, adapter: str, folder: str, typed: dict[str, str]
 ) -> None:
     """Instants and numbers as their types, as a loader that writes the warehouse itself leaves them."""
-    land(house, adapter, folder)
-    texts = {key: row for key, row in stage(house, adapter).items() if row["occurred_at"]}
-    with house.lock("test"), house.connect() as connection:
+    land(home, adapter, folder)
+    texts = {key: row for key, row in stage(home, adapter).items() if row["occurred_at"]}
+    with home.lock("test"), home.connect() as connection:
         instants = connection.execute(
             """
             select table_name, column_name from duckdb_columns()
@@ -324,7 +324,7 @@ def test_typed_columns_give_the_same_rows(
             table, column = name.split(".")
             using = f"cast({column} as json)::{type_}" if "struct" in type_ else f"try_cast({column} as {type_})"
             connection.execute(f'alter table raw_{adapter}.{table} alter "{column}" type {type_} using {using}')
-    rows = {key: row for key, row in stage(house, adapter).items() if key in texts}
+    rows = {key: row for key, row in stage(home, adapter).items() if key in texts}
     compared = [name for name in COLUMNS if name not in ("properties", "context")]
     assert {key: picked(row, *compared) for key, row in rows.items()} == {
         key: picked(row, *compared) for key, row in texts.items()
@@ -332,7 +332,7 @@ def test_typed_columns_give_the_same_rows(
     assert {key: objects(row)[0] for key, row in rows.items()} == {key: objects(row)[0] for key, row in texts.items()}
 
 
-def test_instants_are_read_with_their_offset(house: House, stage: Stage, events_file: Callable[..., Path]) -> None:
+def test_instants_are_read_with_their_offset(home: Home, stage: Stage, events_file: Callable[..., Path]) -> None:
     instants = {
         "2024-06-01T10:00:00Z": at("10:00:00"),
         "2024-06-01 10:00:00.123456": at("10:00:00.123456"),
@@ -349,12 +349,12 @@ def test_instants_are_read_with_their_offset(house: House, stage: Stage, events_
         "1717236000": None,
         "": None,
     }
-    load(house, [events_file({"id": text, "timestamp": text} for text in instants)], source="segment", table="tracks")
-    assert {key: row["occurred_at"] for key, row in stage(house, "segment").items()} == instants
+    load(home, [events_file({"id": text, "timestamp": text} for text in instants)], source="segment", table="tracks")
+    assert {key: row["occurred_at"] for key, row in stage(home, "segment").items()} == instants
 
 
-def built(folder: Path, adapters: Sequence[str]) -> House:
-    """A house with the fixtures of the adapters, built up to the candidates by a project that enables these alone."""
+def built(folder: Path, adapters: Sequence[str]) -> Home:
+    """A home with the fixtures of the adapters, built up to the candidates by a project that enables these alone."""
     copy = folder / "project"
     for name in ("models", "macros", "seeds"):
         shutil.copytree(PROJECT_ROOT / name, copy / name)
@@ -363,21 +363,21 @@ def built(folder: Path, adapters: Sequence[str]) -> House:
     (copy / "dbt_project.yml").write_text(
         settings.replace("  sources: generic ", f'  sources: "{",".join(adapters)}" ')
     )
-    house = House(Settings(home=folder / "home", project=copy))
+    home = Home(Settings(home=folder / "home", project=copy))
     for adapter in adapters:
-        land(house, adapter, adapter)
-    build(house, DbtProject(house))
-    return house
+        land(home, adapter, adapter)
+    build(home, Project(home))
+    return home
 
 
 def test_each_fixture_reaches_the_sessions_and_adapters_at_once_give_the_union(tmp_path: Path) -> None:
     events = "select source, event_id, event_name, occurred_at, user_id, anonymous_id from events.fct_events"
     alone: list[tuple[Any, ...]] = []
     for adapter in ADAPTERS:
-        house = built(tmp_path / adapter, [adapter])
-        alone += queried(house, events)
+        home = built(tmp_path / adapter, [adapter])
+        alone += queried(home, events)
         [(seen, in_sessions)] = queried(
-            house,
+            home,
             "select (select count(*) from events.visible_events), (select sum(event_count) from sessions.fct_sessions)",
         )
         assert seen == in_sessions > 0, adapter

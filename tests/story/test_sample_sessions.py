@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from orchestration.home import House, Settings
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home, Settings
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 from tests.streams.harness import build
 
@@ -16,18 +16,18 @@ TOLD = """
 MADE = "select user_id, event_count, started_at, ended_at from sessions.fct_sessions order by all"
 
 
-def test_the_gap_finds_the_sessions_of_the_sample(sample_house: House) -> None:
-    told = queried(sample_house, TOLD)
+def test_the_gap_finds_the_sessions_of_the_sample(sample_home: Home) -> None:
+    told = queried(sample_home, TOLD)
     assert len(told) == 3605
-    assert queried(sample_house, MADE) == told
-    assert queried(sample_house, "select count(native_session_id) from sessions.fct_sessions") == [(0,)]
+    assert queried(sample_home, MADE) == told
+    assert queried(sample_home, "select count(native_session_id) from sessions.fct_sessions") == [(0,)]
 
 
-def test_native_ids_give_the_same_sessions(sample_house: House, project_copy: Path) -> None:
+def test_native_ids_give_the_same_sessions(sample_home: Home, project_copy: Path) -> None:
     settings = project_copy / "dbt_project.yml"
     settings.write_text(re.sub(r"session_ids: gap", "session_ids: native", settings.read_text()))
-    house = House(Settings(home=sample_house.root, project=project_copy))
-    before = queried(house, MADE)
-    build(house, DbtProject(house))
-    assert queried(house, MADE) == before
-    assert queried(house, "select count(distinct native_session_id) from sessions.fct_sessions") == [(3605,)]
+    home = Home(Settings(home=sample_home.root, project=project_copy))
+    before = queried(home, MADE)
+    build(home, Project(home))
+    assert queried(home, MADE) == before
+    assert queried(home, "select count(distinct native_session_id) from sessions.fct_sessions") == [(3605,)]

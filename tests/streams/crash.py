@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.build import begin_build, run_build
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.children import in_child, killing_at
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
@@ -30,12 +30,12 @@ from tests.streams.harness import Batches, build, differing, frozen, load_batch
 STREAMS = 40
 
 
-def killed_after(house: House, project: DbtProject, clock: str, nodes: int) -> None:
+def killed_after(home: Home, project: Project, clock: str, nodes: int) -> None:
     """A refresh that dies as soon as so many nodes have ended."""
-    made = begin_build(house, project, as_of=clock, full_refresh=False)
-    with house.connect() as connection:
+    made = begin_build(project, as_of=clock, full_refresh=False)
+    with home.connect() as connection:
         copy_prior_state(connection, project.catalog, made.as_of)
-    run_build(house, project, made, notify=killing_at(nodes))
+    run_build(project, made, notify=killing_at(nodes))
 
 
 def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) -> tuple[int, list[str]]:
@@ -43,15 +43,13 @@ def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) 
     random = Random(7)
     streams: dict[str, Batches] = {**example_streams()}
     streams |= {prefix: random_stream(random, prefix) for prefix in (f"s{number:04d}-" for number in range(STREAMS))}
-    whole, before = (House(Settings(home=folder / name)) for name in ("whole", "before"))
+    whole, before = (Home(Settings(home=folder / name)) for name in ("whole", "before"))
     before.prepare()
-    project = DbtProject(before)
+    project = Project(before)
     _ = project.manifest, project.manifest_dict, project.catalog
 
-    def at(house: House) -> DbtProject:
-        moved = DbtProject(house)
-        moved.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
-        return moved
+    def at(home: Home) -> Project:
+        return project.replace(home)
 
     first_clock, next_clock = CLOCKS[1].isoformat(), CLOCKS[2].isoformat()
 
@@ -72,24 +70,24 @@ def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) 
     )
     kills, wrong = 0, []
     for number in range(first, nodes + 1, every):
-        house = House(Settings(home=folder / f"killed_{number}"))
-        shutil.copytree(before.root, house.root)
-        died = in_child(lambda house=house, number=number: killed_after(house, at(house), next_clock, number))
+        home = Home(Settings(home=folder / f"killed_{number}"))
+        shutil.copytree(before.root, home.root)
+        died = in_child(lambda home=home, number=number: killed_after(home, at(home), next_clock, number))
         if not os.WIFSIGNALED(died):
             wrong.append(f"node {number}: the refresh was not killed ({died})")
             continue
         kills += 1
 
-        def again(house: House = house) -> None:
-            made = build(house, at(house), as_of=next_clock)
+        def again(home: Home = home) -> None:
+            made = build(home, at(home), as_of=next_clock)
             assert not made.full_refresh
-            found = differing(house, whole)
+            found = differing(home, whole)
             assert not found, found
 
         if in_child(again) != 0:
             wrong.append(f"node {number}: the next refresh made other rows")
         notify(f"killed after node {number} of {nodes}: {'differs' if wrong else 'the same rows'}")
-        shutil.rmtree(house.root)
+        shutil.rmtree(home.root)
     return kills, wrong
 
 

@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import duckdb
 
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.build import Build, begin_build, run_build
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.streams.generator import CLOCKS, SOURCE, Event, as_landed
 from tests.streams.oracle import COLUMNS, OracleSettings, expected
 
@@ -52,12 +52,12 @@ Batches = Sequence[Sequence[Event]]
 PREFIX = 6  # characters of an id that name its stream
 
 
-def build(house: House, project: DbtProject, **given: Any) -> Build:
+def build(home: Home, project: Project, **given: Any) -> Build:
     """One build without a gate; every model has to succeed."""
-    made = begin_build(house, project, **({"as_of": None, "full_refresh": False} | given))
-    with house.connect() as connection:
+    made = begin_build(project, **({"as_of": None, "full_refresh": False} | given))
+    with home.connect() as connection:
         copy_prior_state(connection, project.catalog, made.as_of)
-    results = run_build(house, project, made)
+    results = run_build(project, made)
     assert [result for result in results if not result.ok] == []
     return made
 
@@ -69,13 +69,13 @@ def written(folder: Path, events: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def load_batch(house: House, events: Sequence[Event]) -> None:
+def load_batch(home: Home, events: Sequence[Event]) -> None:
     """Loads a batch; one without a good row is a batch too, of which nothing comes."""
     from orchestration.errors import UsageError
 
     if events:
         try:
-            load(house, [written(house.root, events)], source=SOURCE, keep_repeats=True)
+            load(home, [written(home.root, events)], source=SOURCE, keep_repeats=True)
         except UsageError:
             return
 
@@ -87,9 +87,9 @@ def compared_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return sorted((tables | VIEWS) - OF_THE_RUN)
 
 
-def frozen(house: House) -> list[str]:
+def frozen(home: Home) -> list[str]:
     """Copies every compared table into schema ``kept``, and names them."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute("drop schema if exists kept cascade; create schema kept")
         tables = compared_tables(connection)
         for table in tables:
@@ -97,10 +97,10 @@ def frozen(house: House) -> list[str]:
     return tables
 
 
-def differing(house: House, keeper: House | None = None) -> dict[str, int]:
-    """Tables that differ from what ``frozen`` kept (here or in another house): rows that only one side has."""
+def differing(home: Home, keeper: Home | None = None) -> dict[str, int]:
+    """Tables that differ from what ``frozen`` kept (here or in another home): rows that only one side has."""
     counts = {}
-    with house.connect() as connection:
+    with home.connect() as connection:
         if keeper:
             connection.execute(f"attach '{keeper.warehouse}' as keeper (read_only)")
         for table in compared_tables(connection):
@@ -114,23 +114,23 @@ def differing(house: House, keeper: House | None = None) -> dict[str, int]:
     return counts
 
 
-def rows_of(house: House) -> dict[str, list[tuple[Any, ...]]]:
+def rows_of(home: Home) -> dict[str, list[tuple[Any, ...]]]:
     """The rows that the oracle speaks of."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         return {
             table: connection.execute(f"select {', '.join(columns)} from {table}").fetchall()
             for table, columns in COLUMNS.items()
         }
 
 
-def oracle_settings(project: DbtProject, **changed: Any) -> OracleSettings:
+def oracle_settings(project: Project, **changed: Any) -> OracleSettings:
     """The project's vars, as the oracle takes them."""
     given = {name: project.variables[name] for name in OracleSettings.__dataclass_fields__} | changed
     junk = tuple(text.strip() for text in given.pop("junk_ids").split(","))
     return OracleSettings(junk_ids=junk, **given)
 
 
-def catalogs(project: DbtProject) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def catalogs(project: Project) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The event catalogue and the attribute catalogue."""
     events, attributes = (
         list(csv.DictReader((project.folder / "seeds" / f"{name}.csv").open()))
@@ -140,19 +140,19 @@ def catalogs(project: DbtProject) -> tuple[list[dict[str, Any]], list[dict[str, 
 
 
 def run_increments(
-    house: House, project: DbtProject, streams: Mapping[str, Batches], clocks: Sequence[datetime] = CLOCKS
+    home: Home, project: Project, streams: Mapping[str, Batches], clocks: Sequence[datetime] = CLOCKS
 ) -> None:
     """Loads the n-th batches of all streams together, and builds after each, at a rising clock."""
     for number, clock in enumerate(clocks):
-        load_batch(house, [event for batches in streams.values() for event in batches[number]])
-        made = build(house, project, as_of=clock.isoformat())
+        load_batch(home, [event for batches in streams.values() for event in batches[number]])
+        made = build(home, project, as_of=clock.isoformat())
         assert made.full_refresh == (number == 0)
 
 
 def wrong_streams(
-    house: House,
+    home: Home,
     streams: Mapping[str, Batches],
-    project: DbtProject,
+    project: Project,
     *,
     as_of: datetime = CLOCKS[-1],
 ) -> dict[str, dict[str, tuple[list[Any], list[Any]]]]:
@@ -160,7 +160,7 @@ def wrong_streams(
     found: dict[str, dict[str, list[tuple[Any, ...]]]] = defaultdict(lambda: defaultdict(list))
     settings = oracle_settings(project)
     event_catalog, attribute_catalog = catalogs(project)
-    for table, rows in rows_of(house).items():
+    for table, rows in rows_of(home).items():
         for row in rows:
             owner = next((text[:PREFIX] for text in row if isinstance(text, str) and text[:PREFIX] in streams), "")
             found[owner][table].append(row)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.home import House, Settings
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home, Settings
+from orchestration.transform.dbt import Project
 from tests.streams.trial import Trial, trial
 
 OTHER_VARS = {
@@ -25,9 +25,9 @@ def told(made: Trial) -> str:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_two_hundred_streams_each(tmp_path: Path, of_house: Callable[[House], DbtProject], seed: int) -> None:
-    house = House(Settings(home=tmp_path / "home"))
-    made = trial(house, of_house(house), seed=seed, count=200)
+def test_two_hundred_streams_each(tmp_path: Path, project_in: Callable[[Home], Project], seed: int) -> None:
+    home = Home(Settings(home=tmp_path / "home"))
+    made = trial(home, project_in(home), seed=seed, count=200)
     assert made.right, told(made)
     assert len(made.tables) > 20
 
@@ -40,6 +40,6 @@ def test_a_hundred_streams_with_other_vars(tmp_path: Path, project_copy: Path) -
         text, count = re.subn(rf"(?m)^  {name}: \S+", f"  {name}: {value}", text)
         assert count == 1, name
     settings.write_text(text)
-    house = House(Settings(home=tmp_path / "home", project=project_copy))
-    made = trial(house, DbtProject(house), seed=3, count=100)
+    home = Home(Settings(home=tmp_path / "home", project=project_copy))
+    made = trial(home, Project(home), seed=3, count=100)
     assert made.right, told(made)

@@ -1,4 +1,4 @@
-"""A trial: many random streams and all examples through one house; run alone, it tries thousands.
+"""A trial: many random streams and all examples through one home; run alone, it tries thousands.
 
 python -m tests.streams.trial --streams 5000
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from orchestration.home import House, Settings
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home, Settings
+from orchestration.transform.dbt import Project
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
 from tests.streams.harness import Batches, build, differing, frozen, run_increments, wrong_streams
@@ -47,17 +47,17 @@ class Trial:
         return not self.differing and not self.wrong
 
 
-def trial(house: House, project: DbtProject, *, seed: int, count: int, shrink: bool = True) -> Trial:
+def trial(home: Home, project: Project, *, seed: int, count: int, shrink: bool = True) -> Trial:
     """Increments, oracle, full refresh; the first failing stream is run again alone, and cut down."""
     streams: dict[str, Batches] = {**example_streams()}
     random = Random(seed)
     streams |= {prefix: random_stream(random, prefix) for prefix in (f"s{number:04d}-" for number in range(count))}
-    house.prepare()
-    run_increments(house, project, streams)
-    wrong = wrong_streams(house, streams, project)
-    tables = frozen(house)
-    build(house, project, as_of=CLOCKS[-1].isoformat(), full_refresh=True)
-    made = Trial(len(streams), tables, differing(house), sorted(wrong))
+    home.prepare()
+    run_increments(home, project, streams)
+    wrong = wrong_streams(home, streams, project)
+    tables = frozen(home)
+    build(home, project, as_of=CLOCKS[-1].isoformat(), full_refresh=True)
+    made = Trial(len(streams), tables, differing(home), sorted(wrong))
     if made.differing:
         made.report.append(f"seed {seed}: incremental and full differ: {made.differing}")
     if wrong:
@@ -68,7 +68,7 @@ def trial(house: House, project: DbtProject, *, seed: int, count: int, shrink: b
     return made
 
 
-def cut_down(project: DbtProject, prefix: str, batches: Batches) -> list[str]:
+def cut_down(project: Project, prefix: str, batches: Batches) -> list[str]:
     """The fewest events of a stream that still go wrong, as far as a bounded number of builds finds them."""
     left = SHRINKING_BUILDS
     smallest = [list(batch) for batch in batches]
@@ -91,18 +91,17 @@ def _with_one_less(batches: list[list[dict[str, object]]]) -> Iterator[list[list
             yield fewer
 
 
-def _goes_wrong(project: DbtProject, streams: Mapping[str, Batches]) -> bool:
+def _goes_wrong(project: Project, streams: Mapping[str, Batches]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        house = House(project.house.settings.model_copy(update={"home": Path(folder)}))
-        house.prepare()
-        alone = DbtProject(house)
-        alone.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict, catalog=project.catalog)
-        run_increments(house, alone, streams)
-        return bool(wrong_streams(house, streams, alone))
+        home = Home(project.home.settings.model_copy(update={"home": Path(folder)}))
+        home.prepare()
+        alone = project.replace(home)
+        run_increments(home, alone, streams)
+        return bool(wrong_streams(home, streams, alone))
 
 
 def main() -> int:
-    """Tries as many streams as asked, some hundreds a house, and says what differs."""
+    """Tries as many streams as asked, some hundreds a home, and says what differs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--streams", type=int, default=5000)
     parser.add_argument("--at-once", type=int, default=500)
@@ -111,12 +110,9 @@ def main() -> int:
     tried, failed, project = 0, 0, None
     for number in range(-(-given.streams // given.at_once)):
         with tempfile.TemporaryDirectory() as folder:
-            house = House(Settings(home=Path(folder)))
-            here = DbtProject(house)
-            if project:
-                here.__dict__.update(manifest=project.manifest, manifest_dict=project.manifest_dict)
-            project = here
-            made = trial(house, here, seed=given.seed + number, count=given.at_once)
+            home = Home(Settings(home=Path(folder)))
+            here = project = project.replace(home) if project else Project(home)
+            made = trial(home, here, seed=given.seed + number, count=given.at_once)
             tried += made.streams
             failed += not made.right
             rows = sum(made.differing.values())

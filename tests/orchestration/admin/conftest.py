@@ -1,4 +1,4 @@
-"""A house in which a person has left traces everywhere, and the same house without the person."""
+"""A home in which a person has left traces everywhere, and the same home without the person."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from orchestration.gates.failed_rows import FAILED_ROWS
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import NOW
 from tests.orchestration.admin.search import PAT
 
@@ -65,52 +65,52 @@ VENDOR_ROWS = [
 ]
 
 
-def fill(house: House, project: DbtProject, folder: Path, *, with_pat: bool) -> None:
-    """Loads sample and story, and refreshes; the same loads in both houses."""
-    load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, now=NOW)
-    load(house, [write_ndjson(folder / "story.ndjson", story(with_pat=with_pat))], source="story", now=NOW)
-    refresh(house, project, now=NOW)
+def fill(home: Home, project: Project, folder: Path, *, with_pat: bool) -> None:
+    """Loads sample and story, and refreshes; the same loads in both homes."""
+    load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, now=NOW)
+    load(home, [write_ndjson(folder / "story.ndjson", story(with_pat=with_pat))], source="story", now=NOW)
+    refresh(project, now=NOW)
     # Loaded and not built yet.
     bad = [{"user_id": PAT, "event_name": "page", "occurred_at": "never"}] if with_pat else []
-    load(house, [write_ndjson(folder / "bad.ndjson", [*bad, event(30, user_id="u-otto-other")])], now=NOW)
+    load(home, [write_ndjson(folder / "bad.ndjson", [*bad, event(30, user_id="u-otto-other")])], now=NOW)
     tracks = VENDOR_ROWS if with_pat else [VENDOR_ROWS[0] | {"context_page_path": "/u/forgotten"}]
-    load(house, [write_ndjson(folder / "tracks.ndjson", tracks)], source="vendor", table="tracks", now=NOW)
+    load(home, [write_ndjson(folder / "tracks.ndjson", tracks)], source="vendor", table="tracks", now=NOW)
 
 
 @pytest.fixture(scope="session")
-def traced_home(tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[House], DbtProject]) -> Path:
+def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable[[Home], Project]) -> Path:
     """A home full of Pat; copy it, do not touch it."""
     folder = tmp_path_factory.mktemp("traced")
-    house = House(Settings(home=folder / "home"))
-    project = of_house(house)
-    fill(house, project, folder, with_pat=True)
-    run_sync(house, project.catalog, project.catalog.sync("outbox"))
-    with house.connect() as connection:
+    home = Home(Settings(home=folder / "home"))
+    project = project_in(home)
+    fill(home, project, folder, with_pat=True)
+    run_sync(home, project.catalog, project.catalog.sync("outbox"))
+    with home.connect() as connection:
         connection.execute(FAILED_ROWS)
         rows = [(one, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
         connection.executemany("insert into state.failed_rows values ('b', 'at_risk', 'value', 2, ?, ?)", rows)
-    write_ndjson(house.inbox / "loaded" / "story.ndjson", story(with_pat=True))
-    with gzip.open(house.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
+    write_ndjson(home.inbox / "loaded" / "story.ndjson", story(with_pat=True))
+    with gzip.open(home.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
         stream.write(f'user,note\nu-otto-other,"asked\nfor {PAT}"\n{PAT},hers\nu-otto-other,his\n')
-    (house.logs / "old.log").write_text(f"could not judge {PAT}.\nnor u-other-secret\n")
-    (house.root / "data_docs").mkdir(exist_ok=True)
-    (house.root / "data_docs" / "index.html").write_text(f"<td>{PAT}</td><td>u-otto-other</td>")
-    (house.root / "unknown.bin").write_bytes(b"\xff\xfe" + PAT.encode())
-    (house.root / "dagster").mkdir(exist_ok=True)
-    with closing(sqlite3.connect(house.root / "dagster" / "runs.sqlite")) as connection, connection:
+    (home.logs / "old.log").write_text(f"could not judge {PAT}.\nnor u-other-secret\n")
+    (home.root / "data_docs").mkdir(exist_ok=True)
+    (home.root / "data_docs" / "index.html").write_text(f"<td>{PAT}</td><td>u-otto-other</td>")
+    (home.root / "unknown.bin").write_bytes(b"\xff\xfe" + PAT.encode())
+    (home.root / "dagster").mkdir(exist_ok=True)
+    with closing(sqlite3.connect(home.root / "dagster" / "runs.sqlite")) as connection, connection:
         connection.execute("create table event_logs (event text)")
         connection.execute("insert into event_logs values (?)", (json.dumps({"observed": PAT}),))
-    return house.root
+    return home.root
 
 
 @pytest.fixture
-def traced_house(traced_home: Path, tmp_path: Path) -> House:
-    """A house of one's own, full of Pat."""
-    shutil.copytree(traced_home, tmp_path / "home", symlinks=True)
-    return House(Settings(home=tmp_path / "home"))
+def traced_home(traced_folder: Path, tmp_path: Path) -> Home:
+    """A home of one's own, full of Pat."""
+    shutil.copytree(traced_folder, tmp_path / "home", symlinks=True)
+    return Home(Settings(home=tmp_path / "home"))
 
 
 @pytest.fixture
-def traced_project(traced_house: House, of_house: Callable[[House], DbtProject]) -> DbtProject:
-    """The project in ``traced_house``."""
-    return of_house(traced_house)
+def traced_project(traced_home: Home, project_in: Callable[[Home], Project]) -> Project:
+    """The project in ``traced_home``."""
+    return project_in(traced_home)

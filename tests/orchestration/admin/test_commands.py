@@ -1,4 +1,4 @@
-"""Keeping a house from the command line: what it prints holds no id, and exit codes say what went wrong."""
+"""Keeping a home from the command line: what it prints holds no id, and exit codes say what went wrong."""
 
 import json
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli import app as cli
-from orchestration.home import House
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home
+from orchestration.transform.dbt import Project
 from tests.orchestration.admin.search import PERSON, places
 
 
 @pytest.fixture
-def traithouse(of_house: Callable[[House], DbtProject], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def traithouse(project_in: Callable[[Home], Project], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Calls the command line in this process, with the project parsed already."""
-    monkeypatch.setattr(cli, "DbtProject", of_house)
+    monkeypatch.setattr(cli, "Project", project_in)
 
     def call(*arguments: object) -> Result:
         return CliRunner().invoke(cli.main, [*map(str, arguments)])
@@ -24,8 +24,8 @@ def traithouse(of_house: Callable[[House], DbtProject], monkeypatch: pytest.Monk
     return call
 
 
-def test_backup_forget_restore(traced_house: House, tmp_path: Path, traithouse: Callable[..., Result]) -> None:
-    home, other = ("--home", traced_house.root), ("--home", tmp_path / "other")
+def test_backup_forget_restore(traced_home: Home, tmp_path: Path, traithouse: Callable[..., Result]) -> None:
+    home, other = ("--home", traced_home.root), ("--home", tmp_path / "other")
     made = json.loads(traithouse("backup", "--json", *home).stdout)
     forgotten = traithouse("forget", "dev-pat-phone", "--json", *home)
     assert forgotten.exit_code == 0

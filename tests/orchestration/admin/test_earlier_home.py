@@ -10,12 +10,12 @@ import pytest
 
 from orchestration.admin.erasure import forget_person
 from orchestration.errors import TraithouseError
-from orchestration.home import HOME_VERSION, PROJECT_ROOT, House, Settings
+from orchestration.home import HOME_VERSION, PROJECT_ROOT, Home, Settings
 from orchestration.pipeline.refresh import refresh
-from orchestration.pipeline.status import house_status
+from orchestration.pipeline.status import home_status
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import NOW, queried, served
 from tests.orchestration.admin.search import places
 from tests.orchestration.admin.test_rights import open_to_others
@@ -32,7 +32,7 @@ def earlier_home(tmp_path: Path) -> Path:
     return home
 
 
-def test_a_home_of_the_release_before_goes_on(earlier_home: Path, of_house: Callable[[House], DbtProject]) -> None:
+def test_a_home_of_the_release_before_goes_on(earlier_home: Path, project_in: Callable[[Home], Project]) -> None:
     with duckdb.connect(str(earlier_home / "warehouse.duckdb"), read_only=True) as connection:
         columns = [name for name, *_ in connection.execute("describe traits.trait_catalog").fetchall()]
         ledger = connection.execute("from traits.trait_changes order by seq").fetchall()
@@ -41,27 +41,27 @@ def test_a_home_of_the_release_before_goes_on(earlier_home: Path, of_house: Call
     assert {row[3] for row in ledger} == {"at_risk", "power_user"}
     assert open_to_others(earlier_home) != []
 
-    house = House(Settings(home=earlier_home))
-    before = house_status(house)
+    home = Home(Settings(home=earlier_home))
+    before = home_status(home)
     assert {trait["trait"] for trait in before["traits"]} >= {"at_risk", "power_user"}
-    project = of_house(house)
-    written, published = refresh(house, project, now=NOW)
+    project = project_in(home)
+    written, published = refresh(project, now=NOW)
 
     assert written.build.full_refresh
     assert published.failed_models == ()
-    assert queried(house, "from raw.events order by event_id") == raw
+    assert queried(home, "from raw.events order by event_id") == raw
     # The history stands, row for row; what definitions of today decide otherwise is told behind it.
-    after = queried(house, "from traits.trait_changes order by seq")
+    after = queried(home, "from traits.trait_changes order by seq")
     assert after[: len(ledger)] == ledger
     told = {(entity, trait): value for _, _, entity, trait, _, value, *_ in after}
-    values = queried(house, "select entity_id, trait, value from traits.trait_values")
+    values = queried(home, "select entity_id, trait, value from traits.trait_values")
     assert {(entity, trait): value for entity, trait, value in values} == {k: v for k, v in told.items() if v}
-    assert served(house, "select count(*) from traits.user_traits") == [(80,)]
-    assert served(house, "select grade from traits.trait_catalog where trait = 'at_risk'") != []
+    assert served(home, "select count(*) from traits.user_traits") == [(80,)]
+    assert served(home, "select grade from traits.trait_catalog where trait = 'at_risk'") != []
     # What was delivered is remembered: a trait whose value stays is not sent again.
-    with SyncLedger(house) as deliveries:
+    with SyncLedger(home) as deliveries:
         known = deliveries.sent("outbox")
-        records = plan(house, project.catalog, project.catalog.sync("outbox"), deliveries).records
+        records = plan(home, project.catalog, project.catalog.sync("outbox"), deliveries).records
     assert len(known) == 80
     for record in records:
         have = json.loads(known[record.entity_id].fields)
@@ -71,25 +71,25 @@ def test_a_home_of_the_release_before_goes_on(earlier_home: Path, of_house: Call
 
 
 def test_its_snapshot_is_read_before_any_refresh(earlier_home: Path) -> None:
-    house = House(Settings(home=earlier_home))
-    status = house_status(house)
+    home = Home(Settings(home=earlier_home))
+    status = home_status(home)
     assert status["served_build"] == "000002-20240630T000000Z"
     assert status["last_sync"]["sync"] == "outbox"
 
 
-def test_its_snapshot_forgets(earlier_home: Path, of_house: Callable[[House], DbtProject]) -> None:
-    house = House(Settings(home=earlier_home))
-    ((person,),) = served(house, "select entity_id from traits.trait_values order by all limit 1")
-    assert any(path.suffix == ".parquet" for path in (house.serving / "current").resolve().iterdir())
-    forget_person(house, of_house(house), person)
-    assert {name for name in places(house.root, [person]) if not name.startswith("sync_ledger.")} == set()
-    (left,) = served(house, "select count(*) from traits.trait_values")
-    parts = (house.serving / "current").resolve() / "trait_values"
+def test_its_snapshot_forgets(earlier_home: Path, project_in: Callable[[Home], Project]) -> None:
+    home = Home(Settings(home=earlier_home))
+    ((person,),) = served(home, "select entity_id from traits.trait_values order by all limit 1")
+    assert any(path.suffix == ".parquet" for path in (home.serving / "current").resolve().iterdir())
+    forget_person(project_in(home), person)
+    assert {name for name in places(home.root, [person]) if not name.startswith("sync_ledger.")} == set()
+    (left,) = served(home, "select count(*) from traits.trait_values")
+    parts = (home.serving / "current").resolve() / "trait_values"
     assert duckdb.execute(f"select count(*) from '{parts}/*.parquet'").fetchone() == left != (0,)
 
 
 def test_a_home_of_a_later_version_is_refused_and_left_alone(earlier_home: Path) -> None:
     (earlier_home / "home.json").write_text(json.dumps({"version": HOME_VERSION + 1}))
     with pytest.raises(TraithouseError, match=f"has version {HOME_VERSION + 1}"):
-        House(Settings(home=earlier_home)).prepare()
+        Home(Settings(home=earlier_home)).prepare()
     assert open_to_others(earlier_home) != []

@@ -11,13 +11,13 @@ import pytest
 
 from orchestration.admin.retention import longest_window
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.forget import forget
 from orchestration.pipeline.refresh import refresh
 from orchestration.published.state import copy_prior_state
 from orchestration.publishing.ledger import prune_ledger
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import NOW, queried
 from tests.streams.harness import differing, frozen
 
@@ -43,15 +43,15 @@ def files(events_file: Callable[..., Path]) -> list[Path]:
 
 
 def test_increments_are_what_they_were_without_retention(
-    tmp_path: Path, files: list[Path], of_house: Callable[[House], DbtProject]
+    tmp_path: Path, files: list[Path], project_in: Callable[[Home], Project]
 ) -> None:
     """Also when an old file is loaded again; the rebuild that would lose the old days has to be asked for."""
-    keeping = House(Settings(home=tmp_path / "keeping"))
-    dropping = House(Settings(home=tmp_path / "dropping", raw_days=400))
+    keeping = Home(Settings(home=tmp_path / "keeping"))
+    dropping = Home(Settings(home=tmp_path / "dropping", raw_days=400))
     for path in files:
-        for house in (keeping, dropping):
-            load(house, [path], now=NOW)
-            refresh(house, of_house(house), now=NOW)
+        for home in (keeping, dropping):
+            load(home, [path], now=NOW)
+            refresh(project_in(home), now=NOW)
     frozen(keeping)
     assert differing(dropping, keeping) == {}
     assert queried(keeping, "select count(*) from raw.events where occurred_at < '2023-01-01'") == [(25,)]
@@ -62,31 +62,29 @@ def test_increments_are_what_they_were_without_retention(
     with dropping.connect() as connection:
         connection.execute("update state.watermark set fingerprint = 'of other definitions'")
     with pytest.raises(TraithouseError, match="raw rows from before 2023-05-22"):
-        refresh(dropping, of_house(dropping), now=NOW)
+        refresh(project_in(dropping), now=NOW)
     with pytest.raises(UsageError, match="Forgetting rebuilds everything"):
-        forget(dropping, of_house(dropping), "new")
-    refresh(dropping, of_house(dropping), now=NOW, full_refresh=True)
+        forget(project_in(dropping), "new")
+    refresh(project_in(dropping), now=NOW, full_refresh=True)
     assert queried(dropping, "select min(first_seen_at) from identity.dim_users") == [(LATELY,)]
     # Nothing more is lost by another one.
     with dropping.connect() as connection:
         connection.execute("update state.watermark set fingerprint = 'of other definitions'")
-    assert refresh(dropping, of_house(dropping), now=NOW)[0].build.full_refresh
+    assert refresh(project_in(dropping), now=NOW)[0].build.full_refresh
 
 
-def test_less_than_the_longest_window_is_refused(tmp_path: Path, of_house: Callable[[House], DbtProject]) -> None:
-    house = House(Settings(home=tmp_path / "home", raw_days=364))
-    assert longest_window(of_house(house)) == 365
+def test_less_than_the_longest_window_is_refused(tmp_path: Path, project_in: Callable[[Home], Project]) -> None:
+    home = Home(Settings(home=tmp_path / "home", raw_days=364))
+    assert longest_window(project_in(home)) == 365
     with pytest.raises(UsageError, match="is 364, and the longest window of a feature is 365 days"):
-        refresh(house, of_house(house))
-    house = House(Settings(home=tmp_path / "home", ledger_days=28))
+        refresh(project_in(home))
+    home = Home(Settings(home=tmp_path / "home", ledger_days=28))
     with pytest.raises(UsageError, match="stability is measured over 28 days"):
-        refresh(house, of_house(house))
+        refresh(project_in(home))
 
 
-def test_the_ledger_tells_every_kept_state_without_its_old_rows(
-    sample_house: House, sample_project: DbtProject
-) -> None:
-    with sample_house.connect() as connection:
+def test_the_ledger_tells_every_kept_state_without_its_old_rows(sample_home: Home, sample_project: Project) -> None:
+    with sample_home.connect() as connection:
         connection.execute("delete from traits.trait_changes")
         connection.execute(
             """
@@ -126,9 +124,9 @@ def test_the_ledger_tells_every_kept_state_without_its_old_rows(
 
 
 def test_a_refresh_prunes_the_ledger_but_nothing_that_a_kept_snapshot_rests_on(
-    sample_house: House, of_house: Callable[[House], DbtProject]
+    sample_home: Home, project_in: Callable[[Home], Project]
 ) -> None:
-    with sample_house.connect() as connection:
+    with sample_home.connect() as connection:
         connection.execute(
             """
             insert into traits.trait_changes
@@ -137,12 +135,12 @@ def test_a_refresh_prunes_the_ledger_but_nothing_that_a_kept_snapshot_rests_on(
             from traits.trait_changes
             """
         )
-    house = House(Settings(home=sample_house.root, ledger_days=30))
-    refresh(house, of_house(house), now=NOW)
-    (kept,) = queried(house, "select count(*) filter (build_id = 'b'), count(*) from traits.trait_changes")
+    home = Home(Settings(home=sample_home.root, ledger_days=30))
+    refresh(project_in(home), now=NOW)
+    (kept,) = queried(home, "select count(*) filter (build_id = 'b'), count(*) from traits.trait_changes")
     assert kept == (5400, 10800)  # each is the last before the horizon
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute("update traits.trait_changes set as_of = as_of - interval 60 day where build_id != 'b'")
-    refresh(house, of_house(house), now=NOW)
-    traits = len(queried(house, "select distinct trait from traits.trait_changes"))
-    assert queried(house, "select count(*) from traits.trait_changes where build_id = 'b'") == [(traits,)]
+    refresh(project_in(home), now=NOW)
+    traits = len(queried(home, "select distinct trait from traits.trait_changes"))
+    assert queried(home, "select count(*) from traits.trait_changes where build_id = 'b'") == [(traits,)]

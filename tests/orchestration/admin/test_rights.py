@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestration.defs.instance import dagster_environment
-from orchestration.home import House, write_atomically
+from orchestration.home import Home, write_atomically
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 def open_to_others(root: Path) -> list[str]:
@@ -20,19 +20,19 @@ def open_to_others(root: Path) -> list[str]:
     return [str(path) for path in every if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
-def test_every_file_is_readable_by_its_owner_only(house: House, of_house: Callable[[House], DbtProject]) -> None:
+def test_every_file_is_readable_by_its_owner_only(home: Home, project_in: Callable[[Home], Project]) -> None:
     before = os.umask(0o022)
     try:
-        load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-        project = of_house(house)
-        refresh(house, project)
-        run_sync(house, project.catalog, project.catalog.sync("outbox"))
-        dagster_environment(house)
+        load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
+        project = project_in(home)
+        refresh(project)
+        run_sync(home, project.catalog, project.catalog.sync("outbox"))
+        dagster_environment(home)
     finally:
         os.umask(before)
-    made = {path.name for path in house.root.rglob("*")}
+    made = {path.name for path in home.root.rglob("*")}
     assert {"warehouse.duckdb", "traithouse.duckdb", "trait_values", "status.json", "outbox"} <= made
-    assert open_to_others(house.root) == []
+    assert open_to_others(home.root) == []
 
 
 def test_a_file_that_is_replaced_keeps_its_rights(tmp_path: Path) -> None:

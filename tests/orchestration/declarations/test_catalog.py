@@ -8,11 +8,11 @@ import pytest
 from orchestration.declarations.catalog import read_catalog
 from orchestration.errors import UsageError
 from orchestration.sync.engine import checked_destination
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 
 @pytest.fixture
-def manifest(project: DbtProject) -> dict[str, Any]:
+def manifest(project: Project) -> dict[str, Any]:
     keys = ("nodes", "exposures")
     return {key: copy.deepcopy(project.manifest_dict[key]) for key in keys}
 
@@ -86,12 +86,12 @@ def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any
     assert "ready_to_upgrade" in chosen and "power_user" not in chosen
 
 
-def test_a_trait_says_which_traits_it_is_made_of(project: DbtProject) -> None:
+def test_a_trait_says_which_traits_it_is_made_of(project: Project) -> None:
     made_of = {trait.name: trait.made_of for trait in project.catalog.traits if trait.made_of}
     assert made_of == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
 
 
-def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: DbtProject) -> None:
+def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: Project) -> None:
     for declared in project.catalog.traits:
         sql = project.manifest_dict["nodes"][f"model.traithouse.{declared.name}"]["raw_code"]
         for rule in declared.sentences:

@@ -13,22 +13,22 @@ import pytest
 from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
 from orchestration.gates.candidates import check_names
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 
-def assembled(house: House, project: DbtProject) -> dg.Definitions:
+def assembled(home: Home, project: Project) -> dg.Definitions:
     return dg.Definitions.merge(
-        landing.definitions(house),
-        warehouse.definitions(house, project),
-        gates.definitions(house),
-        publishing.definitions(house, project),
-        syncs.definitions(house, project),
-        learning.definitions(house, project),
-        schedules.definitions(house, project),
+        landing.definitions(home),
+        warehouse.definitions(home, project),
+        gates.definitions(home),
+        publishing.definitions(home, project),
+        syncs.definitions(home, project),
+        learning.definitions(home, project),
+        schedules.definitions(home, project),
         dg.Definitions(executor=dg.in_process_executor),
     )
 
@@ -43,8 +43,8 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, job: str = "l
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, **given)
 
 
-def test_everything_materializes_from_an_empty_house(house: House, of_house: Any, instance: dg.DagsterInstance) -> None:
-    definitions = assembled(house, of_house(house))
+def test_everything_materializes_from_an_empty_home(home: Home, project_in: Any, instance: dg.DagsterInstance) -> None:
+    definitions = assembled(home, project_in(home))
     result = run(definitions, instance)
     assert result.success
     materialized = {event.asset_key for event in result.get_asset_materialization_events()}
@@ -61,13 +61,12 @@ def test_everything_materializes_from_an_empty_house(house: House, of_house: Any
     assert {"at_risk", "power_user", "lifecycle_stage"}.isdisjoint(key.path[-1] for key in untold)
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert {check.check_name for check in red} == {"needs"}
-    assert served(house, "select count(*) from traits.user_traits") == [(600,)]
+    assert served(home, "select count(*) from traits.user_traits") == [(600,)]
 
 
 def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
-    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
-    definitions = assembled(sample_house, sample_project)
     strict = [
         trait.model_copy(
             update={
@@ -78,8 +77,8 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
         else trait
         for trait in sample_project.catalog.traits
     ]
-    sample_project.__dict__["catalog"] = sample_project.catalog.model_copy(update={"traits": tuple(strict)})
-    result = run(definitions, instance, "refresh")
+    stricter = sample_project.replace(catalog=sample_project.catalog.model_copy(update={"traits": tuple(strict)}))
+    result = run(assembled(sample_home, stricter), instance, "refresh")
     assert result.success
     checks = result.get_asset_check_evaluations()
     red = [check for check in checks if not check.passed and check.check_name != "needs"]
@@ -96,12 +95,12 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
 
 
 def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
-    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
     broken = sample_project.manifest.deepcopy()
     broken.nodes["model.traithouse.at_risk"].raw_code = "select no_such_column from {{ ref('user_features') }}"
-    sample_project.__dict__["manifest"] = broken
-    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    sample_project = sample_project.replace(manifest=broken)
+    result = run(assembled(sample_home, sample_project), instance, "refresh")
     assert result.success
     red = {(c.asset_key.path[-1], c.check_name) for c in result.get_asset_check_evaluations() if not c.passed}
     assert {one for one in red if one[1] != "needs"} == {
@@ -117,24 +116,22 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
 
 
 def test_one_candidate_alone_keeps_the_clock_and_the_watermark(
-    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
-    definitions = assembled(sample_house, sample_project)
-    before = queried(sample_house, "from state.watermark")
+    definitions = assembled(sample_home, sample_project)
+    before = queried(sample_home, "from state.watermark")
     selection = [dg.AssetKey(["candidates", "power_user"])]
     result = run(definitions, instance, asset_selection=selection)
     assert result.success
     assert [event.asset_key for event in result.get_asset_materialization_events()] == selection
-    assert queried(sample_house, "from state.watermark") == before
-    assert queried(sample_house, "select distinct as_of::varchar from candidates.power_user") == [
+    assert queried(sample_home, "from state.watermark") == before
+    assert queried(sample_home, "select distinct as_of::varchar from candidates.power_user") == [
         ("2024-06-30 00:00:00",)
     ]
 
 
-def test_a_published_trait_is_overdue_when_a_daily_refresh_did_not_publish_it(
-    house: House, project: DbtProject
-) -> None:
-    graph = assembled(house, project).resolve_asset_graph()
+def test_a_published_trait_is_overdue_when_a_daily_refresh_did_not_publish_it(home: Home, project: Project) -> None:
+    graph = assembled(home, project).resolve_asset_graph()
     out = [key for key in graph.executable_asset_keys if key.path[0] in ("traits", "serving")]
     assert len(out) == len(project.catalog.traits) + 1
     for key in out:
@@ -143,8 +140,8 @@ def test_a_published_trait_is_overdue_when_a_daily_refresh_did_not_publish_it(
         assert timedelta(hours=24) < policy.fail_window.to_timedelta() < timedelta(hours=48)
 
 
-def test_every_gate_key_is_a_real_asset_key(house: House, project: DbtProject) -> None:
-    graph = assembled(house, project).resolve_asset_graph()
+def test_every_gate_key_is_a_real_asset_key(home: Home, project: Project) -> None:
+    graph = assembled(home, project).resolve_asset_graph()
     keys = {key for key in graph.asset_check_keys if key.asset_key.path[0] == "candidates"}
     assert keys == {
         dg.AssetCheckKey(dg.AssetKey(["candidates", trait.name]), name)
@@ -157,16 +154,16 @@ def test_every_gate_key_is_a_real_asset_key(house: House, project: DbtProject) -
     }
 
 
-def test_assets_are_grouped_by_stage(house: House, project: DbtProject) -> None:
-    graph = assembled(house, project).resolve_asset_graph()
+def test_assets_are_grouped_by_stage(home: Home, project: Project) -> None:
+    graph = assembled(home, project).resolve_asset_graph()
     for key in graph.executable_asset_keys:
         assert graph.get(key).group_name == key.path[0]
 
 
 def test_published_traits_carry_what_a_person_looks_for(
-    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
-    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    result = run(assembled(sample_home, sample_project), instance, "refresh")
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path == ["traits", "dormant"]]
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
     assert (metadata["dagster/row_count"], metadata["members"], metadata["prevalence"]) == (600, 37, 0.0617)
@@ -174,32 +171,30 @@ def test_published_traits_carry_what_a_person_looks_for(
     assert metadata["prevalence_history"].startswith("![prevalence](data:image/svg+xml;base64,")
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "snapshot"]
     told = {name: value.value for name, value in event.materialization.metadata.items()}
-    manifest = served_manifest(sample_house)
+    manifest = served_manifest(sample_home)
     for name in ("seconds", "bytes_written", "bytes_shared"):
         assert told[f"snapshot_{name}"] == manifest[name]
 
 
-def test_the_sensor_asks_for_a_run_until_new_events_are_built(
-    house: House, project: DbtProject, events_file: Any
-) -> None:
-    sensor = assembled(house, project).resolve_sensor_def("new_events")
+def test_the_sensor_asks_for_a_run_until_new_events_are_built(home: Home, project: Project, events_file: Any) -> None:
+    sensor = assembled(home, project).resolve_sensor_def("new_events")
     with dg.build_sensor_context() as context:
         assert isinstance(sensor(context), dg.SkipReason)
-    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])])
+    load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])])
     with dg.build_sensor_context() as context:
         request = sensor(context)
         assert isinstance(request, dg.RunRequest)
         assert str(request.run_key).startswith("load-1-")
-    house.note(built_load_id=1)
+    home.note(built_load_id=1)
     with dg.build_sensor_context() as context:
         assert isinstance(sensor(context), dg.SkipReason)
 
 
-def test_the_inbox_is_loaded_and_production_never_gets_the_sample(house: House, events_file: Any) -> None:
+def test_the_inbox_is_loaded_and_production_never_gets_the_sample(home: Home, events_file: Any) -> None:
     import logging
 
     log: Any = logging.getLogger("test")
-    production = House(house.settings.model_copy(update={"env": "production"}))
+    production = Home(home.settings.model_copy(update={"env": "production"}))
     assert landing.land(production, log).accepted == 0
     production.inbox.mkdir(parents=True)
     path = events_file([{"user_id": "u1", "event_name": "x", "occurred_at": "2025-01-01"}])
@@ -212,29 +207,29 @@ def test_the_inbox_is_loaded_and_production_never_gets_the_sample(house: House, 
 
 
 def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is_published(
-    sample_house: House, sample_project: DbtProject, instance: dg.DagsterInstance
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
     broken = sample_project.manifest.deepcopy()
     broken.nodes[
         "model.traithouse.account_windows"
     ].raw_code = "select no_such_column from {{ ref('fct_user_activity_daily') }}"
-    sample_project.__dict__["manifest"] = broken
-    before = queried(sample_house, "from state.watermark")
-    result = run(assembled(sample_house, sample_project), instance, "refresh")
+    sample_project = sample_project.replace(manifest=broken)
+    before = queried(sample_home, "from state.watermark")
+    result = run(assembled(sample_home, sample_project), instance, "refresh")
     assert not result.success
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
     }
     assert published >= {"at_risk", "power_user", "ready_to_upgrade"}
-    assert queried(sample_house, "from state.watermark") == before
+    assert queried(sample_home, "from state.watermark") == before
 
 
 def test_learning_is_a_job_that_says_why_a_score_is_not_used(
-    sample_house: House, of_house: Any, instance: dg.DagsterInstance
+    sample_home: Home, project_in: Any, instance: dg.DagsterInstance
 ) -> None:
-    result = run(assembled(sample_house, of_house(sample_house)), instance, "learn")
+    result = run(assembled(sample_home, project_in(sample_home)), instance, "learn")
     assert result.success
-    stored = queried(sample_house, "select trait, usable, reason from learning.score_models order by trait")
+    stored = queried(sample_home, "select trait, usable, reason from learning.score_models order by trait")
     assert [row[0] for row in stored] == ["health", "likely_to_churn", "likely_to_convert"]
     assert all(usable or reason for _, usable, reason in stored)
 

@@ -16,7 +16,7 @@ from orchestration.destinations import ClosedError, LimitedError, Record, Refuse
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.braze import BrazeDestination
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings, silent
+from orchestration.home import Home, Settings, silent
 from orchestration.sync.deliver import deliver
 from orchestration.sync.ledger import SyncLedger
 from tests.faults.destinations import records_of
@@ -174,9 +174,9 @@ def test_a_dry_run_shows_the_bodies(braze: BrazeStandIn, tmp_path: Path) -> None
 
 def test_a_plan_that_takes_fifty_a_call_is_served_too(braze: BrazeStandIn, tmp_path: Path) -> None:
     braze.most = 50
-    house = House(Settings(home=tmp_path / "home", env="production"))
+    home = Home(Settings(home=tmp_path / "home", env="production"))
     written = records(braze, 150)
-    with closing(destination(braze.sync(), tmp_path)) as target, SyncLedger(house) as ledger:
+    with closing(destination(braze.sync(), tmp_path)) as target, SyncLedger(home) as ledger:
         done = deliver(target, written, ledger, silent)
     assert (done.delivered, done.failed) == (150, 0)
     assert braze.calls["POST /users/track"] == 6

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.destinations import Record, destinations
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
 from tests.faults.destinations import (
@@ -40,127 +40,127 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(Settings(home=tmp_path / "home", env="production"))
+def home(tmp_path: Path) -> Home:
+    return Home(Settings(home=tmp_path / "home", env="production"))
 
 
-def in_doubt(house: House, target: StandIn) -> set[str]:
-    with SyncLedger(house) as ledger:
+def in_doubt(home: Home, target: StandIn) -> set[str]:
+    with SyncLedger(home) as ledger:
         return set(ledger.in_doubt(target.sync().name))
 
 
-def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: StandIn, house: House) -> None:
+def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: StandIn, home: Home) -> None:
     for version in (0, 1):
         records = records_of(target, version)
-        done = delivered(house, target, records)
+        done = delivered(home, target, records)
         assert (done.delivered, done.failed, done.error) == (ENTITIES, 0, "")
         assert target.state() == expected(records)
-    assert acknowledged(house, target) == set(expected(records))
-    assert in_doubt(house, target) == set()
+    assert acknowledged(home, target) == set(expected(records))
+    assert in_doubt(home, target) == set()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_line_loses_nothing(target: StandIn, house: House, fault: str) -> None:
+def test_a_fault_of_the_line_loses_nothing(target: StandIn, home: Home, fault: str) -> None:
     if fault not in scenarios(target):
         pytest.skip(target.spared.get(fault, "it is not behind HTTP"))
     records = records_of(target)
-    result = attack(target, house, fault, records)
+    result = attack(target, home, fault, records)
     assert (result.acknowledged, result.dead, result.lost) == (ENTITIES, 0, 0)
     assert not target.faults, "the fault has not come up"
     assert target.state() == expected(records)
 
 
-def test_one_bad_row_fails_alone_and_says_why(target: StandIn, house: House) -> None:
+def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> None:
     if "poison" in target.spared:
         pytest.skip(target.spared["poison"])
     bad = identifier_of(target, 117)
     target.poisoned = {bad}
     records = records_of(target)
-    done = delivered(house, target, records)
+    done = delivered(home, target, records)
     assert (done.delivered, done.failed) == (ENTITIES - 1, 1)
     assert done.error
     assert target.state() == {one: fields for one, fields in expected(records).items() if one != bad}
-    assert acknowledged(house, target) == set(expected(records)) - {bad}
-    with SyncLedger(house) as ledger:
+    assert acknowledged(home, target) == set(expected(records)) - {bad}
+    with SyncLedger(home) as ledger:
         (row,) = ledger.failure_rows()
     assert row[2] == "e0117"
     assert row[6] == "refused"
 
 
-def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, house: House) -> None:
+def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, home: Home) -> None:
     if not isinstance(target, HttpStandIn):
         pytest.skip("it is not behind HTTP")
     target.faults.extend([Fault("answer", 503)] * 10_000)
     records = records_of(target)
-    done = delivered(house, target, records)
+    done = delivered(home, target, records)
     assert (done.delivered, done.failed + done.not_tried) == (0, ENTITIES)
-    assert acknowledged(house, target) == set()
+    assert acknowledged(home, target) == set()
     target.faults.clear()
-    assert delivered(house, target, records).delivered == ENTITIES
+    assert delivered(home, target, records).delivered == ENTITIES
     assert target.state() == expected(records)
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         assert ledger.failure_rows() == []
 
 
-def test_what_was_lost_on_the_way_back_stays_in_doubt(target: StandIn, house: House) -> None:
+def test_what_was_lost_on_the_way_back_stays_in_doubt(target: StandIn, home: Home) -> None:
     if not isinstance(target, HttpStandIn):
         pytest.skip("it is not behind HTTP")
     target.faults.extend([Fault("lost")] * 10_000)
-    delivered(house, target, records_of(target, numbers=range(3)))
-    assert in_doubt(house, target) == {identifier_of(target, number) for number in range(3)}
+    delivered(home, target, records_of(target, numbers=range(3)))
+    assert in_doubt(home, target) == {identifier_of(target, number) for number in range(3)}
 
 
-def test_an_expired_token_is_renewed_once(target: StandIn, house: House) -> None:
+def test_an_expired_token_is_renewed_once(target: StandIn, home: Home) -> None:
     records = records_of(target)
-    delivered(house, target, records)
+    delivered(home, target, records)
     if not target.expire_token():
         pytest.skip(target.spared.get("token", "its keys do not expire"))
     records = records_of(target, version=1)
-    assert delivered(house, target, records).delivered == ENTITIES
+    assert delivered(home, target, records).delivered == ENTITIES
     assert target.state() == expected(records)
 
 
-def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, house: House) -> None:
+def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, home: Home) -> None:
     records = records_of(target, numbers=range(5))
-    delivered(house, target, records)
+    delivered(home, target, records)
     clears = [Record(**{**vars_of(one), "action": "clear", "fields": dict.fromkeys(one.fields)}) for one in records]
-    assert delivered(house, target, clears).delivered == 5
+    assert delivered(home, target, clears).delivered == 5
     assert {one: fields for one, fields in target.state().items() if fields} == {}
-    assert acknowledged(house, target) == set()
+    assert acknowledged(home, target) == set()
 
 
-def test_a_deleted_record_is_gone(target: StandIn, house: House) -> None:
+def test_a_deleted_record_is_gone(target: StandIn, home: Home) -> None:
     _, kind = destinations()[target.name].object_of(target.sync())
     if not kind.deletes:
         pytest.skip("it cannot remove a record, and clears it instead")
     records = records_of(target, numbers=range(5))
-    delivered(house, target, records)
+    delivered(home, target, records)
     gone = [
         Record(**{**vars_of(one), "action": "delete", "fields": dict.fromkeys(one.fields), "forgotten": True})
         for one in records[:2]
     ]
-    assert delivered(house, target, gone).delivered == 2
+    assert delivered(home, target, gone).delivered == 2
     assert set(target.state()) == {one.identifier for one in records[2:]}
     # The vendor has it no more: deleting again is no failure.
-    assert delivered(house, target, gone).failed == 0
+    assert delivered(home, target, gone).failed == 0
 
 
 def vars_of(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in Record.__dataclass_fields__}
 
 
-def test_no_secret_is_told(target: StandIn, house: House) -> None:
+def test_no_secret_is_told(target: StandIn, home: Home) -> None:
     secrets = [value for value in target.environment().values() if len(value) > 8]
-    destination = destination_of(target.sync())(target.sync(), house.outbox)
+    destination = destination_of(target.sync())(target.sync(), home.outbox)
     with closing(destination):
         told = (
             repr(destination) + repr(vars(destination).get("sync")) + str(destination.preview(records_of(target)[:2]))
         )
     if isinstance(target, HttpStandIn):
         target.faults.extend([Fault("answer", 400)] * 10_000)
-        told += delivered(house, target, records_of(target, numbers=range(3))).error
+        told += delivered(home, target, records_of(target, numbers=range(3))).error
     for secret in secrets:
         assert secret not in told
-    for path in house.root.rglob("*"):
+    for path in home.root.rglob("*"):
         if path.is_file():
             assert not any(secret.encode() in path.read_bytes() for secret in secrets), path

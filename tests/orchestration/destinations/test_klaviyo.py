@@ -16,7 +16,7 @@ from orchestration.destinations import ClosedError, Record, RefusedError, Unavai
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.destinations.klaviyo import KlaviyoDestination
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings, silent
+from orchestration.home import Home, Settings, silent
 from orchestration.sync.deliver import batches, deliver
 from orchestration.sync.ledger import SyncLedger
 from tests.faults.destinations import records_of
@@ -96,10 +96,10 @@ def test_profiles_that_failed_without_an_error_refuse_the_batch(klaviyo: Klaviyo
 def test_what_a_job_is_not_made_for_is_refused_and_the_others_go_again(klaviyo: KlaviyoStandIn, tmp_path: Path) -> None:
     made = [replace(record, identifier=f"+4912345678{number}") for number, record in enumerate(records(klaviyo, 9))]
     made[4] = replace(made[4], identifier="012345")
-    house = House(Settings(home=tmp_path / "home", env="production"))
+    home = Home(Settings(home=tmp_path / "home", env="production"))
     with (
         closing(destination(klaviyo, tmp_path, identifier_field="phone_number")) as target,
-        SyncLedger(house) as ledger,
+        SyncLedger(home) as ledger,
     ):
         done = deliver(target, made, ledger, silent, sleep=lambda seconds: None)
     assert (done.delivered, done.failed, done.error) == (8, 1, "The phone number is not valid.")
@@ -119,10 +119,10 @@ def test_a_job_is_waited_for_though_an_answer_is_missed(
 
 def test_a_job_that_does_not_end_is_left_to_the_next_run(klaviyo: KlaviyoStandIn, tmp_path: Path) -> None:
     klaviyo.stuck = "processing"
-    house = House(Settings(home=tmp_path / "home", env="production"))
+    home = Home(Settings(home=tmp_path / "home", env="production"))
     with (
         closing(destination(klaviyo, tmp_path, options={"job_minutes": 0.001})) as target,
-        SyncLedger(house) as ledger,
+        SyncLedger(home) as ledger,
     ):
         done = deliver(target, records(klaviyo, 2), ledger, silent)
         assert set(ledger.in_doubt("attacked")) == {"e0000", "e0001"}

@@ -16,7 +16,7 @@ from orchestration.destinations import ClosedError, Outcomes, Record, RefusedErr
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.postgres import PostgresDestination
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings, silent
+from orchestration.home import Home, Settings, silent
 from orchestration.sync.deliver import deliver
 from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
@@ -71,9 +71,9 @@ def one(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
     )
 
 
-def through_the_engine(postgres: PostgresStandIn, home: Path, *records: Record) -> tuple[int, int, int]:
-    house, sync = House(Settings(home=home, env="production")), postgres.sync()
-    with SyncLedger(house) as ledger, closing(destination_of(sync)(sync, house.outbox, Pace())) as opened:
+def through_the_engine(postgres: PostgresStandIn, home_folder: Path, *records: Record) -> tuple[int, int, int]:
+    home, sync = Home(Settings(home=home_folder, env="production")), postgres.sync()
+    with SyncLedger(home) as ledger, closing(destination_of(sync)(sync, home.outbox, Pace())) as opened:
         done = deliver(opened, records, ledger, silent, sleep=lambda seconds: None)
     return done.delivered, done.failed, done.retries
 

@@ -6,15 +6,15 @@ from urllib.parse import unquote
 
 from orchestration.gates.candidates import audit
 from orchestration.gates.data_docs import page_of
-from orchestration.home import House
-from orchestration.transform.dbt import DbtProject
+from orchestration.home import Home
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made
 
 
-def test_the_index_lists_every_page_and_what_broke_comes_first(sample_house: House, sample_project: DbtProject) -> None:
-    as_if_made(sample_house, sample_project, "delete from candidates.at_risk where user_id > 'user_0290'")
-    judged = [verdict.trait for verdict in audit(sample_house, sample_project) if verdict.checks]
-    index = Path(sample_house.status()["data_docs"])
+def test_the_index_lists_every_page_and_what_broke_comes_first(sample_home: Home, sample_project: Project) -> None:
+    as_if_made(sample_home, sample_project, "delete from candidates.at_risk where user_id > 'user_0290'")
+    judged = [verdict.trait for verdict in audit(sample_project) if verdict.checks]
+    index = Path(sample_home.status()["data_docs"])
     text = index.read_text()
     assert "<script" not in text
     links = [unquote(link) for link in re.findall(r'href="([^"]+)"', text)]
@@ -24,10 +24,10 @@ def test_the_index_lists_every_page_and_what_broke_comes_first(sample_house: Hou
     assert {"power_user", "at_risk"} <= set(suites) <= {*judged, *(one for one in suites if one.startswith("source "))}
 
 
-def test_the_page_of_a_trait_quotes_what_was_found(sample_house: House, sample_project: DbtProject) -> None:
-    as_if_made(sample_house, sample_project, "delete from candidates.at_risk where user_id > 'user_0290'")
-    audit(sample_house, sample_project)
-    page = page_of(Path(sample_house.status()["data_docs"]), "at_risk")
+def test_the_page_of_a_trait_quotes_what_was_found(sample_home: Home, sample_project: Project) -> None:
+    as_if_made(sample_home, sample_project, "delete from candidates.at_risk where user_id > 'user_0290'")
+    audit(sample_project)
+    page = page_of(Path(sample_home.status()["data_docs"]), "at_risk")
     assert page is not None
     assert "population" in page.read_text()
-    assert page_of(Path(sample_house.status()["data_docs"]), "no_such_trait") is None
+    assert page_of(Path(sample_home.status()["data_docs"]), "no_such_trait") is None

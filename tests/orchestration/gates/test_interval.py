@@ -65,7 +65,7 @@ def test_one_odd_day_does_not_widen_the_interval() -> None:
     assert (most_flips(flips, [1_300] * 28, 1_300) or 1) < 0.05
 
 
-def test_in_a_small_house_a_dozen_flips_are_chance_and_in_a_large_one_they_widen_nothing() -> None:
+def test_in_a_small_home_a_dozen_flips_are_chance_and_in_a_large_one_they_widen_nothing() -> None:
     assert (most_flips([0] * 28, [335] * 28, 335) or 0) == pytest.approx(12 / 335)
     assert (most_flips([100] * 28, [100_000] * 28, 100_000) or 1) == pytest.approx(0.0015)
 

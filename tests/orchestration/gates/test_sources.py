@@ -18,13 +18,13 @@ from orchestration.gates.sources import (
     read_histories,
     source_check_names,
 )
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import Parameters
 from orchestration.transform.build import current_build
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 # A Thursday, loaded by itself after ten weeks that were loaded at once; and the day after it, still to come.
@@ -52,35 +52,35 @@ def written(path: Path, events: list[dict[str, Any]]) -> Path:
     return path
 
 
-def land(house: House, path: Path, events: list[dict[str, Any]], day: date) -> None:
-    load(house, [written(path, events)], source="sandbox", now=datetime(day.year, day.month, day.day, 23, 59))
+def land(home: Home, path: Path, events: list[dict[str, Any]], day: date) -> None:
+    load(home, [written(path, events)], source="sandbox", now=datetime(day.year, day.month, day.day, 23, 59))
 
 
 @pytest.fixture(scope="session")
 def watched_home(
-    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, of_house: Callable[[House], DbtProject]
+    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, project_in: Callable[[Home], Project]
 ) -> Path:
     """A home with ten weeks published, and a day after them built and audited; copy it."""
     folder = tmp_path_factory.mktemp("watched")
-    house = House(Settings(home=folder / "home"))
+    home = Home(Settings(home=folder / "home"))
     past = [event for event in stream if event["received_at"][:10] < str(DAY)]
-    land(house, folder / "past.ndjson", past, DAY - timedelta(days=1))
-    refresh(house, of_house(house), as_of=str(DAY - timedelta(days=1)))
-    land(house, folder / "day.ndjson", received(stream, DAY), DAY)
-    refresh(house, of_house(house), as_of=str(DAY))
+    land(home, folder / "past.ndjson", past, DAY - timedelta(days=1))
+    refresh(project_in(home), as_of=str(DAY - timedelta(days=1)))
+    land(home, folder / "day.ndjson", received(stream, DAY), DAY)
+    refresh(project_in(home), as_of=str(DAY))
     return folder / "home"
 
 
 @pytest.fixture
-def watched(watched_home: Path, tmp_path: Path) -> House:
-    """A house of one's own with the watched source."""
+def watched(watched_home: Path, tmp_path: Path) -> Home:
+    """A home of one's own with the watched source."""
     shutil.copytree(watched_home, tmp_path / "home", symlinks=True)
-    return House(Settings(home=tmp_path / "home"))
+    return Home(Settings(home=tmp_path / "home"))
 
 
-def judged_again(house: House, project: DbtProject, sql: str) -> SourceVerdict:
+def judged_again(home: Home, project: Project, sql: str) -> SourceVerdict:
     """Changes the events of the newest load, and judges the same build again."""
-    with house.connect() as connection:
+    with home.connect() as connection:
         connection.execute(sql)
         connection.execute(f"update events.event_log set occurred_date = cast(occurred_at as date) where {TODAY}")
         connection.execute("update state.source_days_counted set load_id = 1")
@@ -95,7 +95,7 @@ def failed_checks(verdict: SourceVerdict) -> set[str]:
 
 
 def test_an_ordinary_day_passes_every_check_and_a_first_load_is_compared_with_nothing(
-    watched: House, of_house: Callable[[House], DbtProject]
+    watched: Home, project_in: Callable[[Home], Project]
 ) -> None:
     rows = queried(
         watched, "select verdict, first_day, last_day, loaded_after, loaded_until, touched from state.source_verdicts"
@@ -104,7 +104,7 @@ def test_an_ordinary_day_passes_every_check_and_a_first_load_is_compared_with_no
         ("passed", None, DAY - timedelta(days=1), -1, 1, "[]"),
         ("passed", DAY, DAY, 1, 2, "[]"),
     ]
-    verdict = judged_again(watched, of_house(watched), "select 1")
+    verdict = judged_again(watched, project_in(watched), "select 1")
     assert [check.name for check in verdict.checks] == source_check_names()
     assert [check.name for check in verdict.checks if not check.passed] == []
     assert served(watched, "select source, verdict from traits.source_verdicts order by build_id")[-1] == (
@@ -113,30 +113,30 @@ def test_an_ordinary_day_passes_every_check_and_a_first_load_is_compared_with_no
     )
 
 
-def test_judging_the_same_build_again_changes_nothing(watched: House, of_house: Callable[[House], DbtProject]) -> None:
+def test_judging_the_same_build_again_changes_nothing(watched: Home, project_in: Callable[[Home], Project]) -> None:
     tables = ("source_verdicts", "source_days", "source_hours")
     before = {
         table: queried(watched, f"from (select columns(c -> c != 'decided_at') from state.{table}) order by all")
         for table in tables
     }
-    judged_again(watched, of_house(watched), "select 1")
+    judged_again(watched, project_in(watched), "select 1")
     for table in tables:
         after = queried(watched, f"from (select columns(c -> c != 'decided_at') from state.{table}) order by all")
         assert after == before[table]
 
 
-def test_counting_day_by_day_equals_counting_all_anew(watched: House, of_house: Callable[[House], DbtProject]) -> None:
+def test_counting_day_by_day_equals_counting_all_anew(watched: Home, project_in: Callable[[Home], Project]) -> None:
     before = {table: queried(watched, f"from state.{table} order by all") for table in ("source_days", "source_hours")}
     assert (
         sum(row[4] for row in before["source_days"])
         == queried(watched, "select count(*) from events.event_log where not is_bot")[0][0]
     )
-    judged_again(watched, of_house(watched), "delete from state.source_days_counted")
+    judged_again(watched, project_in(watched), "delete from state.source_days_counted")
     for table, rows in before.items():
         assert queried(watched, f"from state.{table} order by all") == rows
 
 
-def test_ordinary_days_raise_no_alarm(watched: House) -> None:
+def test_ordinary_days_raise_no_alarm(watched: Home) -> None:
     with watched.connect() as connection:
         alarms, judged = [], 0
         for day in (DAY - timedelta(days=number) for number in range(45)):
@@ -152,10 +152,10 @@ def test_ordinary_days_raise_no_alarm(watched: House) -> None:
 
 
 def test_a_holiday_on_which_all_is_quieter_is_shown_and_withholds_nothing(
-    watched: House, of_house: Callable[[House], DbtProject]
+    watched: Home, project_in: Callable[[Home], Project]
 ) -> None:
     quiet = f"delete from events.event_log where {TODAY} and hash(node_key) % 100 < 85"
-    verdict = judged_again(watched, of_house(watched), quiet)
+    verdict = judged_again(watched, project_in(watched), quiet)
     assert failed_checks(verdict) == set()
     assert (verdict.verdict, verdict.touched) == ("warned", ())
     assert "volume: expected events within the usual range of that weekday" in verdict.reason
@@ -185,9 +185,9 @@ def test_a_holiday_on_which_all_is_quieter_is_shown_and_withholds_nothing(
     ],
 )
 def test_a_fault_of_the_whole_source_withholds_what_it_feeds(
-    watched: House, of_house: Callable[[House], DbtProject], fault: str, check: str
+    watched: Home, project_in: Callable[[Home], Project], fault: str, check: str
 ) -> None:
-    project = of_house(watched)
+    project = project_in(watched)
     verdict = judged_again(watched, project, fault)
     assert verdict.verdict == "failed"
     assert check in failed_checks(verdict)
@@ -203,9 +203,9 @@ def test_a_fault_of_the_whole_source_withholds_what_it_feeds(
     [("Page Viewed", {"navigation", "pricing"}), ("Comment Added", {"collaboration"})],
 )
 def test_a_silent_tracker_withholds_only_what_needs_its_behaviour(
-    watched: House, of_house: Callable[[House], DbtProject], event: str, behaviours: set[str]
+    watched: Home, project_in: Callable[[Home], Project], event: str, behaviours: set[str]
 ) -> None:
-    project = of_house(watched)
+    project = project_in(watched)
     meant = queried(watched, f"select distinct behaviour from state.source_days where event_name = '{event}'")
     assert {row[0] for row in meant} == behaviours
     kinds = f"kind_key in (select kind_key from events.event_kinds where event_name = '{event}')"
@@ -232,9 +232,9 @@ def of_behaviours(*names: str) -> str:
 
 
 def test_a_day_of_new_names_withholds_all_that_needs_a_behaviour(
-    watched: House, of_house: Callable[[House], DbtProject]
+    watched: Home, project_in: Callable[[Home], Project]
 ) -> None:
-    project = of_house(watched)
+    project = project_in(watched)
     verdict = judged_again(watched, project, renaming("true"))
     assert failed_checks(verdict) >= {"renamed"}
     assert f"of what people usually do under names of the event catalogue came under others on {DAY}" in verdict.reason
@@ -248,9 +248,9 @@ def test_a_day_of_new_names_withholds_all_that_needs_a_behaviour(
     [of_behaviours("navigation", "setup", "pricing"), of_behaviours("navigation", "pricing") + " and node_key % 2 = 0"],
 )
 def test_many_new_names_withhold_what_needs_the_behaviours_that_lost_them_and_nothing_else(
-    watched: House, of_house: Callable[[House], DbtProject], which: str
+    watched: Home, project_in: Callable[[Home], Project], which: str
 ) -> None:
-    project = of_house(watched)
+    project = project_in(watched)
     verdict = judged_again(watched, project, renaming(which))
     assert "renamed" in failed_checks(verdict)
     assert {"ready_to_upgrade", "pricing_before_value"} <= set(verdict.touched)
@@ -259,11 +259,11 @@ def test_many_new_names_withhold_what_needs_the_behaviours_that_lost_them_and_no
 
 @pytest.mark.parametrize("people", ["true", "hash(node_key) % 100 >= 70"])
 def test_a_new_name_that_everybody_has_beside_the_known_ones_withholds_nothing_on_a_holiday_neither(
-    watched: House, of_house: Callable[[House], DbtProject], people: str
+    watched: Home, project_in: Callable[[Home], Project], people: str
 ) -> None:
     verdict = judged_again(
         watched,
-        of_house(watched),
+        project_in(watched),
         f"""
         delete from events.event_log where {TODAY} and not ({people});
         insert into events.event_kinds by name
@@ -279,30 +279,30 @@ def test_a_new_name_that_everybody_has_beside_the_known_ones_withholds_nothing_o
 
 
 def test_half_a_day_withholds_until_the_rest_arrives(
-    watched: House, of_house: Callable[[House], DbtProject], stream: list[dict[str, Any]], tmp_path: Path
+    watched: Home, project_in: Callable[[Home], Project], stream: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    project = of_house(watched)
+    project = project_in(watched)
     whole = received(stream, NEXT)
     land(watched, tmp_path / "half.ndjson", [one for one in whole if one["occurred_at"][11:13] < "11"], NEXT)
     before = served(watched, "from traits.trait_values order by all")
-    _, report = refresh(watched, project, as_of=str(NEXT))
+    _, report = refresh(project, as_of=str(NEXT))
     withheld = {trait.trait: trait.reason for trait in report.withheld}
     assert {"at_risk", "dormant", "power_user"} <= set(withheld)
     assert withheld["dormant"].startswith("Its source sandbox failed its gate: ")
     assert "Load what is missing and refresh." in withheld["dormant"]
     assert served(watched, "from traits.trait_values order by all") == before
     # Asking again without repairing anything does not let it through.
-    _, report = refresh(watched, project, as_of=str(NEXT))
+    _, report = refresh(project, as_of=str(NEXT))
     assert {trait.trait for trait in report.withheld} == set(withheld)
 
     land(watched, tmp_path / "whole.ndjson", whole, NEXT)
-    _, report = refresh(watched, project, as_of=str(NEXT))
+    _, report = refresh(project, as_of=str(NEXT))
     assert report.withheld == []
     assert {one.trait for one in report.traits if one.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
 
 
 def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
-    watched: House, of_house: Callable[[House], DbtProject], stream: list[dict[str, Any]], tmp_path: Path
+    watched: Home, project_in: Callable[[Home], Project], stream: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     whole = received(stream, NEXT)
     broken = [
@@ -310,7 +310,7 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
     ]
     broken += [{**one, "event_id": one["event_id"] + "#", "occurred_at": "soon"} for one in whole[::4]]
     land(watched, tmp_path / "broken.ndjson", [*whole[1::2], *broken], NEXT)
-    written = write_and_audit(watched, of_house(watched), as_of=str(NEXT))
+    written = write_and_audit(project_in(watched), as_of=str(NEXT))
     [(verdict, reason, checks)] = queried(
         watched,
         "select verdict, reason, checks from state.source_verdicts order by build_id desc limit 1",
@@ -327,11 +327,11 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
 
 
 def test_unmapped_late_and_early_events_are_shown_and_withhold_nothing(
-    watched: House, of_house: Callable[[House], DbtProject]
+    watched: Home, project_in: Callable[[Home], Project]
 ) -> None:
     verdict = judged_again(
         watched,
-        of_house(watched),
+        project_in(watched),
         f"""
         update events.event_log set
             rule_key = case when hash(event_id) % 5 = 0 then null else rule_key end,
@@ -346,9 +346,9 @@ def test_unmapped_late_and_early_events_are_shown_and_withhold_nothing(
 
 
 def test_a_source_that_has_stopped_is_shown_and_keeps_its_last_verdict(
-    watched: House, of_house: Callable[[House], DbtProject]
+    watched: Home, project_in: Callable[[Home], Project]
 ) -> None:
-    write_and_audit(watched, of_house(watched), as_of=str(DAY + timedelta(days=2)))
+    write_and_audit(project_in(watched), as_of=str(DAY + timedelta(days=2)))
     [row] = queried(
         watched,
         "select verdict, reason, first_day, last_day, loaded_after, loaded_until from state.source_verdicts"

@@ -6,52 +6,50 @@ import pytest
 
 from orchestration.errors import UsageError
 from orchestration.gates.candidates import audit
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import accept_trait, publish_build
-from orchestration.pipeline.status import house_status
-from orchestration.transform.dbt import DbtProject
+from orchestration.pipeline.status import home_status
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made, queried, served
 
 LOST = "delete from candidates.at_risk where user_id > 'user_0400'"
 
 
-def withhold(house: House, project: DbtProject, sql: str) -> None:
+def withhold(home: Home, project: Project, sql: str) -> None:
     """Makes candidates so, has them judged, and publishes the rest."""
-    as_if_made(house, project, sql)
-    audit(house, project)
-    publish_build(house, project)
+    as_if_made(home, project, sql)
+    audit(project)
+    publish_build(project)
 
 
-def test_a_real_shift_is_let_through_with_who_when_why_and_what(
-    sample_house: House, sample_project: DbtProject
-) -> None:
-    withhold(sample_house, sample_project, LOST)
-    withheld, made_of_it = house_status(sample_house)["withheld"]
+def test_a_real_shift_is_let_through_with_who_when_why_and_what(sample_home: Home, sample_project: Project) -> None:
+    withhold(sample_home, sample_project, LOST)
+    withheld, made_of_it = home_status(sample_home)["withheld"]
     assert withheld["trait"] == "at_risk"
     assert made_of_it == {"trait": "lifecycle_stage", "reason": "It is made of at_risk, which is withheld."}
     assert "population" in withheld["reason"]
-    assert served(sample_house, "select count(*) from traits.trait_values where trait = 'at_risk'") == [(600,)]
+    assert served(sample_home, "select count(*) from traits.trait_values where trait = 'at_risk'") == [(600,)]
     with pytest.raises(UsageError, match="made_of"):
-        accept_trait(sample_house, sample_project, "lifecycle_stage", why="a customer left", who="ada")
+        accept_trait(sample_project, "lifecycle_stage", why="a customer left", who="ada")
 
-    report = accept_trait(sample_house, sample_project, "at_risk", why="a customer left", who="ada")
+    report = accept_trait(sample_project, "at_risk", why="a customer left", who="ada")
     assert report.withheld == []
-    [(count,)] = served(sample_house, "select count(*) from traits.trait_values where trait = 'at_risk'")
+    [(count,)] = served(sample_home, "select count(*) from traits.trait_values where trait = 'at_risk'")
     assert 0 < count < 600
-    [(who, why, checks)] = served(sample_house, "select accepted_by, reason, checks from traits.acceptances")
+    [(who, why, checks)] = served(sample_home, "select accepted_by, reason, checks from traits.acceptances")
     assert (who, why) == ("ada", "a customer left")
     assert {check["name"] for check in json.loads(checks)} == {"population"}
     [(verdict, reason)] = served(
-        sample_house, "select verdict, verdict_reason from traits.trait_catalog where trait = 'at_risk'"
+        sample_home, "select verdict, verdict_reason from traits.trait_catalog where trait = 'at_risk'"
     )
     assert (verdict, reason) == ("passed", "Accepted by ada: a customer left")
 
 
-def test_an_acceptance_is_of_one_content_alone(sample_house: House, sample_project: DbtProject) -> None:
-    withhold(sample_house, sample_project, LOST)
-    accept_trait(sample_house, sample_project, "at_risk", why="a customer left", who="ada")
-    withhold(sample_house, sample_project, "delete from candidates.at_risk where user_id > 'user_0200'")
-    assert [one["trait"] for one in house_status(sample_house)["withheld"]] == ["at_risk", "lifecycle_stage"]
+def test_an_acceptance_is_of_one_content_alone(sample_home: Home, sample_project: Project) -> None:
+    withhold(sample_home, sample_project, LOST)
+    accept_trait(sample_project, "at_risk", why="a customer left", who="ada")
+    withhold(sample_home, sample_project, "delete from candidates.at_risk where user_id > 'user_0200'")
+    assert [one["trait"] for one in home_status(sample_home)["withheld"]] == ["at_risk", "lifecycle_stage"]
 
 
 @pytest.mark.parametrize(
@@ -62,27 +60,25 @@ def test_an_acceptance_is_of_one_content_alone(sample_house: House, sample_proje
         ("update candidates.at_risk set user_id = 'nobody' where user_id = 'user_0001'", "known"),
     ],
 )
-def test_what_is_wrong_cannot_be_accepted(
-    sample_house: House, sample_project: DbtProject, sql: str, named: str
-) -> None:
-    withhold(sample_house, sample_project, sql)
+def test_what_is_wrong_cannot_be_accepted(sample_home: Home, sample_project: Project, sql: str, named: str) -> None:
+    withhold(sample_home, sample_project, sql)
     with pytest.raises(UsageError, match=named):
-        accept_trait(sample_house, sample_project, "at_risk", why="looks fine", who="ada")
-    assert served(sample_house, "select count(*) from traits.acceptances") == [(0,)]
+        accept_trait(sample_project, "at_risk", why="looks fine", who="ada")
+    assert served(sample_home, "select count(*) from traits.acceptances") == [(0,)]
 
 
-def test_what_is_not_withheld_needs_no_acceptance(sample_house: House, sample_project: DbtProject) -> None:
+def test_what_is_not_withheld_needs_no_acceptance(sample_home: Home, sample_project: Project) -> None:
     with pytest.raises(UsageError, match="is passed, not withheld"):
-        accept_trait(sample_house, sample_project, "at_risk", why="looks fine", who="ada")
+        accept_trait(sample_project, "at_risk", why="looks fine", who="ada")
     with pytest.raises(UsageError, match="needs a reason"):
-        accept_trait(sample_house, sample_project, "at_risk", why=" ", who="ada")
+        accept_trait(sample_project, "at_risk", why=" ", who="ada")
 
 
-def test_failed_rows_are_kept_with_their_total(sample_house: House, sample_project: DbtProject) -> None:
-    as_if_made(sample_house, sample_project, "update candidates.at_risk set score = 'nan' where user_id < 'user_0100'")
-    audit(sample_house, sample_project)
+def test_failed_rows_are_kept_with_their_total(sample_home: Home, sample_project: Project) -> None:
+    as_if_made(sample_home, sample_project, "update candidates.at_risk set score = 'nan' where user_id < 'user_0100'")
+    audit(sample_project)
     rows = "select check_name, total, count(*), min(row_json) from state.failed_rows group by all"
-    [(check, total, kept, row)] = queried(sample_house, rows)
+    [(check, total, kept, row)] = queried(sample_home, rows)
     assert (check, kept) == ("score", 20)
     assert total > 20
     assert json.loads(row)["user_id"] == "user_0000"

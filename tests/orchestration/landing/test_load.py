@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.build import begin_build
@@ -22,15 +22,15 @@ def event(**fields: object) -> dict[str, object]:
     return {"user_id": "u1", "event_name": "opened", "occurred_at": "2025-01-01T10:00:00Z"} | fields
 
 
-def test_the_sample_loads_once(house: House) -> None:
-    first = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
-    again = load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
+def test_the_sample_loads_once(home: Home) -> None:
+    first = load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
+    again = load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source="shop")
     assert (first.accepted, first.duplicates, first.rejected) == (31_076, 30, 0)
     assert (again.load_id, again.accepted, again.duplicates) == (None, 0, 31_106)
-    assert queried(house, "select count(*), count(distinct event_id) from raw.events") == [(31_076, 31_076)]
+    assert queried(home, "select count(*), count(distinct event_id) from raw.events") == [(31_076, 31_076)]
 
 
-def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, events_file: EventsFile) -> None:
+def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(home: Home, events_file: EventsFile) -> None:
     path = events_file(
         [
             event(),
@@ -47,10 +47,10 @@ def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, e
             event(received_at="infinity"),
         ]
     )
-    report = load(house, [path], now=NOW)
-    again = load(house, [path], now=NOW)
+    report = load(home, [path], now=NOW)
+    again = load(home, [path], now=NOW)
     assert (report.accepted, report.rejected, again.accepted) == (1, 11, 0)
-    assert queried(house, "select record_number, reason from raw.rejected_events order by 1") == [
+    assert queried(home, "select record_number, reason from raw.rejected_events order by 1") == [
         (2, "neither user_id nor anonymous_id"),
         (3, "no event_name"),
         (4, "occurred_at is not a time"),
@@ -63,14 +63,12 @@ def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(house: House, e
         (11, "occurred_at is before 1970"),
         (12, "received_at is not a time"),
     ]
-    assert '"user_id": null' in queried(house, "select raw_text from raw.rejected_events order by record_number")[0][0]
+    assert '"user_id": null' in queried(home, "select raw_text from raw.rejected_events order by record_number")[0][0]
 
 
-def test_columns_without_a_field_go_into_properties(house: House, events_file: EventsFile) -> None:
-    load(house, [events_file([event(properties={"path": "/pricing"}, plan="pro", empty=None)])])
-    assert queried(house, "select properties ->> 'path', properties ->> 'plan' from raw.events") == [
-        ("/pricing", "pro")
-    ]
+def test_columns_without_a_field_go_into_properties(home: Home, events_file: EventsFile) -> None:
+    load(home, [events_file([event(properties={"path": "/pricing"}, plan="pro", empty=None)])])
+    assert queried(home, "select properties ->> 'path', properties ->> 'plan' from raw.events") == [("/pricing", "pro")]
 
 
 @pytest.mark.parametrize(
@@ -89,54 +87,52 @@ def test_columns_without_a_field_go_into_properties(house: House, events_file: E
     ],
 )
 def test_times_are_utc_unless_they_or_the_option_say_otherwise(
-    house: House, events_file: EventsFile, text: str, zone: str, expected: datetime
+    home: Home, events_file: EventsFile, text: str, zone: str, expected: datetime
 ) -> None:
-    load(house, [events_file([event(occurred_at=text)])], timezone=zone)
-    assert queried(house, "select occurred_at from raw.events") == [(expected,)]
+    load(home, [events_file([event(occurred_at=text)])], timezone=zone)
+    assert queried(home, "select occurred_at from raw.events") == [(expected,)]
 
 
-def test_repeats_collapse_and_are_counted(house: House, events_file: EventsFile) -> None:
-    report = load(house, [events_file([event(), event(), event(amount=1)])])
+def test_repeats_collapse_and_are_counted(home: Home, events_file: EventsFile) -> None:
+    report = load(home, [events_file([event(), event(), event(amount=1)])])
     assert (report.accepted, report.duplicates) == (2, 1)
 
 
-def test_keep_repeats_keeps_them_and_is_still_safe_to_load_twice(house: House, events_file: EventsFile) -> None:
+def test_keep_repeats_keeps_them_and_is_still_safe_to_load_twice(home: Home, events_file: EventsFile) -> None:
     path = events_file([event(), event(), event()])
-    first = load(house, [path], keep_repeats=True)
-    again = load(house, [path], keep_repeats=True)
+    first = load(home, [path], keep_repeats=True)
+    again = load(home, [path], keep_repeats=True)
     assert (first.accepted, again.accepted, again.duplicates) == (3, 0, 3)
-    assert load(house, [path]).accepted == 0
+    assert load(home, [path]).accepted == 0
 
 
-def test_a_second_version_of_an_event_id_is_kept_for_the_models_to_judge(house: House, events_file: EventsFile) -> None:
-    report = load(
-        house, [events_file([event(event_id="e1"), event(event_id="e1", user_id="u2"), event(event_id="e1")])]
-    )
+def test_a_second_version_of_an_event_id_is_kept_for_the_models_to_judge(home: Home, events_file: EventsFile) -> None:
+    report = load(home, [events_file([event(event_id="e1"), event(event_id="e1", user_id="u2"), event(event_id="e1")])])
     assert (report.accepted, report.duplicates) == (2, 1)
 
 
-def test_csv_ndjson_and_parquet_of_one_event_have_one_id(house: House, events_file: EventsFile, tmp_path: Path) -> None:
+def test_csv_ndjson_and_parquet_of_one_event_have_one_id(home: Home, events_file: EventsFile, tmp_path: Path) -> None:
     csv = tmp_path / "e.csv"
     csv.write_text("occurred_at,user_id,event_name,plan\n2025-01-01 10:00:00,u1,opened,pro\n")
     parquet = tmp_path / "e.parquet"
     duckdb.execute(f"copy (from '{csv}') to '{parquet}' (format parquet)")
-    report = load(house, [csv, events_file([event(plan="pro")]), parquet])
+    report = load(home, [csv, events_file([event(plan="pro")]), parquet])
     assert (report.accepted, report.duplicates) == (1, 2)
 
 
-def test_load_ids_rise(house: House, events_file: EventsFile) -> None:
-    ids = [load(house, [events_file([event(user_id=f"u{n}")])]).load_id for n in range(3)]
+def test_load_ids_rise(home: Home, events_file: EventsFile) -> None:
+    ids = [load(home, [events_file([event(user_id=f"u{n}")])]).load_id for n in range(3)]
     assert ids == [1, 2, 3]
-    assert house.status()["loads"]["load_id"] == 3
+    assert home.status()["loads"]["load_id"] == 3
 
 
-def test_a_vendor_table_lands_as_it_is_and_grows_new_columns(house: House, events_file: EventsFile) -> None:
+def test_a_vendor_table_lands_as_it_is_and_grows_new_columns(home: Home, events_file: EventsFile) -> None:
     first = events_file([{"id": "1", "event": "Opened", "context": {"ip": "::1"}}])
     second = events_file([{"id": "1", "event": "Opened", "context": {"ip": "::1"}}, {"id": "2", "plan": "pro"}])
-    assert load(house, [first], source="segment", table="tracks").accepted == 1
-    report = load(house, [second], source="segment", table="tracks")
+    assert load(home, [first], source="segment", table="tracks").accepted == 1
+    report = load(home, [second], source="segment", table="tracks")
     assert (report.accepted, report.duplicates) == (1, 1)
-    assert queried(house, "select id, event, context, plan, load_id from raw_segment.tracks order by id") == [
+    assert queried(home, "select id, event, context, plan, load_id from raw_segment.tracks order by id") == [
         ("1", "Opened", '{"ip":"::1"}', None, 1),
         ("2", None, None, "pro", 2),
     ]
@@ -154,33 +150,31 @@ def test_a_vendor_table_lands_as_it_is_and_grows_new_columns(house: House, event
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_loaded(
-    house: House, events_file: EventsFile, arguments: dict[str, object], message: str
+    home: Home, events_file: EventsFile, arguments: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        load(house, [events_file([event()])], **arguments)  # type: ignore[arg-type]
-    assert not house.status()
+        load(home, [events_file([event()])], **arguments)  # type: ignore[arg-type]
+    assert not home.status()
 
 
-def test_a_missing_column_is_named_with_those_that_there_are(house: House, events_file: EventsFile) -> None:
+def test_a_missing_column_is_named_with_those_that_there_are(home: Home, events_file: EventsFile) -> None:
     with pytest.raises(UsageError, match="No column gives event_name") as error:
-        load(house, [events_file([{"user_id": "u1", "what": "x", "occurred_at": "2025-01-01"}])])
+        load(home, [events_file([{"user_id": "u1", "what": "x", "occurred_at": "2025-01-01"}])])
     assert "what" in error.value.hint
 
 
-def test_when_no_row_is_accepted_it_says_so_and_keeps_the_rejected(house: House, events_file: EventsFile) -> None:
+def test_when_no_row_is_accepted_it_says_so_and_keeps_the_rejected(home: Home, events_file: EventsFile) -> None:
     with pytest.raises(UsageError, match="No row was accepted; 1 rejected, most of all: occurred_at is not a time"):
-        load(house, [events_file([event(occurred_at="x")])])
-    assert queried(house, "select count(*) from raw.rejected_events") == [(1,)]
+        load(home, [events_file([event(occurred_at="x")])])
+    assert queried(home, "select count(*) from raw.rejected_events") == [(1,)]
 
 
-def test_one_unreadable_file_leaves_nothing_of_the_others(
-    house: House, events_file: EventsFile, tmp_path: Path
-) -> None:
+def test_one_unreadable_file_leaves_nothing_of_the_others(home: Home, events_file: EventsFile, tmp_path: Path) -> None:
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(b"\x1f\x8b\x08\x00cut")
     with pytest.raises(UsageError, match=r"cut\.csv\.gz"):
-        load(house, [events_file([event()]), cut])
-    assert queried(house, "select count(*) from raw.events") == [(0,)]
+        load(home, [events_file([event()]), cut])
+    assert queried(home, "select count(*) from raw.events") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -198,30 +192,30 @@ def test_one_unreadable_file_leaves_nothing_of_the_others(
     ],
 )
 def test_a_vendor_table_tells_how_new_it_is(
-    house: House, events_file: EventsFile, rows: list[dict[str, str]], expected: datetime | None
+    home: Home, events_file: EventsFile, rows: list[dict[str, str]], expected: datetime | None
 ) -> None:
-    load(house, [events_file(rows)], source="segment", table="tracks", now=NOW)
-    assert queried(house, "select newest_event_at from raw.loads") == [(expected,)]
-    assert house.status()["loads"]["accepted"] == len(rows)
+    load(home, [events_file(rows)], source="segment", table="tracks", now=NOW)
+    assert queried(home, "select newest_event_at from raw.loads") == [(expected,)]
+    assert home.status()["loads"]["accepted"] == len(rows)
 
 
-def test_a_house_with_vendor_tables_only_has_a_clock(house: House, events_file: EventsFile, of_house: Any) -> None:
-    load(house, [events_file([{"id": "1", "timestamp": "2025-06-01T10:00:00Z"}])], source="segment", table="tracks")
-    with house.lock("test"):
-        build = begin_build(house, of_house(house), as_of=None, full_refresh=False)
+def test_a_home_with_vendor_tables_only_has_a_clock(home: Home, events_file: EventsFile, project_in: Any) -> None:
+    load(home, [events_file([{"id": "1", "timestamp": "2025-06-01T10:00:00Z"}])], source="segment", table="tracks")
+    with home.lock("test"):
+        build = begin_build(project_in(home), as_of=None, full_refresh=False)
     assert build.as_of == datetime(2025, 6, 2)
 
 
-def test_a_vendor_column_named_like_our_own_is_kept(house: House, events_file: EventsFile) -> None:
-    load(house, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
-    again = load(house, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
+def test_a_vendor_column_named_like_our_own_is_kept(home: Home, events_file: EventsFile) -> None:
+    load(home, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
+    again = load(home, [events_file([{"id": "1", "loaded_at": "2025-06-01"}])], source="segment", table="tracks")
     assert (again.accepted, again.duplicates) == (0, 1)
-    assert queried(house, "select id, vendor_loaded_at, load_id from raw_segment.tracks") == [("1", "2025-06-01", 1)]
+    assert queried(home, "select id, vendor_loaded_at, load_id from raw_segment.tracks") == [("1", "2025-06-01", 1)]
 
 
 def test_properties_that_are_text_and_no_json_reject_their_row_alone(
-    house: House, events_file: Callable[..., Path]
+    home: Home, events_file: Callable[..., Path]
 ) -> None:
     event = {"event_name": "a", "user_id": "u1", "occurred_at": "2025-01-01T00:00:00Z"}
-    made = load(house, [events_file([event | {"properties": text} for text in ("text", "NaN", '{"a": 1}')])])
+    made = load(home, [events_file([event | {"properties": text} for text in ("text", "NaN", '{"a": 1}')])])
     assert (made.accepted, made.reasons) == (1, {"properties are not a JSON object": 2})

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 
 from orchestration.cli import app as cli
 from orchestration.defs.landing import land
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from tests.conftest import queried
 from tests.orchestration.landing.conftest import one_pull
 from tests.postgres import Server
 
 
 @pytest.fixture
-def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """A house whose project pulls raw.events from a folder and the orders of a shop from Postgres."""
+def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home whose project pulls raw.events from a folder and the orders of a shop from Postgres."""
     file = project_copy / "models" / "staging" / "generic" / "_generic.yml"
     declared = yaml.safe_load(file.read_text())
     declared["sources"][0]["tables"][0]["config"] = {"meta": {"pull": {"parquet": "env:APP_EXPORT/*.parquet"}}}
@@ -38,10 +38,10 @@ def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         to '{tmp_path / "export" / "a.parquet"}' (format parquet)
         """
     )
-    return House(Settings(home=tmp_path / "home", project=project_copy))
+    return Home(Settings(home=tmp_path / "home", project=project_copy))
 
 
-def test_the_command_pulls_everything_that_is_declared(declaring: House, server: Server, monkeypatch: Any) -> None:
+def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: Server, monkeypatch: Any) -> None:
     def call(*arguments: str) -> Any:
         return CliRunner().invoke(cli.main, ["pull", *arguments, "--home", str(declaring.root)])
 
@@ -70,7 +70,7 @@ def test_the_command_pulls_everything_that_is_declared(declaring: House, server:
     assert "shopp does not declare where to pull from" in wrong.output
 
 
-def test_the_landing_asset_pulls_instead_of_loading_the_sample(declaring: House) -> None:
+def test_the_landing_asset_pulls_instead_of_loading_the_sample(declaring: Home) -> None:
     log = dg.build_asset_context().log
     pulls = [
         one_pull({"parquet": "env:APP_EXPORT/*.parquet"}, source="raw", table="events"),

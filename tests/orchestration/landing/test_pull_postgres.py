@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.declared import Pull
 from orchestration.landing.postgres import PostgresReader
 from orchestration.landing.pull import PullReport, pull
@@ -31,15 +31,15 @@ def counts(reports: list[PullReport]) -> tuple[int | None, int, int]:
     return report.load_id, report.accepted, report.duplicates
 
 
-def test_only_what_is_new_is_read_and_equal_rows_land_once(house: House, postgres: Server, followed: Followed) -> None:
+def test_only_what_is_new_is_read_and_equal_rows_land_once(home: Home, postgres: Server, followed: Followed) -> None:
     postgres.execute(
         ORDERS,
         insert("(1, 'pro', '{\"ip\": \"::1\"}', '2025-06-01 10:00Z')", "(2, 'free', null, '2025-06-01 12:00Z')"),
     )
     one = followed(overlap="30 minutes")
-    assert counts(pull(house, [one], now=NOW)) == (1, 2, 0)
+    assert counts(pull(home, [one], now=NOW)) == (1, 2, 0)
     # The bound is read again, so the last row is seen twice and lands once.
-    assert counts(pull(house, [one], now=NOW)) == (None, 0, 1)
+    assert counts(pull(home, [one], now=NOW)) == (None, 0, 1)
     postgres.execute(
         insert(
             "(3, 'late', null, '2025-06-01 11:45Z')",
@@ -48,45 +48,45 @@ def test_only_what_is_new_is_read_and_equal_rows_land_once(house: House, postgre
             "(6, 'no cursor', null, null)",
         )
     )
-    assert counts(pull(house, [one], now=NOW)) == (2, 3, 1)
-    assert queried(house, "select id, plan, detail, received_at, load_id from raw_shop.orders order by id") == [
+    assert counts(pull(home, [one], now=NOW)) == (2, 3, 1)
+    assert queried(home, "select id, plan, detail, received_at, load_id from raw_shop.orders order by id") == [
         ("1", "pro", '{"ip":"::1"}', "2025-06-01T10:00:00+00:00", 1),
         ("2", "free", None, "2025-06-01T12:00:00+00:00", 1),
         ("3", "late", None, "2025-06-01T11:45:00+00:00", 2),
         ("5", "new", None, "2025-06-01T13:00:00+00:00", 2),
         ("6", "no cursor", None, None, 2),
     ]
-    assert queried(house, "select table_name, files, accepted, newest_event_at from raw.loads order by load_id") == [
+    assert queried(home, "select table_name, files, accepted, newest_event_at from raw.loads order by load_id") == [
         ("raw_shop.orders", ["postgres sales.orders"], 2, datetime(2025, 6, 1, 12)),
         ("raw_shop.orders", ["postgres sales.orders"], 3, datetime(2025, 6, 1, 13)),
     ]
-    assert house.status()["loads"]["load_id"] == 2
+    assert home.status()["loads"]["load_id"] == 2
 
 
 def test_what_is_rewritten_or_deleted_upstream_stays_in_the_copy(
-    house: House, postgres: Server, followed: Followed
+    home: Home, postgres: Server, followed: Followed
 ) -> None:
     postgres.execute(ORDERS, insert("(1, 'free', null, '2025-06-01 10:00Z')", "(2, 'free', null, '2025-06-01 10:05Z')"))
-    pull(house, [followed()], now=NOW)
+    pull(home, [followed()], now=NOW)
     postgres.execute(
         "update sales.orders set plan = 'pro', received_at = '2025-06-02 10:00Z' where id = 1",
         "delete from sales.orders where id = 2",
     )
-    pull(house, [followed()], now=NOW)
-    assert queried(house, "select id, plan, load_id from raw_shop.orders order by all") == [
+    pull(home, [followed()], now=NOW)
+    assert queried(home, "select id, plan, load_id from raw_shop.orders order by all") == [
         ("1", "free", 1),
         ("1", "pro", 2),
         ("2", "free", 1),
     ]
 
 
-def test_a_row_from_the_future_does_not_hide_those_after_it(house: House, postgres: Server, followed: Followed) -> None:
+def test_a_row_from_the_future_does_not_hide_those_after_it(home: Home, postgres: Server, followed: Followed) -> None:
     postgres.execute(ORDERS, insert("(1, 'a', null, '2999-01-01Z')", "(2, 'b', null, 'infinity')"))
-    pull(house, [followed()], now=NOW)
-    assert queried(house, "select cursor_value from raw.pulled_cursors") == [(NOW.isoformat(),)]
+    pull(home, [followed()], now=NOW)
+    assert queried(home, "select cursor_value from raw.pulled_cursors") == [(NOW.isoformat(),)]
     postgres.execute(insert("(3, 'c', null, '2026-01-01 00:30Z')"))
-    assert counts(pull(house, [followed()], now=datetime(2026, 1, 2))) == (2, 1, 2)
-    assert queried(house, "select newest_event_at from raw.loads order by load_id") == [
+    assert counts(pull(home, [followed()], now=datetime(2026, 1, 2))) == (2, 1, 2)
+    assert queried(home, "select newest_event_at from raw.loads order by load_id") == [
         (None,),
         (datetime(2026, 1, 1, 0, 30),),
     ]
@@ -101,29 +101,29 @@ def test_a_row_from_the_future_does_not_hide_those_after_it(house: House, postgr
     ],
 )
 def test_a_cursor_may_be_a_time_a_date_or_a_number(
-    house: House, postgres: Server, followed: Followed, kind: str, first: str, later: str, kept: str
+    home: Home, postgres: Server, followed: Followed, kind: str, first: str, later: str, kept: str
 ) -> None:
     one = followed(cursor="Seq", overlap=0 if kind == "bigint" else "0 minutes")
     postgres.execute(f'create table sales.orders (id int, "Seq" {kind})', insert(f"(1, {first})"))
-    assert counts(pull(house, [one], now=NOW)) == (1, 1, 0)
+    assert counts(pull(home, [one], now=NOW)) == (1, 1, 0)
     postgres.execute(insert(f"(2, {later})"))
-    assert counts(pull(house, [one], now=NOW)) == (2, 1, 1)
-    assert counts(pull(house, [one], now=NOW)) == (None, 0, 1)
-    assert queried(house, "select cursor_value from raw.pulled_cursors") == [(kept,)]
+    assert counts(pull(home, [one], now=NOW)) == (2, 1, 1)
+    assert counts(pull(home, [one], now=NOW)) == (None, 0, 1)
+    assert queried(home, "select cursor_value from raw.pulled_cursors") == [(kept,)]
 
 
-def test_another_cursor_or_table_is_read_from_its_beginning(house: House, postgres: Server, followed: Followed) -> None:
+def test_another_cursor_or_table_is_read_from_its_beginning(home: Home, postgres: Server, followed: Followed) -> None:
     postgres.execute(
         ORDERS,
         insert("(1, 'a', null, '2025-06-01Z')"),
         "create view sales.all_orders as select * from sales.orders union all select 9, 'old', null, '2020-01-01Z'",
     )
-    pull(house, [followed()], now=NOW)
-    assert counts(pull(house, [followed(table="sales.all_orders")], now=NOW)) == (2, 1, 1)
-    assert counts(pull(house, [followed(cursor="id", overlap=1)], now=NOW)) == (None, 0, 1)
+    pull(home, [followed()], now=NOW)
+    assert counts(pull(home, [followed(table="sales.all_orders")], now=NOW)) == (2, 1, 1)
+    assert counts(pull(home, [followed(cursor="id", overlap=1)], now=NOW)) == (None, 0, 1)
 
 
-def test_events_pass_the_same_checks_as_a_load(house: House, postgres: Server, followed: Followed) -> None:
+def test_events_pass_the_same_checks_as_a_load(home: Home, postgres: Server, followed: Followed) -> None:
     postgres.execute(
         "create table sales.orders (who text, what text, at timestamptz, props jsonb, received_at timestamptz)",
         """insert into sales.orders values
@@ -132,14 +132,14 @@ def test_events_pass_the_same_checks_as_a_load(house: House, postgres: Server, f
     )
     fields = {"user_id": "who", "event_name": "what", "occurred_at": "at", "properties": "props"}
     one = followed(source="raw", map=fields, source_name="app")
-    (first,) = pull(house, [one], now=NOW)
-    (again,) = pull(house, [one], now=NOW)
+    (first,) = pull(home, [one], now=NOW)
+    (again,) = pull(home, [one], now=NOW)
     assert (first.accepted, first.rejected, first.reasons) == (1, 1, {"neither user_id nor anonymous_id": 1})
     assert (again.load_id, again.accepted, again.duplicates) == (None, 0, 1)
-    assert queried(house, "select user_id, event_name, occurred_at, properties, source from raw.events") == [
+    assert queried(home, "select user_id, event_name, occurred_at, properties, source from raw.events") == [
         ("u1", "opened", datetime(2025, 6, 1, 10), '{"plan":"pro"}', "app")
     ]
-    assert queried(house, "select file, reason from raw.rejected_events") == [
+    assert queried(home, "select file, reason from raw.rejected_events") == [
         ("postgres sales.orders", "neither user_id nor anonymous_id")
     ]
 
@@ -155,10 +155,10 @@ def test_events_pass_the_same_checks_as_a_load(house: House, postgres: Server, f
     ],
 )
 def test_what_the_server_does_not_have_is_named(
-    house: House, postgres: Server, followed: Followed, fields: dict[str, Any], message: str
+    home: Home, postgres: Server, followed: Followed, fields: dict[str, Any], message: str
 ) -> None:
     postgres.execute(ORDERS)
-    (report,) = pull(house, [followed(**fields)], now=NOW)
+    (report,) = pull(home, [followed(**fields)], now=NOW)
     assert message in report.error
     assert report.error.startswith("models/staging/shop/_shop.yml: table raw_shop.orders: ")
 
@@ -173,7 +173,7 @@ def test_what_the_server_does_not_have_is_named(
     ],
 )
 def test_the_connection_string_is_in_no_error_and_no_file(
-    house: House,
+    home: Home,
     postgres: Server,
     followed: Followed,
     monkeypatch: pytest.MonkeyPatch,
@@ -185,19 +185,19 @@ def test_the_connection_string_is_in_no_error_and_no_file(
     if "password" in change[0]:
         broken = postgres.dsn.replace("s3cr3t", "s3cr3t-wrong")
     monkeypatch.setenv("SHOP_DSN", broken)
-    (report,) = pull(house, [followed()], now=NOW)
+    (report,) = pull(home, [followed()], now=NOW)
     assert message in report.error
     monkeypatch.setenv("SHOP_DSN", postgres.dsn)
     postgres.execute(ORDERS, insert("(1, 'a', null, '2025-06-01Z')"))
-    pull(house, [followed()], now=NOW)
+    pull(home, [followed()], now=NOW)
     said = "".join(capfd.readouterr()) + report.error
     assert "s3cr3t" not in said
     assert "user=reader" not in said
-    for path in house.root.rglob("*"):
+    for path in home.root.rglob("*"):
         if path.is_file():
             assert b"s3cr3t" not in path.read_bytes(), path
     assert "PGTZ" not in os.environ
-    assert PASSWORD not in str(queried(house, "from raw.loads"))
+    assert PASSWORD not in str(queried(home, "from raw.loads"))
 
 
 def test_the_driver_error_hangs_on_to_nothing(postgres: Server, followed: Followed, monkeypatch: Any) -> None:
@@ -211,9 +211,9 @@ def test_the_driver_error_hangs_on_to_nothing(postgres: Server, followed: Follow
     assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_a_variable_that_is_not_set_is_named(house: House, followed: Followed, monkeypatch: Any) -> None:
+def test_a_variable_that_is_not_set_is_named(home: Home, followed: Followed, monkeypatch: Any) -> None:
     monkeypatch.delenv("SHOP_DSN", raising=False)
-    (report,) = pull(house, [followed()], now=NOW)
+    (report,) = pull(home, [followed()], now=NOW)
     assert report.error == (
         "models/staging/shop/_shop.yml: table raw_shop.orders: pull.postgres.dsn_env: the environment variable SHOP_DSN"
         " is not set. Set SHOP_DSN and pull again."
@@ -221,16 +221,16 @@ def test_a_variable_that_is_not_set_is_named(house: House, followed: Followed, m
 
 
 def test_pulls_in_steps_give_what_one_pull_gives(
-    house: House, postgres: Server, followed: Followed, tmp_path: Path
+    home: Home, postgres: Server, followed: Followed, tmp_path: Path
 ) -> None:
     postgres.execute(ORDERS)
     for hour in range(6):
         postgres.execute(
             insert(*(f"({hour * 10 + n}, 'p', null, '2025-06-01 0{hour}:{59 - 20 * (n % 3)}Z')" for n in range(4)))
         )
-        pull(house, [followed()], now=NOW)
-    other = House(Settings(home=tmp_path / "other"))
+        pull(home, [followed()], now=NOW)
+    other = Home(Settings(home=tmp_path / "other"))
     pull(other, [followed()], now=NOW)
     rows = "select id, plan, received_at from raw_shop.orders order by all"
-    assert queried(house, rows) == queried(other, rows)
+    assert queried(home, rows) == queried(other, rows)
     assert len(queried(other, rows)) == 24

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 from orchestration.cli.app import main
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.learning.learn import Learned, Past, learn, score_traits
 from orchestration.learning.scorecard import LEAST_AUC_LOW, Scorecard
 from orchestration.pipeline.refresh import refresh
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 FIRST_DAY = date(2025, 1, 1)
@@ -46,14 +46,14 @@ def visits(users: int, days: int, seed: int) -> Iterator[dict[str, Any]]:
                     }
 
 
-def house_with(events: list[dict[str, Any]], folder: Path, of_house: Callable[[House], DbtProject]) -> House:
+def home_with(events: list[dict[str, Any]], folder: Path, project_in: Callable[[Home], Project]) -> Home:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "events.ndjson"
     file.write_text("".join(json.dumps(event) + "\n" for event in events))
-    house = House(Settings(home=folder / "home"))
-    load(house, [file], source="shop")
-    refresh(house, of_house(house))
-    return house
+    home = Home(Settings(home=folder / "home"))
+    load(home, [file], source="shop")
+    refresh(project_in(home))
+    return home
 
 
 def of_day(event: dict[str, Any]) -> date:
@@ -66,25 +66,25 @@ def stream() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def learned_home(
-    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, of_house: Any
+def learned_once(
+    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, project_in: Any
 ) -> tuple[Path, Learned]:
-    """A house that has learned likely_to_churn; copy it, do not touch it."""
+    """A home that has learned likely_to_churn; copy it, do not touch it."""
     known = [event for event in stream if of_day(event) <= LEARNED_ON]
-    house = house_with(known, tmp_path_factory.mktemp("learned"), of_house)
-    (learned,) = learn(house, of_house(house), traits=[CHURN])
-    return house.root, learned
+    home = home_with(known, tmp_path_factory.mktemp("learned"), project_in)
+    (learned,) = learn(project_in(home), traits=[CHURN])
+    return home.root, learned
 
 
 @pytest.fixture
-def learned_house(learned_home: tuple[Path, Learned], tmp_path: Path) -> House:
+def learned_home(learned_once: tuple[Path, Learned], tmp_path: Path) -> Home:
     home = tmp_path / "home"
-    shutil.copytree(learned_home[0], home, symlinks=True)
-    return House(Settings(home=home))
+    shutil.copytree(learned_once[0], home, symlinks=True)
+    return Home(Settings(home=home))
 
 
-def test_a_real_signal_is_learned_and_holds_out_of_time(learned_home: tuple[Path, Learned]) -> None:
-    learned = learned_home[1]
+def test_a_real_signal_is_learned_and_holds_out_of_time(learned_once: tuple[Path, Learned]) -> None:
+    learned = learned_once[1]
     assert learned.model.usable, learned.model.reason
     assert learned.model.auc_low is not None and learned.model.auc_low > LEAST_AUC_LOW
     assert learned.version == 1
@@ -92,9 +92,9 @@ def test_a_real_signal_is_learned_and_holds_out_of_time(learned_home: tuple[Path
     assert learned.model.fitted_until <= datetime.combine(LEARNED_ON, datetime.min.time()) - timedelta(days=27)
 
 
-def scored(house: House) -> list[tuple[Any, ...]]:
+def scored(home: Home) -> list[tuple[Any, ...]]:
     return queried(
-        house,
+        home,
         f"""
         select user_id, score, cast(evidence -> '$.features' as varchar), json_extract_string(evidence, '$.rule')
         from candidates.{CHURN} order by user_id
@@ -103,13 +103,13 @@ def scored(house: House) -> list[tuple[Any, ...]]:
 
 
 def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
-    learned_house: House, learned_home: tuple[Path, Learned], of_house: Any
+    learned_home: Home, learned_once: tuple[Path, Learned], project_in: Any
 ) -> None:
-    card = learned_home[1].card
+    card = learned_once[1].card
     assert isinstance(card, Scorecard)
-    _, report = refresh(learned_house, of_house(learned_house))
+    _, report = refresh(project_in(learned_home))
     assert {one.trait: one.verdict for one in report.traits}[CHURN] == "passed"
-    rows = scored(learned_house)
+    rows = scored(learned_home)
     features = pd.DataFrame([json.loads(row[2]) for row in rows])
     frame = features[card.features].astype(float)
     points = [f"{name}_points" for name in card.features]
@@ -120,7 +120,7 @@ def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
 
 
 def test_what_comes_after_the_clock_changes_nothing(
-    stream: list[dict[str, Any]], learned_home: tuple[Path, Learned], tmp_path: Path, of_house: Any
+    stream: list[dict[str, Any]], learned_once: tuple[Path, Learned], tmp_path: Path, project_in: Any
 ) -> None:
     """The same people do the opposite afterwards: who was gone comes daily, who came is gone."""
     known = [event for event in stream if of_day(event) <= LEARNED_ON]
@@ -136,14 +136,14 @@ def test_what_comes_after_the_clock_changes_nothing(
         if seen < LEARNED_ON - timedelta(days=28)
         for day in range(1, 41)
     ]
-    later = house_with([*known, *reversed_fates], tmp_path / "later", of_house)
-    (at_the_clock,) = learn(later, of_house(later), traits=[CHURN], as_of=str(LEARNED_ON))
-    assert at_the_clock.as_dict() == learned_home[1].as_dict()
-    (now,) = learn(later, of_house(later), traits=[CHURN])
+    later = home_with([*known, *reversed_fates], tmp_path / "later", project_in)
+    (at_the_clock,) = learn(project_in(later), traits=[CHURN], as_of=str(LEARNED_ON))
+    assert at_the_clock.as_dict() == learned_once[1].as_dict()
+    (now,) = learn(project_in(later), traits=[CHURN])
     assert now.version == 2
     assert now.model.row != at_the_clock.model.row
     with pytest.raises(UsageError, match="which is later"):
-        learn(later, of_house(later), traits=[CHURN], as_of=str(LEARNED_ON))
+        learn(project_in(later), traits=[CHURN], as_of=str(LEARNED_ON))
 
 
 def test_labels_of_the_fit_are_known_before_the_test_begins() -> None:
@@ -158,56 +158,56 @@ def test_labels_of_the_fit_are_known_before_the_test_begins() -> None:
     assert past.fit_clocks == clocks[4:]
 
 
-def test_learning_the_same_again_adds_no_model(learned_house: House, of_house: Any) -> None:
-    (again,) = learn(learned_house, of_house(learned_house), traits=[CHURN])
+def test_learning_the_same_again_adds_no_model(learned_home: Home, project_in: Any) -> None:
+    (again,) = learn(project_in(learned_home), traits=[CHURN])
     assert (again.version, again.is_new) == (1, False)
-    assert queried(learned_house, "select count(*) from learning.score_models") == [(1,)]
+    assert queried(learned_home, "select count(*) from learning.score_models") == [(1,)]
 
 
-def test_a_model_of_another_definition_scores_nobody(learned_house: House, of_house: Any) -> None:
-    with learned_house.connect() as connection:
+def test_a_model_of_another_definition_scores_nobody(learned_home: Home, project_in: Any) -> None:
+    with learned_home.connect() as connection:
         connection.execute("update learning.score_models set definition_version = 99")
-    _, report = refresh(learned_house, of_house(learned_house))
+    _, report = refresh(project_in(learned_home))
     verdict = next(one for one in report.traits if one.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "none has been learned" in verdict.reason
-    assert {row[3] for row in scored(learned_house)} == {"not_enough_evidence"}
+    assert {row[3] for row in scored(learned_home)} == {"not_enough_evidence"}
 
 
-def test_points_for_other_features_score_nobody(learned_house: House, of_house: Any) -> None:
-    with learned_house.connect() as connection:
+def test_points_for_other_features_score_nobody(learned_home: Home, project_in: Any) -> None:
+    with learned_home.connect() as connection:
         connection.execute("delete from learning.score_points where feature = 'silent_days'")
-    _, report = refresh(learned_house, of_house(learned_house))
+    _, report = refresh(project_in(learned_home))
     verdict = next(one for one in report.traits if one.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "other features" in verdict.reason
 
 
 def test_too_short_a_past_gives_no_model_and_says_what_is_missing(
-    stream: list[dict[str, Any]], tmp_path: Path, of_house: Any
+    stream: list[dict[str, Any]], tmp_path: Path, project_in: Any
 ) -> None:
-    house = house_with([one for one in stream if of_day(one) < date(2025, 2, 20)], tmp_path / "short", of_house)
-    project = of_house(house)
-    learned = {one.trait.name: one for one in learn(house, project)}
+    home = home_with([one for one in stream if of_day(one) < date(2025, 2, 20)], tmp_path / "short", project_in)
+    project = project_in(home)
+    learned = {one.trait.name: one for one in learn(project)}
     assert set(learned) == {trait.name for trait in score_traits(project)} == {"health", CHURN, "likely_to_convert"}
     assert not learned[CHURN].model.usable
     assert "there must be 50" in learned[CHURN].model.reason
     assert "until 2025-03-2" in learned[CHURN].model.reason
-    _, report = refresh(house, project)
+    _, report = refresh(project)
     verdict = next(one for one in report.traits if one.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert learned[CHURN].model.reason in verdict.reason
 
 
-def test_an_empty_house_and_a_trait_without_score_are_refused(house: House, of_house: Any) -> None:
+def test_an_empty_home_and_a_trait_without_score_are_refused(home: Home, project_in: Any) -> None:
     with pytest.raises(TraithouseError, match="Nothing has been built"):
-        learn(house, of_house(house))
+        learn(project_in(home))
     with pytest.raises(UsageError, match="power_user has no score to learn"):
-        learn(house, of_house(house), traits=["power_user"])
+        learn(project_in(home), traits=["power_user"])
 
 
-def test_the_command_line_tells_points_and_quality(learned_house: House) -> None:
-    arguments = ["learn", "--home", str(learned_house.root), "--trait", CHURN]
+def test_the_command_line_tells_points_and_quality(learned_home: Home) -> None:
+    arguments = ["learn", "--home", str(learned_home.root), "--trait", CHURN]
     told = CliRunner().invoke(main, arguments)
     assert told.exit_code == 0, told.output
     assert "as before" in told.output and "in use" in told.output and "silent_days" in told.output

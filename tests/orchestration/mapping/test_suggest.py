@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from orchestration.cli import app as cli
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
 from orchestration.pipeline.refresh import refresh
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 TRACKS = {
@@ -66,28 +66,28 @@ def stranger_events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def stranger_home(tmp_path_factory: pytest.TempPathFactory, of_house: Any) -> Path:
+def stranger_home(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Path:
     folder = tmp_path_factory.mktemp("stranger")
     file = folder / "events.ndjson"
     file.write_text("".join(json.dumps(event) + "\n" for event in stranger_events()))
-    made = House(Settings(home=folder / "home"))
+    made = Home(Settings(home=folder / "home"))
     load(made, [file])
-    refresh(made, of_house(made))
+    refresh(project_in(made))
     return folder / "home"
 
 
 @pytest.fixture
-def stranger(stranger_home: Path, tmp_path: Path, project_copy: Path) -> House:
-    """A house of a stranger's events, with a project of its own to write to."""
+def stranger(stranger_home: Path, tmp_path: Path, project_copy: Path) -> Home:
+    """A home of a stranger's events, with a project of its own to write to."""
     shutil.copytree(stranger_home, tmp_path / "home", symlinks=True)
-    return House(Settings(home=tmp_path / "home", project=project_copy))
+    return Home(Settings(home=tmp_path / "home", project=project_copy))
 
 
 def proposed(found: Suggestions) -> dict[tuple[str, str], tuple[str, str, str, str, bool]]:
     return {(r.event_name, r.pattern): (r.behaviour, r.feature, r.step, r.outcome, r.guess) for r in found.rows}
 
 
-def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: House) -> None:
+def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home) -> None:
     found = suggest(stranger)
     assert {(one.source, one.event_name): one.event_count for one in found.events} == {
         ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 1}).items()
@@ -105,7 +105,7 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: House
     assert notes == {"identify": "identify events say who, not what"}
 
 
-def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: House) -> None:
+def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: Home) -> None:
     rows = proposed(suggest(stranger))
     assert rows["Page Viewed", "/pricing"] == ("pricing", "pricing", "", "", False)
     assert rows["Page Viewed", "/settings/team"] == ("collaboration", "team", "", "", True)
@@ -117,7 +117,7 @@ def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: House)
     assert not [pattern for _, pattern in rows if "42" in pattern or "@" in pattern]
 
 
-def test_examples_are_short_and_hold_nothing_personal(stranger: House) -> None:
+def test_examples_are_short_and_hold_nothing_personal(stranger: Home) -> None:
     for one in suggest(stranger).events:
         assert len(one.examples) <= 3
         for example in one.examples:
@@ -128,7 +128,7 @@ def test_examples_are_short_and_hold_nothing_personal(stranger: House) -> None:
     assert created.examples[:2] == ("contact=***", "plan=pro")
 
 
-def test_the_block_is_the_seed_without_its_header(stranger: House) -> None:
+def test_the_block_is_the_seed_without_its_header(stranger: Home) -> None:
     found = suggest(stranger)
     rows = list(csv.reader(io.StringIO(found.csv)))
     assert len(rows) == len(found.rows)
@@ -136,7 +136,7 @@ def test_the_block_is_the_seed_without_its_header(stranger: House) -> None:
     assert "guess" not in found.csv
 
 
-def test_appended_rows_map_every_event_after_a_refresh(stranger: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(stranger.settings.project))
     before = (stranger.settings.project / SEED).read_text()
 
@@ -154,7 +154,7 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: House, monkeypa
     assert (again["appended"], again["csv"]) == (0, "")
     assert "in the seed already" in again["events"][0]["note"]
     assert (stranger.settings.project / SEED).read_text() == after
-    refresh(stranger, DbtProject(stranger))
+    refresh(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
     assert queried(
         stranger,
@@ -162,24 +162,24 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: House, monkeypa
     ) == [("collaboration", 1), ("navigation", 5), ("pricing", 2), ("support", 1)]
 
 
-def test_before_a_refresh_it_says_what_to_do(house: House, events_file: Callable[..., Path]) -> None:
-    load(house, [events_file(stranger_events())])
+def test_before_a_refresh_it_says_what_to_do(home: Home, events_file: Callable[..., Path]) -> None:
+    load(home, [events_file(stranger_events())])
     with pytest.raises(UsageError, match="Nothing is built yet") as error:
-        suggest(house)
+        suggest(home)
     assert "traithouse refresh" in error.value.hint
 
 
-def test_a_catalogue_that_knows_everything_needs_nothing(sample_house: House) -> None:
-    assert suggest(sample_house) == Suggestions(())
+def test_a_catalogue_that_knows_everything_needs_nothing(sample_home: Home) -> None:
+    assert suggest(sample_home) == Suggestions(())
 
 
-def test_rarer_events_can_be_left_out(stranger: House) -> None:
+def test_rarer_events_can_be_left_out(stranger: Home) -> None:
     found = suggest(stranger, limit=2)
     assert [one.event_name for one in found.events] == ["Report Created", "Page Viewed"]
     assert found.left_out == 9
 
 
-def test_a_file_with_windows_line_ends_keeps_them(stranger: House) -> None:
+def test_a_file_with_windows_line_ends_keeps_them(stranger: Home) -> None:
     seed = stranger.settings.project / SEED
     seed.write_bytes(seed.read_bytes().replace(b"\n", b"\r\n"))
     assert append(stranger, suggest(stranger).rows) > 0

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.measurement.lift import Counts, risk_ratio
 from orchestration.pipeline.refresh import refresh
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 
@@ -25,24 +25,24 @@ def test_a_ratio_that_is_not_finite_is_null() -> None:
 
 
 def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
-    sample_house: House, of_house: Callable[[House], DbtProject], tmp_path_factory: pytest.TempPathFactory
+    sample_home: Home, project_in: Callable[[Home], Project], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The replayed counts equal those of a house that really stood at that day."""
-    past = House(Settings(home=tmp_path_factory.mktemp("past") / "home"))
+    """The replayed counts equal those of a home that really stood at that day."""
+    past = Home(Settings(home=tmp_path_factory.mktemp("past") / "home"))
     from orchestration.landing.load import load
     from orchestration.simulator.bundled import SAMPLE
 
     load(past, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    refresh(past, of_house(past), as_of="2024-06-01")
+    refresh(project_in(past), as_of="2024-06-01")
     then = {row[0] for row in served(past, "select user_id from traits.user_traits where power_user")}
     measured = queried(
-        sample_house,
+        sample_home,
         "select had, had_outcome, others, others_outcome from measurement.trait_lift where trait = 'power_user'",
     )
     active = {
         row[0]
         for row in queried(
-            sample_house,
+            sample_home,
             """
             select distinct user_id from events.fct_events
             where behaviour = 'core_value' and occurred_at >= '2024-06-02' and occurred_at < '2024-06-30'
@@ -60,28 +60,28 @@ def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
         )
     }
     assert measured == [(len(then), len(then & active), len(others), len(others & active))]
-    assert queried(sample_house, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
+    assert queried(sample_home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
 
 
 def test_lift_is_measured_once_a_day_and_again_for_another_definition(
-    sample_house: House, sample_project: DbtProject
+    sample_home: Home, sample_project: Project
 ) -> None:
     told: list[str] = []
-    refresh(sample_house, sample_project, notify=told.append)
-    refresh(sample_house, sample_project, as_of="2024-06-30T12:00:00", notify=told.append)
+    refresh(sample_project, notify=told.append)
+    refresh(sample_project, as_of="2024-06-30T12:00:00", notify=told.append)
     assert [line for line in told if line.startswith("measuring lift")] == []
-    refresh(sample_house, sample_project, as_of="2024-06-30", notify=told.append)
+    refresh(sample_project, as_of="2024-06-30", notify=told.append)
     assert "measuring lift since 2024-06-03" in told
 
 
 def test_lift_that_cannot_be_measured_holds_nothing_back(
-    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise duckdb.Error("no disk")
 
     monkeypatch.setattr("orchestration.pipeline.refresh.measure_lift", fail)
     told: list[str] = []
-    _, report = refresh(sample_house, sample_project, as_of="2024-06-30", notify=told.append)
+    _, report = refresh(sample_project, as_of="2024-06-30", notify=told.append)
     assert report.published
     assert "lift could not be measured: no disk" in told

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from orchestration.declarations.catalog import Outcome, Trait
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.measurement.stability import Stability, Stays, _measure, graded, median_dwell
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
@@ -32,11 +32,11 @@ Measured = Callable[[Sequence[Change], Sequence[int]], Stability]
 
 
 @pytest.fixture
-def measured(house: House) -> Measured:
+def measured(home: Home) -> Measured:
     """Stability of a ledger: entity, old and new value, day number (the morning it is published), cause."""
 
     def measure(changes: Sequence[Change], days: Sequence[int]) -> Stability:
-        with house.connect() as connection:
+        with home.connect() as connection:
             connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
             for day in days:
                 connection.execute(

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.diff import diff
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 
-def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_house: House, project_copy: Path) -> None:
-    house = House(sample_house.settings.model_copy(update={"project": project_copy}))
+def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: Home, project_copy: Path) -> None:
+    home = Home(sample_home.settings.model_copy(update={"project": project_copy}))
     model = project_copy / "models" / "traits" / "users" / "power_user.sql"
     text = model.read_text()
     assert "scored.active_days_28d < 3" in text
@@ -23,17 +23,17 @@ def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_house:
     number = after.split("version: ", 1)[1].split()[0]
     raised = str(int(number) + 1)
     declared.write_text(before + name + after.replace(f"version: {number}", f"version: {raised}", 1))
-    project = DbtProject(house)
+    project = Project(home)
     for sync in project.catalog.syncs:
-        run_sync(house, project.catalog, sync)
+        run_sync(home, project.catalog, sync)
 
     tables = ("trait_values", "trait_changes", "trait_thresholds", "trait_catalog", "builds")
-    published = [queried(house, f"select * from traits.{table} order by all") for table in tables]
-    snapshot = (house.serving / "current").readlink()
-    found = diff(house, project, "power_user")
-    assert [queried(house, f"select * from traits.{table} order by all") for table in tables] == published
-    assert (house.serving / "current").readlink() == snapshot
-    assert queried(house, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
+    published = [queried(home, f"select * from traits.{table} order by all") for table in tables]
+    snapshot = (home.serving / "current").readlink()
+    found = diff(project, "power_user")
+    assert [queried(home, f"select * from traits.{table} order by all") for table in tables] == published
+    assert (home.serving / "current").readlink() == snapshot
+    assert queried(home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
 
     assert found.told
     assert (str(found.published_version), str(found.version)) == (number, raised)
@@ -43,23 +43,23 @@ def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_house:
     assert all(one["reason"] for one in found.examples)
     assert len(found.examples) == min(20, found.changed)
 
-    write_and_audit(house, project)
-    report = publish(house, project)
+    write_and_audit(project)
+    report = publish(project)
     (done,) = (trait for trait in report.traits if trait.trait == "power_user")
     assert (done.changes, done.entered, done.left) == (found.changed, found.entered, found.left)
     causes = "select distinct cause from traits.trait_changes where trait = 'power_user' and old_value is not null"
-    assert queried(house, causes) == [("definition",)]
+    assert queried(home, causes) == [("definition",)]
     carrying = {one["sync"]: one["records_then"] for one in found.syncs}
     for sync in project.catalog.syncs:
         if sync.name in carrying:
-            assert run_sync(house, project.catalog, sync, dry_run=True).planned == carrying[sync.name]
+            assert run_sync(home, project.catalog, sync, dry_run=True).planned == carrying[sync.name]
 
 
-def test_before_anything_is_published_every_entity_is_a_record(sample_house: House, sample_project: DbtProject) -> None:
-    with sample_house.connect() as connection:
+def test_before_anything_is_published_every_entity_is_a_record(sample_home: Home, sample_project: Project) -> None:
+    with sample_home.connect() as connection:
         connection.execute("delete from traits.trait_values; delete from traits.trait_changes")
-    (sample_house.serving / "current").unlink()
-    found = diff(sample_house, sample_project, "at_risk")
+    (sample_home.serving / "current").unlink()
+    found = diff(sample_project, "at_risk")
     assert (found.published_version, found.population_before) == (None, 0)
     assert found.population_after == found.changed > 0
     assert {(one["records_now"], one["records_then"]) for one in found.syncs} == {(0, found.population_after)}

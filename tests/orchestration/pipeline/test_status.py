@@ -11,14 +11,14 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from orchestration.cli import app as cli
-from orchestration.home import PROJECT_ROOT, House
+from orchestration.home import PROJECT_ROOT, Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
-from orchestration.pipeline.status import house_status
-from orchestration.transform.dbt import DbtProject
+from orchestration.pipeline.status import home_status
+from orchestration.transform.dbt import Project
 
 
-def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
+def test_status_answers_while_a_refresh_runs(sample_home: Home) -> None:
     """The refresh is a real one, in another process."""
     command = [
         sys.executable,
@@ -28,14 +28,14 @@ def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
         "--as-of",
         "2024-07-01",
         "--home",
-        str(sample_house.root),
+        str(sample_home.root),
     ]
     seen = []
     with subprocess.Popen(
         [*command, "--json"], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         while process.poll() is None:
-            status = house_status(sample_house)
+            status = home_status(sample_home)
             seen.append((status["running"] or {}).get("stage"))
             assert status["served_build"] is not None
             assert {"at_risk", "power_user"} <= {trait["trait"] for trait in status["traits"]}
@@ -44,34 +44,34 @@ def test_status_answers_while_a_refresh_runs(sample_house: House) -> None:
     assert process.returncode == 0
     assert json.loads(output)["build_id"] == "000002-20240702T000000Z"
     assert {"transforming", "publishing"} <= set(seen)
-    after = house_status(sample_house)
+    after = home_status(sample_home)
     assert (after["busy"], after["running"], after["served_build"]) == (None, None, "000002-20240702T000000Z")
 
 
 def test_each_source_is_shown_with_its_newest_load_its_last_verdict_and_the_reason(
-    sample_house: House, sample_project: DbtProject, events_file: Callable[..., Path]
+    sample_home: Home, sample_project: Project, events_file: Callable[..., Path]
 ) -> None:
-    [shop] = house_status(sample_house)["sources"]
+    [shop] = home_status(sample_home)["sources"]
     assert (shop["source"], shop["build_id"]) == ("shop", "000001-20240630T000000Z")
     assert (shop["verdict"], shop["reason"]) == ("passed", "")
 
     good = {"event_name": "Ticket Opened", "occurred_at": "2024-06-29T08:00:00", "user_id": "user_0001"}
     refused = [{**good, "occurred_at": f"soon, {number}"} for number in range(3)]
-    load(sample_house, [events_file([good, *refused])], source="desk", now=datetime(2024, 6, 30, 9))
+    load(sample_home, [events_file([good, *refused])], source="desk", now=datetime(2024, 6, 30, 9))
     loaded = {"loaded_at": "2024-06-30 09:00:00", "newest_event_at": "2024-06-29 08:00:00"}
     unjudged = {"build_id": None, "verdict": None, "reason": None}
-    assert house_status(sample_house)["sources"] == [{"source": "desk", **loaded, **unjudged}, shop]
-    assert "Source     desk: loaded 2024-06-30 09:00:00 UTC, not judged\n" in status_text(sample_house)
+    assert home_status(sample_home)["sources"] == [{"source": "desk", **loaded, **unjudged}, shop]
+    assert "Source     desk: loaded 2024-06-30 09:00:00 UTC, not judged\n" in status_text(sample_home)
 
-    written = write_and_audit(sample_house, sample_project, as_of="2024-06-30")
-    desk, _ = house_status(sample_house)["sources"]
+    written = write_and_audit(sample_project, as_of="2024-06-30")
+    desk, _ = home_status(sample_home)["sources"]
     assert desk.items() >= {**loaded, "build_id": written.build.build_id, "verdict": "failed"}.items()
     assert desk["reason"].startswith("rejected: expected at most half of the new rows refused, found 3 of 4: ")
-    text = status_text(sample_house)
+    text = status_text(sample_home)
     assert "Source     desk: loaded 2024-06-30 09:00:00 UTC, failed. rejected: expected at most half " in text
     assert "Source     shop: loaded " in text
 
 
-def status_text(house: House) -> str:
+def status_text(home: Home) -> str:
     """As a person reads it."""
-    return CliRunner().invoke(cli.main, ["status", "--home", str(house.root)]).output
+    return CliRunner().invoke(cli.main, ["status", "--home", str(home.root)]).output

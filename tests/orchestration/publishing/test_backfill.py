@@ -10,14 +10,14 @@ import pytest
 
 import orchestration.pipeline.backfill
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.backfill import backfill
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 FIRST, LAST = date(2024, 5, 29), date(2024, 5, 31)
@@ -32,57 +32,57 @@ select trait, threshold, value, definition_version, as_of from traits.trait_thre
 where as_of <= timestamp '2024-06-01' order by all
 """
 VALUES = "select * from traits.trait_values order by all"
-OfHouse = Callable[[House], DbtProject]
+OfHouse = Callable[[Home], Project]
 
 
-def refreshed(house: House, project: DbtProject, as_of: str) -> None:
+def refreshed(home: Home, project: Project, as_of: str) -> None:
     """Written, judged and published, without what is measured beside it."""
-    write_and_audit(house, project, as_of=as_of)
-    publish(house, project)
+    write_and_audit(project, as_of=as_of)
+    publish(project)
 
 
-def copied(home: Path, to: Path) -> House:
+def copied(home: Path, to: Path) -> Home:
     shutil.copytree(home, to / "home", symlinks=True)
-    return House(Settings(home=to / "home"))
+    return Home(Settings(home=to / "home"))
 
 
 @pytest.fixture(scope="module")
-def first_day(tmp_path_factory: pytest.TempPathFactory, of_house: OfHouse) -> Path:
+def first_day(tmp_path_factory: pytest.TempPathFactory, project_in: OfHouse) -> Path:
     """A home that has seen the first day only; copy it."""
-    house = House(Settings(home=tmp_path_factory.mktemp("first_day") / "home"))
-    load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    refreshed(house, of_house(house), str(FIRST))
-    return house.root
+    home = Home(Settings(home=tmp_path_factory.mktemp("first_day") / "home"))
+    load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
+    refreshed(home, project_in(home), str(FIRST))
+    return home.root
 
 
 @pytest.fixture(scope="module")
-def daily(first_day: Path, tmp_path_factory: pytest.TempPathFactory, of_house: OfHouse) -> House:
-    """A house that was refreshed at the end of each of the days."""
-    house = copied(first_day, tmp_path_factory.mktemp("daily"))
+def daily(first_day: Path, tmp_path_factory: pytest.TempPathFactory, project_in: OfHouse) -> Home:
+    """A home that was refreshed at the end of each of the days."""
+    home = copied(first_day, tmp_path_factory.mktemp("daily"))
     for number in range(1, (LAST - FIRST).days + 1):
-        refreshed(house, of_house(house), str(FIRST + timedelta(days=number)))
-    return house
+        refreshed(home, project_in(home), str(FIRST + timedelta(days=number)))
+    return home
 
 
-def history(house: House) -> tuple[list[Any], list[Any]]:
-    return queried(house, LEDGER), queried(house, THRESHOLDS)
+def history(home: Home) -> tuple[list[Any], list[Any]]:
+    return queried(home, LEDGER), queried(home, THRESHOLDS)
 
 
 def test_replay_day_by_day_equals_the_days_as_they_were(
-    daily: House, sample_house: House, sample_project: DbtProject
+    daily: Home, sample_home: Home, sample_project: Project
 ) -> None:
-    backfill(sample_house, sample_project, FIRST, LAST)
-    ledger, thresholds = history(sample_house)
+    backfill(sample_project, FIRST, LAST)
+    ledger, thresholds = history(sample_home)
     assert (ledger, thresholds) == history(daily)
     assert {row[-1] for row in ledger} == {datetime(2024, 5, 30), datetime(2024, 5, 31), datetime(2024, 6, 1)}
 
 
 def test_hourly_and_daily_refreshing_agree_at_midnight(
-    first_day: Path, daily: House, of_house: OfHouse, tmp_path: Path
+    first_day: Path, daily: Home, project_in: OfHouse, tmp_path: Path
 ) -> None:
     hourly = copied(first_day, tmp_path)
     for instant in ("2024-05-30T07:00:00", "2024-05-30T15:00:00", "2024-05-31T00:00:00"):
-        refreshed(hourly, of_house(hourly), instant)
+        refreshed(hourly, project_in(hourly), instant)
     at_midnight = f"""
         select entity_type, entity_id, trait, arg_max(new_value, (as_of, seq)) as value
         from traits.trait_changes where as_of <= timestamp '{SECOND_MIDNIGHT}' group by all order by all
@@ -96,15 +96,15 @@ def test_hourly_and_daily_refreshing_agree_at_midnight(
 
 
 def test_a_backfill_that_was_killed_goes_on_where_it_was(
-    sample_house: House,
-    sample_project: DbtProject,
+    sample_home: Home,
+    sample_project: Project,
     published_home: Path,
-    of_house: OfHouse,
+    project_in: OfHouse,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = copied(published_home, tmp_path / "whole")
-    backfill(whole, of_house(whole), FIRST, LAST)
+    backfill(project_in(whole), FIRST, LAST)
     real, calls = orchestration.pipeline.backfill.backfill_trait, []
 
     def killed(connection: Any, trait: Any, clock: datetime, *, told: bool) -> int:
@@ -115,58 +115,58 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(orchestration.pipeline.backfill, "backfill_trait", killed)
-        backfill(sample_house, sample_project, FIRST, LAST)
-    assert queried(sample_house, "select distinct as_of from state.backfilled_days") == [(datetime(2024, 5, 30),)]
-    assert queried(sample_house, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
-    report = backfill(sample_house, sample_project, FIRST, LAST)
+        backfill(sample_project, FIRST, LAST)
+    assert queried(sample_home, "select distinct as_of from state.backfilled_days") == [(datetime(2024, 5, 30),)]
+    assert queried(sample_home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
+    report = backfill(sample_project, FIRST, LAST)
     assert {(one.written, one.already_backfilled) for one in report.traits} == {(2, 1)}
-    assert history(sample_house) == history(whole)
-    again = backfill(sample_house, sample_project, FIRST, LAST)
+    assert history(sample_home) == history(whole)
+    again = backfill(sample_project, FIRST, LAST)
     assert {(one.written, one.changes) for one in again.traits} == {(0, 0)}
-    assert history(sample_house) == history(whole)
+    assert history(sample_home) == history(whole)
 
 
-def test_history_is_served_and_never_sent(sample_house: House, sample_project: DbtProject) -> None:
+def test_history_is_served_and_never_sent(sample_home: Home, sample_project: Project) -> None:
     catalog = sample_project.catalog
     for sync in catalog.syncs:
-        run_sync(sample_house, catalog, sync)
-    values = queried(sample_house, VALUES)
-    report = backfill(sample_house, sample_project, FIRST, FIRST, traits=["at_risk", "power_user"])
+        run_sync(sample_home, catalog, sync)
+    values = queried(sample_home, VALUES)
+    report = backfill(sample_project, FIRST, FIRST, traits=["at_risk", "power_user"])
     assert {one.trait for one in report.traits if one.changes} == {"at_risk", "power_user"}
-    assert queried(sample_house, VALUES) == values
-    told = served(sample_house, "select trait, cause, build_id from traits.trait_changes where as_of < '2024-06-01'")
+    assert queried(sample_home, VALUES) == values
+    told = served(sample_home, "select trait, cause, build_id from traits.trait_changes where as_of < '2024-06-01'")
     assert set(told) == {(name, "backfill", "backfill-20240530T000000Z") for name in ("at_risk", "power_user")}
-    assert [run_sync(sample_house, catalog, sync, dry_run=True).planned for sync in catalog.syncs] == [0] * len(
+    assert [run_sync(sample_home, catalog, sync, dry_run=True).planned for sync in catalog.syncs] == [0] * len(
         catalog.syncs
     )
 
 
-def test_days_that_are_published_stay_as_they_are(sample_house: House, sample_project: DbtProject) -> None:
-    ledger = queried(sample_house, "select * from traits.trait_changes order by seq")
-    with sample_house.connect() as connection:
+def test_days_that_are_published_stay_as_they_are(sample_home: Home, sample_project: Project) -> None:
+    ledger = queried(sample_home, "select * from traits.trait_changes order by seq")
+    with sample_home.connect() as connection:
         connection.execute("update traits.trait_changes set as_of = '2024-05-30' where trait = 'at_risk'")
         ledger = connection.execute("select * from traits.trait_changes where trait = 'at_risk'").fetchall()
-    (report,) = backfill(sample_house, sample_project, FIRST, LAST, traits=["at_risk"]).traits
+    (report,) = backfill(sample_project, FIRST, LAST, traits=["at_risk"]).traits
     assert (report.written, report.already_published) == (0, 3)
-    assert queried(sample_house, "select * from traits.trait_changes where trait = 'at_risk'") == ledger
+    assert queried(sample_home, "select * from traits.trait_changes where trait = 'at_risk'") == ledger
 
 
-def test_the_first_publish_goes_on_from_the_history(first_day: Path, of_house: OfHouse, tmp_path: Path) -> None:
+def test_the_first_publish_goes_on_from_the_history(first_day: Path, project_in: OfHouse, tmp_path: Path) -> None:
     """Who was what before keeps it since then; only what differs from the day before is a change."""
-    house = copied(first_day, tmp_path)
-    project = of_house(house)
-    with house.connect() as connection:
+    home = copied(first_day, tmp_path)
+    project = project_in(home)
+    with home.connect() as connection:
         for table in ("trait_values", "trait_changes", "trait_thresholds", "gate_verdicts", "builds"):
             connection.execute(f"delete from traits.{table}")
-    write_and_audit(house, project, as_of=str(LAST))
-    backfill(house, project, date(2024, 5, 27), date(2024, 5, 30), traits=["at_risk", "dormant"])
-    refreshed(house, project, str(LAST))
+    write_and_audit(project, as_of=str(LAST))
+    backfill(project, date(2024, 5, 27), date(2024, 5, 30), traits=["at_risk", "dormant"])
+    refreshed(home, project, str(LAST))
     changes = "select count(*) from traits.trait_changes where trait in ('at_risk', 'dormant') and cause {}"
-    (first_values,) = queried(house, changes.format("!= 'backfill' and old_value is null"))
-    (late_comers,) = queried(house, "select count(*) from identity.dim_users where first_seen_at >= '2024-05-31'")
+    (first_values,) = queried(home, changes.format("!= 'backfill' and old_value is null"))
+    (late_comers,) = queried(home, "select count(*) from identity.dim_users where first_seen_at >= '2024-05-31'")
     assert first_values == (2 * late_comers[0],)
     assert queried(
-        house,
+        home,
         """
         with told as (
             select trait, entity_id, arg_max(new_value, (as_of, seq)) as value, arg_max(as_of, (as_of, seq)) as since
@@ -177,7 +177,7 @@ def test_the_first_publish_goes_on_from_the_history(first_day: Path, of_house: O
         """,
     ) == [(0,)]
     assert queried(
-        house, "select count(*) from traits.trait_values where trait = 'dormant' and since < '2024-05-31'"
+        home, "select count(*) from traits.trait_values where trait = 'dormant' and since < '2024-05-31'"
     ) > [(0,)]
 
 
@@ -189,13 +189,13 @@ def test_the_first_publish_goes_on_from_the_history(first_day: Path, of_house: O
     ],
 )
 def test_days_that_cannot_be_told_are_refused(
-    sample_house: House, sample_project: DbtProject, first: date, last: date, message: str
+    sample_home: Home, sample_project: Project, first: date, last: date, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        backfill(sample_house, sample_project, first, last, traits=["at_risk"])
+        backfill(sample_project, first, last, traits=["at_risk"])
 
 
-def test_days_before_the_first_event_are_left_out(sample_house: House, sample_project: DbtProject) -> None:
-    ((first,),) = queried(sample_house, "select min(activity_date) from activity.fct_user_activity_daily")
-    report = backfill(sample_house, sample_project, first - timedelta(days=3), first, traits=["dormant"])
+def test_days_before_the_first_event_are_left_out(sample_home: Home, sample_project: Project) -> None:
+    ((first,),) = queried(sample_home, "select min(activity_date) from activity.fct_user_activity_daily")
+    report = backfill(sample_project, first - timedelta(days=3), first, traits=["dormant"])
     assert (report.before_events, report.traits[0].written) == (3, 1)

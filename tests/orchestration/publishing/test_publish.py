@@ -16,39 +16,39 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.errors import TraithouseError
 from orchestration.gates.candidates import audit
 from orchestration.gates.verdicts import load_verdicts, save_verdicts
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_build
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made, queried, served
 
 FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
 
 
-def test_publishing_again_changes_nothing(sample_house: House, sample_project: DbtProject) -> None:
-    before = (sample_house.serving / "current").readlink()
-    _, report = refresh(sample_house, sample_project)
+def test_publishing_again_changes_nothing(sample_home: Home, sample_project: Project) -> None:
+    before = (sample_home.serving / "current").readlink()
+    _, report = refresh(sample_project)
     assert not report.published
     assert {trait.changes for trait in report.traits} == {0}
-    assert (sample_house.serving / "current").readlink() == before
-    assert served(sample_house, "select count(*) from traits.builds") == [(1,)]
+    assert (sample_home.serving / "current").readlink() == before
+    assert served(sample_home, "select count(*) from traits.builds") == [(1,)]
 
 
 def test_a_snapshot_is_known_again_whatever_the_digits_of_its_instant(
-    sample_house: House, sample_project: DbtProject
+    sample_home: Home, sample_project: Project
 ) -> None:
-    with sample_house.connect() as connection:
+    with sample_home.connect() as connection:
         connection.execute("update traits.builds set published_at = '2024-07-01 08:00:00.34'")
-    publish(sample_house, sample_project)
-    written = (sample_house.serving / "current").readlink()
-    publish(sample_house, sample_project)
-    assert (sample_house.serving / "current").readlink() == written
+    publish(sample_project)
+    written = (sample_home.serving / "current").readlink()
+    publish(sample_project)
+    assert (sample_home.serving / "current").readlink() == written
 
 
-def test_every_published_value_can_be_traced(sample_house: House) -> None:
+def test_every_published_value_can_be_traced(sample_home: Home) -> None:
     assert served(
-        sample_house,
+        sample_home,
         """
         select count(*), count(*) filter (t.reason = '' or t.reason is null or not json_valid(t.evidence)),
             count(*) filter (v.verdict = 'passed' and v.definition_version = t.definition_version)
@@ -58,14 +58,14 @@ def test_every_published_value_can_be_traced(sample_house: House) -> None:
     ) == [(5400, 0, 5400)]
 
 
-def test_the_ledger_adds_up_to_the_values(sample_house: House, sample_project: DbtProject) -> None:
-    refresh(sample_house, sample_project, as_of=None)
-    as_if_made(sample_house, sample_project, FLIP)
-    audit(sample_house, sample_project)
-    publish(sample_house, sample_project)
+def test_the_ledger_adds_up_to_the_values(sample_home: Home, sample_project: Project) -> None:
+    refresh(sample_project, as_of=None)
+    as_if_made(sample_home, sample_project, FLIP)
+    audit(sample_project)
+    publish(sample_project)
     assert (
         served(
-            sample_house,
+            sample_home,
             """
         with replayed as (
             select entity_id, trait, arg_max(new_value, seq) as value from traits.trait_changes group by all
@@ -80,49 +80,49 @@ def test_the_ledger_adds_up_to_the_values(sample_house: House, sample_project: D
 
 
 def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
-    sample_house: House, sample_project: DbtProject
+    sample_home: Home, sample_project: Project
 ) -> None:
-    refresh(sample_house, sample_project)
-    as_if_made(sample_house, sample_project, FLIP)
-    audit(sample_house, sample_project)
-    report = publish(sample_house, sample_project)
+    refresh(sample_project)
+    as_if_made(sample_home, sample_project, FLIP)
+    audit(sample_project)
+    report = publish(sample_project)
     assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"at_risk": 1}
     assert served(
-        sample_house,
+        sample_home,
         "select entity_id, old_value, new_value, cause, build_id from traits.trait_changes order by seq desc limit 1",
     ) == [("user_0001", "false", "true", "behaviour", report.build_id)]
-    assert served_build(sample_house) == report.build_id
+    assert served_build(sample_home) == report.build_id
 
 
-def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_house: House, sample_project: DbtProject) -> None:
+def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_home: Home, sample_project: Project) -> None:
     one = "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
-    [(reason, evidence, since)] = served(sample_house, one)
-    refresh(sample_house, sample_project, as_of="2024-07-01")
-    [(reason_later, evidence_later, since_later)] = served(sample_house, one)
+    [(reason, evidence, since)] = served(sample_home, one)
+    refresh(sample_project, as_of="2024-07-01")
+    [(reason_later, evidence_later, since_later)] = served(sample_home, one)
     assert (reason_later, since_later) == (reason, since)
     silent = [json.loads(text)["features"]["silent_days"] for text in (evidence, evidence_later)]
     assert silent[1] == silent[0] + 2
 
 
-def test_values_that_changed_after_the_audit_are_not_published(sample_house: House, sample_project: DbtProject) -> None:
-    refresh(sample_house, sample_project)
-    before = served(sample_house, "from traits.trait_values order by all")
-    queried(sample_house, FLIP)
-    report = publish(sample_house, sample_project)
+def test_values_that_changed_after_the_audit_are_not_published(sample_home: Home, sample_project: Project) -> None:
+    refresh(sample_project)
+    before = served(sample_home, "from traits.trait_values order by all")
+    queried(sample_home, FLIP)
+    report = publish(sample_project)
     assert [(t.trait, t.reason) for t in report.withheld] == [("at_risk", "Its values changed after they were judged.")]
-    assert served(sample_house, "from traits.trait_values order by all") == before
+    assert served(sample_home, "from traits.trait_values order by all") == before
 
 
-def test_a_verdict_of_another_build_publishes_nothing(sample_house: House, sample_project: DbtProject) -> None:
-    before = served(sample_house, "from traits.trait_values order by all")
-    write_and_audit(sample_house, sample_project, as_of="2024-07-01")
-    with sample_house.connect() as connection:
+def test_a_verdict_of_another_build_publishes_nothing(sample_home: Home, sample_project: Project) -> None:
+    before = served(sample_home, "from traits.trait_values order by all")
+    write_and_audit(sample_project, as_of="2024-07-01")
+    with sample_home.connect() as connection:
         build_id = queried_one(connection, "select build_id from state.current_build")
         verdicts = load_verdicts(connection, build_id)
         save_verdicts(connection, [replace(v, build_id="000001-20240630T000000Z") for v in verdicts.values()])
-    report = publish(sample_house, sample_project)
+    report = publish(sample_project)
     assert {trait.verdict for trait in report.traits} == {"none"}
-    assert served(sample_house, "from traits.trait_values order by all") == before
+    assert served(sample_home, "from traits.trait_values order by all") == before
 
 
 def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -130,23 +130,23 @@ def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     return str(row[0]) if row else ""
 
 
-def test_a_raised_version_marks_the_changes_that_it_causes(sample_house: House, sample_project: DbtProject) -> None:
-    refresh(sample_house, sample_project)
-    as_if_made(sample_house, sample_project, FLIP)
+def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sample_project: Project) -> None:
+    refresh(sample_project)
+    as_if_made(sample_home, sample_project, FLIP)
     newer = [t.model_copy(update={"version": t.version + (t.name == "at_risk")}) for t in sample_project.catalog.traits]
     catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
-    sample_project.__dict__["catalog"] = catalog
-    audit(sample_house, sample_project)
-    publish(sample_house, sample_project)
-    assert served(sample_house, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
+    sample_project = sample_project.replace(catalog=catalog)
+    audit(sample_project)
+    publish(sample_project)
+    assert served(sample_home, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
         ("user_0001", "definition")
     ]
     versions = "select distinct definition_version from traits.trait_values where trait = 'at_risk'"
-    assert served(sample_house, versions) == [(3,)]
+    assert served(sample_home, versions) == [(3,)]
 
 
 def test_a_crash_between_commit_and_snapshot_is_made_good(
-    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
@@ -154,62 +154,62 @@ def test_a_crash_between_commit_and_snapshot_is_made_good(
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
         with pytest.raises(KeyboardInterrupt):
-            refresh(sample_house, sample_project, as_of="2024-07-01")
-    assert served_build(sample_house) == "000001-20240630T000000Z"
-    _, report = refresh(sample_house, sample_project, as_of="2024-07-01")
+            refresh(sample_project, as_of="2024-07-01")
+    assert served_build(sample_home) == "000001-20240630T000000Z"
+    _, report = refresh(sample_project, as_of="2024-07-01")
     assert not report.published
-    assert served_build(sample_house) == "000002-20240702T000000Z"
+    assert served_build(sample_home) == "000002-20240702T000000Z"
 
 
 def test_a_snapshot_of_an_earlier_version_is_replaced_although_nothing_changed(
-    sample_house: House, sample_project: DbtProject
+    sample_home: Home, sample_project: Project
 ) -> None:
-    folder = (sample_house.serving / "current").resolve()
+    folder = (sample_home.serving / "current").resolve()
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({name: manifest[name] for name in manifest if name != "parts"}))
     for table in ("trait_values", "user_traits"):
         shutil.rmtree(folder / table)
         (folder / f"{table}.parquet").touch()
-    assert not publish(sample_house, sample_project).published
-    now = (sample_house.serving / "current").resolve()
+    assert not publish(sample_project).published
+    now = (sample_home.serving / "current").resolve()
     assert now != folder
     assert duckdb.sql(f"select count(*) > 0 from '{now}/trait_values/*.parquet'").fetchall() == [(True,)]
 
 
 def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(
-    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    _, first = refresh(sample_house, sample_project, as_of="2024-07-01")
-    as_if_made(sample_house, sample_project, FLIP)
-    audit(sample_house, sample_project)
+    _, first = refresh(sample_project, as_of="2024-07-01")
+    as_if_made(sample_home, sample_project, FLIP)
+    audit(sample_project)
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
         with pytest.raises(KeyboardInterrupt):
-            publish(sample_house, sample_project)
-    again = publish(sample_house, sample_project)
+            publish(sample_project)
+    again = publish(sample_project)
     assert (again.build_id, again.published) == (first.build_id, False)
     flipped = "select count(*) from traits.trait_changes where entity_id = 'user_0001' and trait = 'at_risk'"
-    assert served(sample_house, flipped) == [(2,)]
+    assert served(sample_home, flipped) == [(2,)]
 
 
-def test_without_a_build_there_is_nothing_to_publish(house: House, of_house: Callable[[House], DbtProject]) -> None:
+def test_without_a_build_there_is_nothing_to_publish(home: Home, project_in: Callable[[Home], Project]) -> None:
     with pytest.raises(TraithouseError, match="no build to publish"):
-        publish(house, of_house(house))
+        publish(project_in(home))
 
 
 def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
-    sample_house: House, sample_project: DbtProject
+    sample_home: Home, sample_project: Project
 ) -> None:
     reader = textwrap.dedent(
         f"""
         import duckdb, pathlib, time
         seen, end = set(), time.monotonic() + 600
-        stop = pathlib.Path({str(sample_house.root / "stop")!r})
+        stop = pathlib.Path({str(sample_home.root / "stop")!r})
         while not stop.exists() and time.monotonic() < end:
-            path = pathlib.Path({str(sample_house.serving / "current" / "traithouse.duckdb")!r}).resolve()
+            path = pathlib.Path({str(sample_home.serving / "current" / "traithouse.duckdb")!r}).resolve()
             with duckdb.connect(str(path), read_only=True) as c:
                 sql = "select max(build_id) from traits.builds union all select max(build_id) from traits.trait_values"
                 builds = c.execute(sql).fetchall()
@@ -220,17 +220,17 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
     )
     with subprocess.Popen([sys.executable, "-c", reader], stdout=subprocess.PIPE, text=True) as process:
         for day in ("2024-06-30", "2024-07-01"):
-            refresh(sample_house, sample_project, as_of=day)
-        (sample_house.root / "stop").touch()
+            refresh(sample_project, as_of=day)
+        (sample_home.root / "stop").touch()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert int(output) >= 3
 
 
-def test_old_builds_are_kept_up_to_the_limit(sample_house: House, of_house: Callable[[House], DbtProject]) -> None:
-    house = House(sample_house.settings.model_copy(update={"builds_kept": 2}))
+def test_old_builds_are_kept_up_to_the_limit(sample_home: Home, project_in: Callable[[Home], Project]) -> None:
+    home = Home(sample_home.settings.model_copy(update={"builds_kept": 2}))
     for day in ("2024-06-30", "2024-07-01"):
-        refresh(house, of_house(house), as_of=day)
-    names = sorted(path.name for path in (house.serving / "builds").iterdir())
+        refresh(project_in(home), as_of=day)
+    names = sorted(path.name for path in (home.serving / "builds").iterdir())
     assert names == ["000002-20240701T000000Z", "000003-20240702T000000Z"]
-    assert (house.serving / "current").readlink().name == names[-1]
+    assert (home.serving / "current").readlink().name == names[-1]

@@ -4,11 +4,11 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import publish_build, refresh
 from orchestration.published.state import ledger_state
 from orchestration.publishing.rollback import rollback
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 VALUES = (
@@ -20,13 +20,13 @@ IN_VALUES = "select entity_id, trait, value from traits.trait_values order by al
 
 
 @pytest.fixture
-def next_day(sample_house: House, sample_project: DbtProject) -> House:
+def next_day(sample_home: Home, sample_project: Project) -> Home:
     """The sample and one more published day, on which nobody came."""
-    refresh(sample_house, sample_project, as_of="2024-07-01")
-    return sample_house
+    refresh(sample_project, as_of="2024-07-01")
+    return sample_home
 
 
-def test_values_are_those_of_then_and_the_ledger_adds_up(next_day: House, sample_project: DbtProject) -> None:
+def test_values_are_those_of_then_and_the_ledger_adds_up(next_day: Home, sample_project: Project) -> None:
     with_bad_day = served(next_day, VALUES)
     first, second = served(next_day, "select build_id from traits.builds order by build_id")
     kept = next_day.serving / "builds" / first[0] / "traithouse.duckdb"
@@ -45,20 +45,20 @@ def test_values_are_those_of_then_and_the_ledger_adds_up(next_day: House, sample
 
 
 def test_what_was_rolled_back_is_not_published_again_but_the_next_refresh_is(
-    next_day: House, sample_project: DbtProject
+    next_day: Home, sample_project: Project
 ) -> None:
     bad = served(next_day, VALUES)
     rollback(next_day, sample_project.catalog, to=None, who="ada", why="a test event got in")
     restored = served(next_day, VALUES)
-    assert {trait.verdict for trait in publish_build(next_day, sample_project).traits} == {"none"}
+    assert {trait.verdict for trait in publish_build(sample_project).traits} == {"none"}
     assert served(next_day, VALUES) == restored
-    _, report = refresh(next_day, sample_project, as_of="2024-07-01")
+    _, report = refresh(sample_project, as_of="2024-07-01")
     assert report.withheld == []
     assert [row[:6] for row in served(next_day, VALUES)] == [row[:6] for row in bad]
 
 
-def test_a_build_that_is_not_retained_is_refused(sample_house: House, sample_project: DbtProject) -> None:
+def test_a_build_that_is_not_retained_is_refused(sample_home: Home, sample_project: Project) -> None:
     with pytest.raises(UsageError, match="no earlier build"):
-        rollback(sample_house, sample_project.catalog, to=None, who="ada", why="a whim")
+        rollback(sample_home, sample_project.catalog, to=None, who="ada", why="a whim")
     with pytest.raises(UsageError, match="no earlier build 000099"):
-        rollback(sample_house, sample_project.catalog, to="000099", who="ada", why="a whim")
+        rollback(sample_home, sample_project.catalog, to="000099", who="ada", why="a whim")

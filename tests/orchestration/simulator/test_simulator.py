@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from orchestration.cli import app as cli
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.make import SandboxReport, make_sandbox
@@ -169,17 +169,17 @@ def test_every_state_happens_at_the_default_size(tmp_path: Path) -> None:
 
 
 def test_it_loads_and_the_catalogue_knows_every_event(
-    small: tuple[Path, SandboxReport], house: House, of_house: Callable[[House], Any]
+    small: tuple[Path, SandboxReport], home: Home, project_in: Callable[[Home], Any]
 ) -> None:
-    loaded = load(house, [small[0] / "events.ndjson.gz"], source=SOURCE)
+    loaded = load(home, [small[0] / "events.ndjson.gz"], source=SOURCE)
     assert loaded.rejected == 0
     assert loaded.accepted + loaded.duplicates == small[1].events + small[1].repeated
-    refresh(house, of_house(house))
-    assert queried(house, "select count(*) from events.unmapped_events") == [(0,)]
-    assert queried(house, "select count(*) from events.quarantined_events") == [(0,)]
-    assert queried(house, "select count(*) from events.fct_events") == [(small[1].events,)]
+    refresh(project_in(home))
+    assert queried(home, "select count(*) from events.unmapped_events") == [(0,)]
+    assert queried(home, "select count(*) from events.quarantined_events") == [(0,)]
+    assert queried(home, "select count(*) from events.fct_events") == [(small[1].events,)]
     named = "select count(*) from identity.dim_users where not is_anonymous"
-    assert queried(house, named) == [(small[1].users,)]
+    assert queried(home, named) == [(small[1].users,)]
 
 
 @pytest.mark.parametrize(
@@ -204,15 +204,15 @@ def test_an_end_that_is_no_date_is_refused() -> None:
         read_end("tomorrow")
 
 
-def test_the_command_says_that_it_is_synthetic(house: House, tmp_path: Path) -> None:
-    call = ["sandbox", "--accounts", "4", "--days", "40", "--home", str(house.root)]
+def test_the_command_says_that_it_is_synthetic(home: Home, tmp_path: Path) -> None:
+    call = ["sandbox", "--accounts", "4", "--days", "40", "--home", str(home.root)]
     said = CliRunner().invoke(cli.main, call)
     assert said.exit_code == 0
     assert "Synthetic" in said.stdout
-    assert sorted(path.name for path in (house.root / "sandbox").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (home.root / "sandbox").iterdir()) == sorted(FILES)
     answer = json.loads(CliRunner().invoke(cli.main, [*call, "--json", "--folder", str(tmp_path / "here")]).stdout)
     assert answer["synthetic"] is True
     assert answer["accounts"] == 4
-    wrong = CliRunner().invoke(cli.main, [*call[:-2], "--days", "3", "--home", str(house.root)])
+    wrong = CliRunner().invoke(cli.main, [*call[:-2], "--days", "3", "--home", str(home.root)])
     assert wrong.exit_code == 2
     assert "Hint: --days" in wrong.stderr

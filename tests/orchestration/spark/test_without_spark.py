@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.measurement.replay import Replay
 from orchestration.spark.pull import READ_AT_HOME, READ_TO_FORGET
 from orchestration.spark.session import open_session
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 
 STAGE_TABLE = re.compile(
     r"\b(?:from|join|into|update|exists)\s+((?:events|identity|sessions|activity|features)\.\w+)(?![\w{])"
@@ -34,7 +34,7 @@ def test_what_the_home_reads_of_the_models_comes_back() -> None:
     read = read_in("gates", "publishing", "cataloguing", "status.py", "refresh.py")
     assert "events.event_log" in read
     assert read <= set(READ_AT_HOME)
-    assert read_in("keeping") - set(READ_AT_HOME) == set(READ_TO_FORGET)
+    assert read_in("admin") - set(READ_AT_HOME) == set(READ_TO_FORGET)
 
 
 def test_an_engine_that_is_not_installed_is_named() -> None:
@@ -44,7 +44,7 @@ def test_an_engine_that_is_not_installed_is_named() -> None:
         open_session()
 
 
-def test_the_past_is_not_replayed_by_another_engine(tmp_path: Path, project: DbtProject) -> None:
-    house = House(Settings(home=tmp_path, target="spark"))
+def test_the_past_is_not_replayed_by_another_engine(tmp_path: Path, project: Project) -> None:
+    home = Home(Settings(home=tmp_path, target="spark"))
     with pytest.raises(UsageError, match="Looking at the past runs the models in DuckDB"):
-        Replay(house, project)
+        Replay(project.replace(home), ())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.home import House, Notify, silent
+from orchestration.home import Home, Notify, silent
 from orchestration.sync.alert import alert
 
 REASON = "population: expected 540 rows or more, found 300."
@@ -46,34 +46,34 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         server.shutdown()
 
 
-def told(house: House, withheld: dict[str, str], notify: Notify = silent) -> bool:
+def told(home: Home, withheld: dict[str, str], notify: Notify = silent) -> bool:
     """One publish of one trait."""
-    return alert(house, "000002-x", ["at_risk"], withheld, notify=notify)
+    return alert(home, "000002-x", ["at_risk"], withheld, notify=notify)
 
 
-def test_it_tells_once_what_is_withheld_and_once_that_it_is_over(house: House, hook: Hook) -> None:
-    assert not told(house, GOOD)
-    assert told(house, BAD)
-    assert not told(house, BAD)
-    assert told(house, GOOD)
-    assert not told(house, GOOD)
+def test_it_tells_once_what_is_withheld_and_once_that_it_is_over(home: Home, hook: Hook) -> None:
+    assert not told(home, GOOD)
+    assert told(home, BAD)
+    assert not told(home, BAD)
+    assert told(home, GOOD)
+    assert not told(home, GOOD)
     first, second = hook.received
     assert first["withheld"] == [{"trait": "at_risk", "reason": REASON}]
     assert "at_risk is withheld: population: expected 540 rows or more" in first["text"]
     assert second["recovered"] == ["at_risk"]
 
 
-def test_an_alert_that_does_not_arrive_is_sent_again_and_never_names_its_address(house: House, hook: Hook) -> None:
+def test_an_alert_that_does_not_arrive_is_sent_again_and_never_names_its_address(home: Home, hook: Hook) -> None:
     said: list[str] = []
     hook.status = 500
-    assert not told(house, BAD, said.append)
+    assert not told(home, BAD, said.append)
     hook.status = 200
-    assert told(house, BAD, said.append)
+    assert told(home, BAD, said.append)
     assert said == ["the alert was refused with 500; it will be sent again"]
-    assert "secret" not in json.dumps([said, house.status(), hook.received])
+    assert "secret" not in json.dumps([said, home.status(), hook.received])
 
 
-def test_without_an_address_nothing_is_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_nothing_is_sent(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRAITHOUSE_ALERT_URL", raising=False)
-    assert not told(house, BAD)
-    assert "alerted" not in house.status()
+    assert not told(home, BAD)
+    assert "alerted" not in home.status()

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.declarations.catalog import Catalog, Scope, Sync
 from orchestration.errors import UsageError
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.sync.audience import Audience, audience, declaration_hash, people_names, typed
 from tests.serving import catalog_of, serve, trait
 
@@ -30,122 +30,122 @@ def sync_of(**given: Any) -> Sync:
     return Sync.model_validate(declared | given)
 
 
-def found(house: House, sync: Sync, catalog: Catalog | None = None) -> Audience:
-    return audience(house, catalog or catalog_of(TRAITS, sync), sync)
+def found(home: Home, sync: Sync, catalog: Catalog | None = None) -> Audience:
+    return audience(home, catalog or catalog_of(TRAITS, sync), sync)
 
 
 def who(found: Audience) -> dict[str, str]:
     return {identifier: one.entity_id for identifier, one in found.wanted.items()}
 
 
-def test_everybody_with_a_value_of_one_of_the_traits_is_sent(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES)
-    assert who(found(house, sync_of())) == {"u1": "u1", "u2": "u2", "u3": "u3"}
-    assert who(found(house, sync_of(traits=("score",)))) == {"u1": "u1"}
-    assert found(house, sync_of()).build_id.startswith("000001-")
+def test_everybody_with_a_value_of_one_of_the_traits_is_sent(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES)
+    assert who(found(home, sync_of())) == {"u1": "u1", "u2": "u2", "u3": "u3"}
+    assert who(found(home, sync_of(traits=("score",)))) == {"u1": "u1"}
+    assert found(home, sync_of()).build_id.startswith("000001-")
 
 
-def test_an_attribute_identifies_and_who_has_none_is_skipped(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, people=PEOPLE)
-    made = found(house, sync_of(identifier="email"))
+def test_an_attribute_identifies_and_who_has_none_is_skipped(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, people=PEOPLE)
+    made = found(home, sync_of(identifier="email"))
     assert who(made) == {"a@x.org": "u1", "b@x.org": "u2"}
     assert made.skipped == {"u3": "no email"}
 
 
-def test_the_least_id_keeps_an_identifier_that_several_have(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, people=PEOPLE | {"u2": {"email": "A@x.org "}, "u3": {"email": "a@X.org"}})
-    made = found(house, sync_of(identifier="email"))
+def test_the_least_id_keeps_an_identifier_that_several_have(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, people=PEOPLE | {"u2": {"email": "A@x.org "}, "u3": {"email": "a@X.org"}})
+    made = found(home, sync_of(identifier="email"))
     assert who(made) == {"a@x.org": "u1"}
     assert made.skipped == dict.fromkeys(("u2", "u3"), "email is that of u1, too")
 
 
-def test_who_is_not_sent_keeps_nobody_from_an_identifier(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, people={one: {"email": "a@x.org"} for one in VALUES})
-    made = found(house, sync_of(identifier="email", scope=Scope(trait="paying", value="false")))
+def test_who_is_not_sent_keeps_nobody_from_an_identifier(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, people={one: {"email": "a@x.org"} for one in VALUES})
+    made = found(home, sync_of(identifier="email", scope=Scope(trait="paying", value="false")))
     assert who(made) == {"a@x.org": "u2"}
     assert made.skipped == dict.fromkeys(("u1", "u3"), "out of scope")
 
 
-def test_only_those_whose_consent_names_the_purpose(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, people=PEOPLE)
-    made = found(house, sync_of(purpose="product_mail"))
+def test_only_those_whose_consent_names_the_purpose(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, people=PEOPLE)
+    made = found(home, sync_of(purpose="product_mail"))
     assert set(made.wanted) == {"u1", "u3"}
     assert made.skipped == {"u2": "no consent to product_mail"}
     # A part of a word is not the purpose.
-    assert set(found(house, sync_of(purpose="mail")).wanted) == set()
+    assert set(found(home, sync_of(purpose="mail")).wanted) == set()
 
 
-def test_a_scope_may_be_a_trait_that_is_not_sent(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES)
-    made = found(house, sync_of(traits=("stage",), scope=Scope(trait="paying", value="false")))
+def test_a_scope_may_be_a_trait_that_is_not_sent(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES)
+    made = found(home, sync_of(traits=("stage",), scope=Scope(trait="paying", value="false")))
     assert set(made.wanted) == {"u2"}
     assert made.skipped == {"u3": "out of scope"}
 
 
-def test_a_trait_of_a_worse_grade_is_held_and_who_has_only_that_stays(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, grades={"paying": "A", "score": "B", "stage": "C"})
-    made = found(house, sync_of(minimum_grade="B"))
+def test_a_trait_of_a_worse_grade_is_held_and_who_has_only_that_stays(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, grades={"paying": "A", "score": "B", "stage": "C"})
+    made = found(home, sync_of(minimum_grade="B"))
     assert made.held == {"stage": "stability grade C, B is asked for"}
     assert set(made.wanted) == {"u1", "u2", "u3"}
-    assert set(found(house, sync_of(minimum_grade="A")).held) == {"score", "stage"}
-    serve(house, 2, VALUES, grades={"paying": "A"})
-    assert found(house, sync_of(minimum_grade="C")).held["score"].startswith("stability grade not known yet")
+    assert set(found(home, sync_of(minimum_grade="A")).held) == {"score", "stage"}
+    serve(home, 2, VALUES, grades={"paying": "A"})
+    assert found(home, sync_of(minimum_grade="C")).held["score"].startswith("stability grade not known yet")
 
 
-def test_a_sync_of_which_every_trait_is_held_says_so(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, grades=dict.fromkeys(TRAITS, "C"))
+def test_a_sync_of_which_every_trait_is_held_says_so(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, grades=dict.fromkeys(TRAITS, "C"))
     with pytest.raises(UsageError, match="no trait has the grade"):
-        found(house, sync_of(minimum_grade="B"))
+        found(home, sync_of(minimum_grade="B"))
 
 
-def test_the_source_follows_values_and_declaration_and_nothing_else(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, grades={"paying": "A", "score": "A", "stage": "C"})
-    before = found(house, sync_of()).wanted
-    serve(house, 2, VALUES | {"u2": {"paying": "true", "stage": "new"}}, grades={"stage": "C"})
-    after = found(house, sync_of()).wanted
+def test_the_source_follows_values_and_declaration_and_nothing_else(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, grades={"paying": "A", "score": "A", "stage": "C"})
+    before = found(home, sync_of()).wanted
+    serve(home, 2, VALUES | {"u2": {"paying": "true", "stage": "new"}}, grades={"stage": "C"})
+    after = found(home, sync_of()).wanted
     assert [one for one in before if before[one].source != after[one].source] == ["u2"]
-    renamed = found(house, sync_of(fields={"score": {"field": "points"}})).wanted
+    renamed = found(home, sync_of(fields={"score": {"field": "points"}})).wanted
     assert all(after[one].source != renamed[one].source for one in after)
     # Values that change places do not look alike.
-    serve(house, 3, {"u1": {"paying": "new", "stage": "true"}, "u2": {"paying": "true", "stage": "new"}})
-    swapped = found(house, sync_of()).wanted
+    serve(home, 3, {"u1": {"paying": "new", "stage": "true"}, "u2": {"paying": "true", "stage": "new"}})
+    swapped = found(home, sync_of()).wanted
     assert swapped["u1"].source != swapped["u2"].source
 
 
-def test_a_held_trait_is_no_part_of_the_source(house: House) -> None:
-    house.prepare()
+def test_a_held_trait_is_no_part_of_the_source(home: Home) -> None:
+    home.prepare()
     held = {"paying": "A", "score": "A", "stage": "C"}
-    serve(house, 1, VALUES, grades=held)
-    before = found(house, sync_of(minimum_grade="B")).wanted
-    serve(house, 2, VALUES | {"u3": {"stage": "ancient"}}, grades=held)
-    assert found(house, sync_of(minimum_grade="B")).wanted == before
+    serve(home, 1, VALUES, grades=held)
+    before = found(home, sync_of(minimum_grade="B")).wanted
+    serve(home, 2, VALUES | {"u3": {"stage": "ancient"}}, grades=held)
+    assert found(home, sync_of(minimum_grade="B")).wanted == before
 
 
-def test_values_can_be_put_in_place_of_what_is_published(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES)
+def test_values_can_be_put_in_place_of_what_is_published(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES)
     sync = sync_of(traits=("paying",))
-    made = audience(house, catalog_of(TRAITS, sync), sync, {"paying": {"u3": "true"}})
+    made = audience(home, catalog_of(TRAITS, sync), sync, {"paying": {"u3": "true"}})
     assert set(made.wanted) == {"u3"}
 
 
-def test_what_the_sync_needs_of_persons_has_to_have_been_read(house: House) -> None:
-    house.prepare()
-    serve(house, 1, VALUES, people={"u1": {"email": "a@x.org"}})
+def test_what_the_sync_needs_of_persons_has_to_have_been_read(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, people={"u1": {"email": "a@x.org"}})
     with pytest.raises(UsageError, match="consent of users has not been read"):
-        found(house, sync_of(purpose="ads"))
+        found(home, sync_of(purpose="ads"))
     with pytest.raises(UsageError, match="Nothing is published yet"):
-        (house.serving / "current").unlink()
-        found(house, sync_of())
+        (home.serving / "current").unlink()
+        found(home, sync_of())
 
 
 def test_publishing_is_asked_for_what_declared_syncs_need() -> None:

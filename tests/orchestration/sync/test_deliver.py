@@ -11,7 +11,7 @@ import pytest
 
 from orchestration.declarations.catalog import Sync
 from orchestration.destinations import LimitedError, Outcomes, Record, RefusedError, UnavailableError
-from orchestration.home import House, silent
+from orchestration.home import Home, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, batches, deliver
 from orchestration.sync.ledger import SyncLedger
@@ -32,22 +32,22 @@ def records(count: int) -> list[Record]:
     return [replace(RECORD, entity_id=f"u{number}", identifier=f"u{number}") for number in range(count)]
 
 
-def delivered(house: House, kind: type[Board], count: int = 1) -> tuple[Delivery, set[str]]:
-    with SyncLedger(house) as ledger:
-        done = deliver(kind(SYNC, house.outbox), records(count), ledger, silent)
+def delivered(home: Home, kind: type[Board], count: int = 1) -> tuple[Delivery, set[str]]:
+    with SyncLedger(home) as ledger:
+        done = deliver(kind(SYNC, home.outbox), records(count), ledger, silent)
         return done, set(ledger.in_doubt("crm"))
 
 
-def test_batches_hold_what_the_destination_takes(house: House) -> None:
+def test_batches_hold_what_the_destination_takes(home: Home) -> None:
     class Small(Board):
         batch_bytes = 2 * (len('{"paying": true}') + 2)
 
-    sizes = [len(batch) for batch in batches(Small(SYNC, house.outbox), records(5))]
+    sizes = [len(batch) for batch in batches(Small(SYNC, home.outbox), records(5))]
     assert sizes == [2, 2, 1]
-    assert [len(batch) for batch in batches(Board(SYNC, house.outbox), records(7))] == [3, 3, 1]
+    assert [len(batch) for batch in batches(Board(SYNC, home.outbox), records(7))] == [3, 3, 1]
 
 
-def test_a_refusal_after_a_lost_answer_leaves_the_record_in_doubt(house: House, world: World) -> None:
+def test_a_refusal_after_a_lost_answer_leaves_the_record_in_doubt(home: Home, world: World) -> None:
     class Fickle(Board):
         def deliver(self, records: Sequence[Record]) -> Outcomes:
             world.take(records[0])
@@ -56,12 +56,12 @@ def test_a_refusal_after_a_lost_answer_leaves_the_record_in_doubt(house: House, 
                 raise UnavailableError("no answer")
             raise RefusedError("no")
 
-    done, doubt = delivered(house, Fickle)
+    done, doubt = delivered(home, Fickle)
     assert (done.failed, doubt) == (1, {"u0"})
     assert world.state() == {"u0": {"paying": True}}
 
 
-def test_what_came_back_is_written_down_although_another_batch_broke(house: House, world: World) -> None:
+def test_what_came_back_is_written_down_although_another_batch_broke(home: Home, world: World) -> None:
     barrier = threading.Barrier(2)
 
     class Broken(Board):
@@ -73,14 +73,14 @@ def test_what_came_back_is_written_down_although_another_batch_broke(house: Hous
                 raise KeyError("a bug")
             return [None] * len(records)
 
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         with pytest.raises(KeyError):
-            deliver(Broken(SYNC, house.outbox), records(6), ledger, silent)
+            deliver(Broken(SYNC, home.outbox), records(6), ledger, silent)
         assert set(ledger.sent("crm")) == {"u3", "u4", "u5"}
         assert set(ledger.in_doubt("crm")) == {"u0", "u1", "u2"}
 
 
-def test_who_stops_a_run_does_not_wait_for_a_pause(house: House, world: World) -> None:
+def test_who_stops_a_run_does_not_wait_for_a_pause(home: Home, world: World) -> None:
     class Limited(Board):
         def deliver(self, records: Sequence[Record]) -> Outcomes:
             if records[0].identifier == "u0":
@@ -89,12 +89,12 @@ def test_who_stops_a_run_does_not_wait_for_a_pause(house: House, world: World) -
             raise LimitedError("later", 500)
 
     begun = time.monotonic()
-    with SyncLedger(house) as ledger, pytest.raises(KeyboardInterrupt):
-        deliver(Limited(SYNC, house.outbox), records(6), ledger, silent)
+    with SyncLedger(home) as ledger, pytest.raises(KeyboardInterrupt):
+        deliver(Limited(SYNC, home.outbox), records(6), ledger, silent)
     assert time.monotonic() - begun < 5
 
 
-def test_pauses_cost_no_try_and_end_with_patience(house: House, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_cost_no_try_and_end_with_patience(home: Home, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.05)
 
     class Slow(Board):
@@ -102,12 +102,12 @@ def test_pauses_cost_no_try_and_end_with_patience(house: House, world: World, mo
             self.pace.take()
             raise LimitedError("slowly", 0.004)
 
-    done, doubt = delivered(house, Slow)
+    done, doubt = delivered(home, Slow)
     assert (done.delivered, done.failed, doubt) == (0, 1, {"u0"})
     assert done.retries == 12
 
 
-def test_nothing_is_written_before_what_is_let_go_of_has_ended(house: House, world: World) -> None:
+def test_nothing_is_written_before_what_is_let_go_of_has_ended(home: Home, world: World) -> None:
     ended: list[str] = []
 
     class Slow(Board):
@@ -121,14 +121,14 @@ def test_nothing_is_written_before_what_is_let_go_of_has_ended(house: House, wor
     given = [replace(one, action="clear") for one in records(4)] + [
         replace(one, identifier=f"{one.identifier}@x.org") for one in records(4)
     ]
-    with SyncLedger(house) as ledger:
-        assert deliver(Slow(SYNC, house.outbox), given, ledger, silent).delivered == 8
+    with SyncLedger(home) as ledger:
+        assert deliver(Slow(SYNC, home.outbox), given, ledger, silent).delivered == 8
     assert ended == ["clear"] * 4 + ["upsert"] * 4
 
 
-def test_three_batches_refused_in_full_end_the_run(house: House, world: World) -> None:
+def test_three_batches_refused_in_full_end_the_run(home: Home, world: World) -> None:
     world.poisoned = {f"u{number}" for number in range(30)}
-    done, _ = delivered(house, Board, 30)
+    done, _ = delivered(home, Board, 30)
     assert done.closed == "nothing gets through: a bad row"
     assert done.failed <= 12
     assert done.failed + done.not_tried == 30

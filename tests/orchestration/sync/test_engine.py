@@ -15,20 +15,20 @@ from standardwebhooks.webhooks import Webhook
 from orchestration.declarations.catalog import Sync
 from orchestration.errors import UsageError
 from orchestration.gates.candidates import audit
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.sync import deliver
 from orchestration.sync.engine import destination_of, run_sync
 from orchestration.sync.ledger import SyncLedger
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made, served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
 
-def delivered(house: House, sync: str) -> list[dict[str, object]]:
-    files = sorted((house.outbox / sync).glob("*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
+def delivered(home: Home, sync: str) -> list[dict[str, object]]:
+    files = sorted((home.outbox / sync).glob("*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
@@ -83,183 +83,181 @@ def webhook(**given: object) -> Sync:
     return Sync.model_validate(declared | given)
 
 
-def production(house: House) -> House:
-    return House(house.settings.model_copy(update={"env": "production"}))
+def production(home: Home) -> Home:
+    return Home(home.settings.model_copy(update={"env": "production"}))
 
 
-def flip_one(house: House, project: DbtProject, user: str = "user_0001") -> None:
-    refresh(house, project)
-    as_if_made(house, project, f"update candidates.power_user set value = not value where user_id = '{user}'")
-    audit(house, project)
-    publish(house, project)
+def flip_one(home: Home, project: Project, user: str = "user_0001") -> None:
+    refresh(project)
+    as_if_made(home, project, f"update candidates.power_user set value = not value where user_id = '{user}'")
+    audit(project)
+    publish(project)
 
 
-def test_the_first_sync_sends_all_and_the_second_nothing(sample_house: House, sample_project: DbtProject) -> None:
+def test_the_first_sync_sends_all_and_the_second_nothing(sample_home: Home, sample_project: Project) -> None:
     outbox = sample_project.catalog.sync("outbox")
-    first = run_sync(sample_house, sample_project.catalog, outbox)
-    again = run_sync(sample_house, sample_project.catalog, outbox)
+    first = run_sync(sample_home, sample_project.catalog, outbox)
+    again = run_sync(sample_home, sample_project.catalog, outbox)
     assert (first.planned, first.delivered, again.planned) == (600, 600, 0)
-    sent = {message["entity_id"]: message["traits"] for message in delivered(sample_house, "outbox")}
-    published = served(sample_house, "select user_id, at_risk, power_user, lifecycle_stage from traits.user_traits")
+    sent = {message["entity_id"]: message["traits"] for message in delivered(sample_home, "outbox")}
+    published = served(sample_home, "select user_id, at_risk, power_user, lifecycle_stage from traits.user_traits")
     named = ("at_risk", "power_user", "lifecycle_stage")
     assert {u: tuple(traits[name] for name in named) for u, traits in sent.items()} == {
         u: tuple(rest) for u, *rest in published
     }
 
 
-def test_only_changes_are_sent_with_what_they_were_and_why(sample_house: House, sample_project: DbtProject) -> None:
+def test_only_changes_are_sent_with_what_they_were_and_why(sample_home: Home, sample_project: Project) -> None:
     outbox = sample_project.catalog.sync("outbox")
-    run_sync(sample_house, sample_project.catalog, outbox)
-    flip_one(sample_house, sample_project)
-    report = run_sync(sample_house, sample_project.catalog, outbox)
+    run_sync(sample_home, sample_project.catalog, outbox)
+    flip_one(sample_home, sample_project)
+    report = run_sync(sample_home, sample_project.catalog, outbox)
     assert report.delivered == 1
-    message = delivered(sample_house, "outbox")[-1]
+    message = delivered(sample_home, "outbox")[-1]
     reason = served(
-        sample_house, "select reason from traits.trait_values where trait = 'power_user' and entity_id = 'user_0001'"
+        sample_home, "select reason from traits.trait_values where trait = 'power_user' and entity_id = 'user_0001'"
     )[0][0]
     assert message["entity_id"] == "user_0001"
     assert message["changed"] == {"power_user": {"from": False, "to": True, "reason": reason}}
 
 
-def test_live_evidence_triggers_no_delivery(sample_house: House, sample_project: DbtProject) -> None:
+def test_live_evidence_triggers_no_delivery(sample_home: Home, sample_project: Project) -> None:
     hook = webhook(destination="file", options={}, traits=("at_risk",))
-    run_sync(sample_house, sample_project.catalog, hook)
-    before = served(sample_house, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
-    refresh(sample_house, sample_project, as_of="2024-07-01")
-    after = served(sample_house, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
+    run_sync(sample_home, sample_project.catalog, hook)
+    before = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
+    refresh(sample_project, as_of="2024-07-01")
+    after = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
     flips = sum(a != b for a, b in zip(before, after, strict=True))
-    assert run_sync(sample_house, sample_project.catalog, hook).planned == flips < 600
+    assert run_sync(sample_home, sample_project.catalog, hook).planned == flips < 600
 
 
-def test_a_trait_that_is_no_longer_published_is_cleared(sample_house: House, sample_project: DbtProject) -> None:
+def test_a_trait_that_is_no_longer_published_is_cleared(sample_home: Home, sample_project: Project) -> None:
     catalog = sample_project.catalog
-    run_sync(sample_house, catalog, catalog.sync("outbox"))
+    run_sync(sample_home, catalog, catalog.sync("outbox"))
     smaller = catalog.model_copy(update={"traits": tuple(t for t in catalog.traits if t.name != "power_user")})
-    sample_project.__dict__["catalog"] = smaller
-    publish(sample_house, sample_project)
-    report = run_sync(sample_house, smaller, smaller.sync("outbox"))
+    sample_project = sample_project.replace(catalog=smaller)
+    publish(sample_project)
+    report = run_sync(sample_home, smaller, smaller.sync("outbox"))
     assert report.delivered == 600
-    assert delivered(sample_house, "outbox")[-1]["traits"]["power_user"] is None  # type: ignore[index]
-    assert run_sync(sample_house, smaller, smaller.sync("outbox")).planned == 0
+    assert delivered(sample_home, "outbox")[-1]["traits"]["power_user"] is None  # type: ignore[index]
+    assert run_sync(sample_home, smaller, smaller.sync("outbox")).planned == 0
 
 
 def test_the_webhook_is_signed_and_a_row_is_sent_once(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver
+    sample_home: Home, sample_project: Project, receiver: Receiver
 ) -> None:
-    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    report = run_sync(production(sample_home), sample_project.catalog, webhook())
     assert (report.planned, report.delivered, report.failed) == (600, 600, 0)
     assert len(receiver.messages) == len(set(receiver.ids)) == 600
     assert receiver.messages[0]["type"] == "traits.changed"
 
 
 def test_a_destination_that_is_down_loses_nothing_and_the_next_sync_delivers(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver
+    sample_home: Home, sample_project: Project, receiver: Receiver
 ) -> None:
-    house = production(sample_house)
+    home = production(sample_home)
     receiver.status = 503
-    down = run_sync(house, sample_project.catalog, webhook())
+    down = run_sync(home, sample_project.catalog, webhook())
     assert (down.planned, down.delivered, down.failed, down.not_tried) == (600, 0, 80, 520)
     assert down.error == "answered 503"
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         assert {row[6] for row in ledger.failure_rows()} == {"unanswered"}
         assert len(ledger.failure_rows()) == 80
     first_attempt = set(receiver.ids)
     receiver.status = 200
-    up = run_sync(house, sample_project.catalog, webhook())
+    up = run_sync(home, sample_project.catalog, webhook())
     assert (up.planned, up.delivered) == (600, 600)
     assert len(first_attempt) == 4
     assert set(receiver.ids) > first_attempt
     assert len(set(receiver.ids)) == 600
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         assert ledger.failure_rows() == []
 
 
 def test_a_whole_batch_of_refused_records_does_not_hold_those_behind_it(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver
+    sample_home: Home, sample_project: Project, receiver: Receiver
 ) -> None:
     receiver.refused = {f"user_{number:04d}" for number in range(20)}
-    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    report = run_sync(production(sample_home), sample_project.catalog, webhook())
     assert (report.delivered, report.failed, report.not_tried, report.error) == (580, 20, 0, "answered 422")
 
 
 def test_a_retry_in_a_later_build_has_the_same_webhook_id(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver
+    sample_home: Home, sample_project: Project, receiver: Receiver
 ) -> None:
-    house = production(sample_house)
+    home = production(sample_home)
     receiver.status = 503
-    run_sync(house, sample_project.catalog, webhook())
+    run_sync(home, sample_project.catalog, webhook())
     first = set(receiver.ids)
-    flip_one(sample_house, sample_project, user="user_0599")
-    run_sync(house, sample_project.catalog, webhook())
+    flip_one(sample_home, sample_project, user="user_0599")
+    run_sync(home, sample_project.catalog, webhook())
     assert set(receiver.ids) == first
 
 
 def test_a_secret_in_a_broken_url_is_not_told(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    sample_home: Home, sample_project: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOOK_URL", "http://127.0.0.1:s3cr3t/x")
     with pytest.raises(UsageError) as error:
-        run_sync(production(sample_house), sample_project.catalog, webhook())
+        run_sync(production(sample_home), sample_project.catalog, webhook())
     assert "s3cr3t" not in str(error.value) + error.value.hint
 
 
 def test_nobody_listening_is_a_failure_and_no_traceback(
-    sample_house: House, sample_project: DbtProject, monkeypatch: pytest.MonkeyPatch
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliver, "FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setenv("HOOK_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("HOOK_SECRET", SECRET)
-    report = run_sync(production(sample_house), sample_project.catalog, webhook())
+    report = run_sync(production(sample_home), sample_project.catalog, webhook())
     assert (report.delivered, report.error) == (0, "no answer: ConnectError")
 
 
 def test_outside_production_a_remote_sync_is_a_dry_run(
-    sample_house: House, sample_project: DbtProject, receiver: Receiver
+    sample_home: Home, sample_project: Project, receiver: Receiver
 ) -> None:
-    report = run_sync(sample_house, sample_project.catalog, webhook())
+    report = run_sync(sample_home, sample_project.catalog, webhook())
     assert report.dry_run
     assert report.planned == 600
     assert "TRAITHOUSE_ENV is development" in report.why_dry
     assert receiver.ids == []
 
 
-def test_files_for_another_machine_are_written_in_production_only(
-    sample_house: House, sample_project: DbtProject
-) -> None:
+def test_files_for_another_machine_are_written_in_production_only(sample_home: Home, sample_project: Project) -> None:
     fsspec.register_implementation("faraway", MemoryFileSystem, clobber=True)
     far = webhook(name="far", destination="file", options={"path": "faraway://bucket"})
-    assert "remote destinations" in run_sync(sample_house, sample_project.catalog, far).why_dry
+    assert "remote destinations" in run_sync(sample_home, sample_project.catalog, far).why_dry
     assert [path for path in MemoryFileSystem.store if "faraway" in path] == []
-    assert run_sync(production(sample_house), sample_project.catalog, far).delivered == 600
+    assert run_sync(production(sample_home), sample_project.catalog, far).delivered == 600
     (written,) = [path for path in MemoryFileSystem.store if "faraway" in path]
     del MemoryFileSystem.store[written]
     assert written.endswith(".ndjson")
 
 
-def test_secrets_reach_no_file_of_the_home(sample_house: House, sample_project: DbtProject, receiver: Receiver) -> None:
-    house = production(sample_house)
+def test_secrets_reach_no_file_of_the_home(sample_home: Home, sample_project: Project, receiver: Receiver) -> None:
+    home = production(sample_home)
     receiver.status = 500
-    report = run_sync(house, sample_project.catalog, webhook())
+    report = run_sync(home, sample_project.catalog, webhook())
     key = SECRET.removeprefix("whsec_")
     assert key not in repr(report)
-    for path in house.root.rglob("*"):
+    for path in home.root.rglob("*"):
         if path.is_file():
             assert key.encode() not in path.read_bytes(), path
 
 
-def test_csv_has_a_column_a_trait(sample_house: House, sample_project: DbtProject) -> None:
+def test_csv_has_a_column_a_trait(sample_home: Home, sample_project: Project) -> None:
     sheet = webhook(name="sheet", destination="file", options={"format": "csv"}, traits="all")
-    run_sync(sample_house, sample_project.catalog, sheet)
-    [path] = (sample_house.outbox / "sheet").glob("*.csv")
+    run_sync(sample_home, sample_project.catalog, sheet)
+    [path] = (sample_home.outbox / "sheet").glob("*.csv")
     lines = path.read_text().splitlines()
     assert lines[0].startswith("entity_type,entity_id,as_of,build_id,activated,at_risk,dormant,lifecycle_stage,")
     assert len(lines) == 601
 
 
-def test_deliveries_are_published_next_to_the_traits(sample_house: House, sample_project: DbtProject) -> None:
-    run_sync(sample_house, sample_project.catalog, sample_project.catalog.sync("outbox"))
-    refresh(sample_house, sample_project, as_of="2024-07-01")
-    assert served(sample_house, "select sync, planned, delivered, failed from traits.sync_log") == [
+def test_deliveries_are_published_next_to_the_traits(sample_home: Home, sample_project: Project) -> None:
+    run_sync(sample_home, sample_project.catalog, sample_project.catalog.sync("outbox"))
+    refresh(sample_project, as_of="2024-07-01")
+    assert served(sample_home, "select sync, planned, delivered, failed from traits.sync_log") == [
         ("outbox", 600, 600, 0)
     ]
 
@@ -277,6 +275,6 @@ def test_a_declaration_that_cannot_be_used_says_what_is_wrong(given: dict[str, o
         destination_of(webhook(**given))
 
 
-def test_before_anything_is_published_there_is_nothing_to_sync(house: House, project: DbtProject) -> None:
+def test_before_anything_is_published_there_is_nothing_to_sync(home: Home, project: Project) -> None:
     with pytest.raises(UsageError, match="Nothing is published yet"):
-        run_sync(house, project.catalog, project.catalog.sync("outbox"))
+        run_sync(home, project.catalog, project.catalog.sync("outbox"))

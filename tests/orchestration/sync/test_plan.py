@@ -11,7 +11,7 @@ import pytest
 from orchestration.declarations.catalog import Sync
 from orchestration.destinations import Failure, Options, Record, destinations
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.sync import engine
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.sync.ledger import SyncLedger
@@ -25,9 +25,9 @@ REFUSED, DOWN = Failure("no such field"), Failure("down", again=True)
 
 
 @pytest.fixture
-def home(house: House) -> House:
-    house.prepare()
-    return House(Settings(home=house.root, env="production"))
+def home(home: Home) -> Home:
+    home.prepare()
+    return Home(Settings(home=home.root, env="production"))
 
 
 @pytest.fixture
@@ -43,18 +43,18 @@ def sync_of(**given: Any) -> Sync:
     )
 
 
-def planned(home: House, sync: Sync, *, traits: dict[str, str] = TRAITS, retry_refused: bool = False) -> Plan:
+def planned(home: Home, sync: Sync, *, traits: dict[str, str] = TRAITS, retry_refused: bool = False) -> Plan:
     with SyncLedger(home) as ledger:
         return plan(home, catalog_of(traits, sync), sync, ledger, retry_refused=retry_refused)
 
 
-def settle(home: House, records: list[Record], failure: Failure | None = None) -> None:
+def settle(home: Home, records: list[Record], failure: Failure | None = None) -> None:
     with SyncLedger(home) as ledger:
         ledger.settle(begun=records)
         ledger.settle([(record, failure) for record in records])
 
 
-def begin(home: House, records: list[Record]) -> None:
+def begin(home: Home, records: list[Record]) -> None:
     with SyncLedger(home) as ledger:
         ledger.settle(begun=records)
 
@@ -64,11 +64,11 @@ def only(made: Plan) -> Record:
     return record
 
 
-def run(home: House, sync: Sync, **given: Any) -> SyncReport:
+def run(home: Home, sync: Sync, **given: Any) -> SyncReport:
     return run_sync(home, catalog_of(TRAITS, sync), sync, **given)
 
 
-def test_a_first_record_has_every_field_with_its_sentence(home: House) -> None:
+def test_a_first_record_has_every_field_with_its_sentence(home: Home) -> None:
     serve(home, 1, ONE)
     record = only(planned(home, sync_of(fields={"score": {"field": "points", "cast": "string"}})))
     assert (record.action, record.identifier, record.after) == ("upsert", "u1", "")
@@ -77,7 +77,7 @@ def test_a_first_record_has_every_field_with_its_sentence(home: House) -> None:
     assert record.changed == dict.fromkeys(record.fields)
 
 
-def test_only_what_differs_from_what_was_acknowledged_is_planned(home: House) -> None:
+def test_only_what_differs_from_what_was_acknowledged_is_planned(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     assert planned(home, sync_of()).records == []
@@ -87,7 +87,7 @@ def test_only_what_differs_from_what_was_acknowledged_is_planned(home: House) ->
     assert record.delta == {"score": 2.0}
 
 
-def test_a_renamed_field_clears_the_old_one(home: House) -> None:
+def test_a_renamed_field_clears_the_old_one(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     record = only(planned(home, sync_of(fields={"score": {"field": "points"}})))
@@ -97,14 +97,14 @@ def test_a_renamed_field_clears_the_old_one(home: House) -> None:
     assert planned(home, sync_of(fields={"score": {"field": "points"}})).records == []
 
 
-def test_another_type_is_a_change(home: House) -> None:
+def test_another_type_is_a_change(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     casts = {"paying": {"cast": "number"}, "score": {"cast": "string"}}
     assert str(only(planned(home, sync_of(fields=casts))).delta) == "{'paying': 1, 'score': '1.5'}"
 
 
-def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: House) -> None:
+def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: Home) -> None:
     sync = sync_of(fields={"stage": {"cleared": "none"}})
     serve(home, 1, ONE)
     settle(home, planned(home, sync).records)
@@ -115,7 +115,7 @@ def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: House) -
     assert planned(home, sync).records == []
 
 
-def test_who_is_gone_is_cleared_once_and_a_mirror_deletes(home: House) -> None:
+def test_who_is_gone_is_cleared_once_and_a_mirror_deletes(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {})
@@ -129,7 +129,7 @@ def test_who_is_gone_is_cleared_once_and_a_mirror_deletes(home: House) -> None:
 
 
 @pytest.mark.parametrize("mode", ["upsert", "mirror"])
-def test_who_comes_back_unchanged_is_another_change(home: House, mode: str) -> None:
+def test_who_comes_back_unchanged_is_another_change(home: Home, mode: str) -> None:
     ids = []
     for number, values in enumerate((ONE, {}, ONE, {}), start=1):
         serve(home, number, values)
@@ -139,7 +139,7 @@ def test_who_comes_back_unchanged_is_another_change(home: House, mode: str) -> N
     assert len(set(ids)) == 4
 
 
-def test_held_fields_stay_as_they_are_there(home: House) -> None:
+def test_held_fields_stay_as_they_are_there(home: Home) -> None:
     sync = sync_of(minimum_grade="B")
     serve(home, 1, ONE, grades=dict.fromkeys(TRAITS, "A"))
     settle(home, planned(home, sync).records)
@@ -149,7 +149,7 @@ def test_held_fields_stay_as_they_are_there(home: House) -> None:
     assert record.fields == {"paying": False, "score": 1.5, "stage": "new"}
 
 
-def test_a_held_trait_clears_nobody_who_has_nothing_else(home: House) -> None:
+def test_a_held_trait_clears_nobody_who_has_nothing_else(home: Home) -> None:
     sync = sync_of(minimum_grade="B", mode="mirror")
     values = {"u1": {"score": "1"}, "u2": {"paying": "true"}}
     serve(home, 1, values, grades=dict.fromkeys(TRAITS, "A"))
@@ -158,7 +158,7 @@ def test_a_held_trait_clears_nobody_who_has_nothing_else(home: House) -> None:
     assert planned(home, sync).records == []
 
 
-def test_a_record_in_doubt_is_sent_again_with_everything_that_may_be_there(home: House) -> None:
+def test_a_record_in_doubt_is_sent_again_with_everything_that_may_be_there(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {"u1": {"paying": "false"}})
@@ -169,7 +169,7 @@ def test_a_record_in_doubt_is_sent_again_with_everything_that_may_be_there(home:
     assert set(record.changed) == set(record.fields)
 
 
-def test_the_same_change_in_doubt_keeps_its_id_and_another_gets_one_of_its_own(home: House) -> None:
+def test_the_same_change_in_doubt_keeps_its_id_and_another_gets_one_of_its_own(home: Home) -> None:
     serve(home, 1, ONE)
     first = only(planned(home, sync_of()))
     begin(home, [first])
@@ -185,7 +185,7 @@ def test_the_same_change_in_doubt_keeps_its_id_and_another_gets_one_of_its_own(h
     assert len({first.record_id, second.record_id, third.record_id}) == 3
 
 
-def test_what_was_refused_waits_until_it_changes_or_somebody_asks(home: House) -> None:
+def test_what_was_refused_waits_until_it_changes_or_somebody_asks(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records, REFUSED)
     waiting = planned(home, sync_of())
@@ -195,13 +195,13 @@ def test_what_was_refused_waits_until_it_changes_or_somebody_asks(home: House) -
     assert len(planned(home, sync_of()).records) == 1
 
 
-def test_what_was_not_answered_is_planned_again(home: House) -> None:
+def test_what_was_not_answered_is_planned_again(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records, DOWN)
     assert len(planned(home, sync_of()).records) == 1
 
 
-def test_a_dead_letter_goes_when_there_is_nothing_to_deliver_any_more(home: House) -> None:
+def test_a_dead_letter_goes_when_there_is_nothing_to_deliver_any_more(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {"u1": ONE["u1"] | {"score": "2"}})
@@ -212,7 +212,7 @@ def test_a_dead_letter_goes_when_there_is_nothing_to_deliver_any_more(home: Hous
     assert (made.records, made.settled) == ([], {"u1"})
 
 
-def test_an_identifier_that_changes_hands_is_sent_in_full(home: House) -> None:
+def test_an_identifier_that_changes_hands_is_sent_in_full(home: Home) -> None:
     sync = sync_of(identifier="email")
     serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
@@ -226,7 +226,7 @@ def test_an_identifier_that_changes_hands_is_sent_in_full(home: House) -> None:
         assert ledger.forgotten("crm") == set()
 
 
-def test_another_identifier_clears_the_old_one_first(home: House) -> None:
+def test_another_identifier_clears_the_old_one_first(home: Home) -> None:
     sync = sync_of(identifier="email")
     serve(home, 1, ONE, people={"u1": {"email": "z@x.org"}})
     settle(home, planned(home, sync).records)
@@ -237,7 +237,7 @@ def test_another_identifier_clears_the_old_one_first(home: House) -> None:
     ]
 
 
-def test_what_is_let_go_of_under_another_identifier_is_written_anew(home: House) -> None:
+def test_what_is_let_go_of_under_another_identifier_is_written_anew(home: Home) -> None:
     """A vendor may know both addresses as one contact, and then clearing the old one empties the new one."""
     sync = sync_of(identifier="email")
     serve(home, 1, ONE, people={"u1": {"email": "z@x.org"}})
@@ -257,7 +257,7 @@ def test_what_is_let_go_of_under_another_identifier_is_written_anew(home: House)
     assert only(planned(home, sync)).identifier == "a@x.org"
 
 
-def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: House) -> None:
+def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: Home) -> None:
     sync = sync_of(identifier="email", minimum_grade="B")
     serve(home, 1, ONE, grades=dict.fromkeys(TRAITS, "A"), people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
@@ -267,7 +267,7 @@ def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: House) -> N
     assert (record.entity_id, record.fields) == ("u2", {"paying": True, "score": None, "stage": None})
 
 
-def test_a_refused_clear_is_tried_again_under_another_mapping(home: House) -> None:
+def test_a_refused_clear_is_tried_again_under_another_mapping(home: Home) -> None:
     serve(home, 1, ONE)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {})
@@ -278,7 +278,7 @@ def test_a_refused_clear_is_tried_again_under_another_mapping(home: House) -> No
     assert (repaired.action, repaired.fields["paying"]) == ("clear", False)
 
 
-def test_another_place_is_asked_about_and_force_begins_anew(home: House, world: World) -> None:
+def test_another_place_is_asked_about_and_force_begins_anew(home: Home, world: World) -> None:
     class Elsewhere(Options):
         tuning: ClassVar[frozenset[str]] = frozenset({"speed"})
         table: str = "here"
@@ -299,7 +299,7 @@ def test_another_place_is_asked_about_and_force_begins_anew(home: House, world: 
 
 
 def test_a_build_that_is_published_while_a_run_plans_is_looked_at_by_the_next(
-    home: House, world: World, monkeypatch: pytest.MonkeyPatch
+    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(home, 1, many(3))
     run(home, sync_of())
@@ -318,7 +318,7 @@ def test_a_build_that_is_published_while_a_run_plans_is_looked_at_by_the_next(
     assert run(home, sync_of()).delivered == 1
 
 
-def test_who_is_forgotten_is_deleted_under_every_identifier_and_sent_later(home: House) -> None:
+def test_who_is_forgotten_is_deleted_under_every_identifier_and_sent_later(home: Home) -> None:
     sync = sync_of(identifier="email")
     serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
@@ -338,7 +338,7 @@ def test_who_is_forgotten_is_deleted_under_every_identifier_and_sent_later(home:
     assert [(one.action, one.identifier) for one in planned(home, sync).records] == [("upsert", "c@x.org")]
 
 
-def test_an_address_in_doubt_of_somebody_forgotten_is_deleted_whoever_had_it_before(home: House) -> None:
+def test_an_address_in_doubt_of_somebody_forgotten_is_deleted_whoever_had_it_before(home: Home) -> None:
     sync = sync_of(identifier="email")
     serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
@@ -351,7 +351,7 @@ def test_an_address_in_doubt_of_somebody_forgotten_is_deleted_whoever_had_it_bef
     assert (record.action, record.entity_id, record.forgotten) == ("delete", "u2", True)
 
 
-def test_a_run_that_deletes_somebody_forgotten_is_not_the_last(home: House, world: World) -> None:
+def test_a_run_that_deletes_somebody_forgotten_is_not_the_last(home: Home, world: World) -> None:
     sync = sync_of()
     serve(home, 1, ONE)
     run(home, sync)
@@ -367,7 +367,7 @@ def many(count: int, paying: int = 0) -> dict[str, dict[str, str]]:
     return {f"u{number:03d}": {"paying": "true" if number < paying else "false"} for number in range(count)}
 
 
-def test_from_now_on_sends_only_what_changes_after_the_first_run(home: House, world: World) -> None:
+def test_from_now_on_sends_only_what_changes_after_the_first_run(home: Home, world: World) -> None:
     sync = sync_of(first="from_now_on")
     serve(home, 1, many(5))
     assert "counts as sent" in run(home, sync, dry_run=True).refusal
@@ -378,7 +378,7 @@ def test_from_now_on_sends_only_what_changes_after_the_first_run(home: House, wo
 
 
 def test_the_breaker_refuses_many_changes_of_what_is_known_and_force_lets_them_through(
-    home: House, world: World
+    home: Home, world: World
 ) -> None:
     serve(home, 1, many(120))
     assert run(home, sync_of()).delivered == 120
@@ -396,7 +396,7 @@ def test_the_breaker_refuses_many_changes_of_what_is_known_and_force_lets_them_t
 
 
 def test_a_budget_holds_for_the_day_also_after_a_run_that_was_cut_off(
-    home: House, world: World, monkeypatch: pytest.MonkeyPatch
+    home: Home, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(home, 1, many(20))
     sync = sync_of(budget=8)
@@ -413,7 +413,7 @@ def test_a_budget_holds_for_the_day_also_after_a_run_that_was_cut_off(
     assert (run(home, sync).delivered, len(world.ids)) == (0, 16)
 
 
-def test_a_build_that_is_served_again_is_delivered_again(home: House, world: World) -> None:
+def test_a_build_that_is_served_again_is_delivered_again(home: Home, world: World) -> None:
     serve(home, 1, many(7))
     run(home, sync_of())
     serve(home, 2, many(7, paying=7))

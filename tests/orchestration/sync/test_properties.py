@@ -36,7 +36,7 @@ from orchestration.destinations import (
     destinations,
 )
 from orchestration.errors import UsageError
-from orchestration.home import House, Settings
+from orchestration.home import Home, Settings
 from orchestration.sync import deliver, engine
 from orchestration.sync.engine import SyncReport, run_sync
 from orchestration.sync.ledger import SyncLedger
@@ -170,8 +170,8 @@ class Delivering(RuleBasedStateMachine):
         self.chance = random.Random(seed)
         self.healed = False
         self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
-        self.house = House(Settings(home=Path(self.folder.name) / "home", env="production"))
-        self.house.prepare()
+        self.home = Home(Settings(home=Path(self.folder.name) / "home", env="production"))
+        self.home.prepare()
         self.world = World()
         self.installed = installed(self.world)
         self.installed.__enter__()
@@ -213,14 +213,14 @@ class Delivering(RuleBasedStateMachine):
     def serve(self) -> None:
         self.number += 1
         serve(
-            self.house,
+            self.home,
             self.number,
             self.published,
             grades=self.grades,
             people=self.people,
         )
         # A publish asks for every attribute that a declaration needs, also where nobody has it.
-        (self.house.root / "people.json").write_text('[["user", "email"], ["user", "consent"]]')
+        (self.home.root / "people.json").write_text('[["user", "email"], ["user", "consent"]]')
         if not self.healed:
             self.perhaps_run()
 
@@ -322,7 +322,7 @@ class Delivering(RuleBasedStateMachine):
         known = {one for one, owner in self.world.owners.items() if owner == user}
         self.values.pop(user, None)
         self.people[user] = {}
-        with SyncLedger(self.house) as ledger:
+        with SyncLedger(self.home) as ledger:
             pending = ledger.forget("user", [user], ["board"])
         if pending:
             self.forgotten_there |= known
@@ -354,13 +354,13 @@ class Delivering(RuleBasedStateMachine):
     @rule()
     def serve_an_older_build_again(self) -> None:
         """As a restore does; the next publish undoes it."""
-        current = self.house.serving / "current"
-        builds = sorted((self.house.serving / "builds").iterdir())
+        current = self.home.serving / "current"
+        builds = sorted((self.home.serving / "builds").iterdir())
         current.unlink()
-        current.symlink_to(builds[-2].relative_to(self.house.serving))
+        current.symlink_to(builds[-2].relative_to(self.home.serving))
         self.run()
         current.unlink()
-        current.symlink_to(builds[-1].relative_to(self.house.serving))
+        current.symlink_to(builds[-1].relative_to(self.home.serving))
 
     @rule()
     def run(self) -> None:
@@ -380,7 +380,7 @@ class Delivering(RuleBasedStateMachine):
                 patch.setattr(engine, "utc_now", lambda: day)
                 patch.setattr("orchestration.sync.ledger.utc_now", lambda: day + timedelta(seconds=1))
                 before = len(self.world.ids)
-                report = run_sync(self.house, self.catalog, sync, retry_refused=retry_refused)
+                report = run_sync(self.home, self.catalog, sync, retry_refused=retry_refused)
         except (CutOffError, KeyError):
             return None
         except UsageError as error:
@@ -397,10 +397,10 @@ class Delivering(RuleBasedStateMachine):
 
     @invariant()
     def what_counts_as_sent_is_there(self) -> None:
-        if not hasattr(self, "house"):
+        if not hasattr(self, "home"):
             return
         state = self.world.state()
-        with SyncLedger(self.house) as ledger:
+        with SyncLedger(self.home) as ledger:
             doubt, sent = ledger.in_doubt("board"), ledger.sent("board")
         for identifier, one in sent.items():
             if identifier not in doubt:
@@ -461,7 +461,7 @@ class Delivering(RuleBasedStateMachine):
             assert identifier not in state, f"{identifier} was forgotten"
 
     def teardown(self) -> None:
-        if not hasattr(self, "house"):
+        if not hasattr(self, "home"):
             return
         self.healed = True
         try:
@@ -471,7 +471,7 @@ class Delivering(RuleBasedStateMachine):
             self.declared["paused"] = False
             held = {name for name in self.traits if self.declared.get("minimum_grade") and self.grades[name] > "B"}
             if held != set(self.traits):
-                with SyncLedger(self.house) as ledger:
+                with SyncLedger(self.home) as ledger:
                     sure = ledger.sent("board").keys() - ledger.in_doubt("board").keys()
                 before = {one: dict(fields) for one, fields in self.world.state().items() if one in sure}
                 owners = dict(self.world.owners)
@@ -486,7 +486,7 @@ class Delivering(RuleBasedStateMachine):
             self.until_nothing_is_left()
             self.compare(set())
             self.what_counts_as_sent_is_there()
-            with SyncLedger(self.house) as ledger:
+            with SyncLedger(self.home) as ledger:
                 assert ledger.in_doubt("board") == {}
                 assert ledger.letters("board") == set()
                 assert ledger.forgotten("board") == set()

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from orchestration.destinations import Failure, Record
-from orchestration.home import House
+from orchestration.home import Home
 from orchestration.sync.ledger import Run, SyncLedger
 
 RECORD = Record(
@@ -35,28 +35,28 @@ def kinds(ledger: SyncLedger) -> list[tuple[str, str, int]]:
     return [(row[2], row[6], row[7]) for row in ledger.failure_rows()]
 
 
-def test_a_record_is_in_doubt_until_it_is_acknowledged(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_record_is_in_doubt_until_it_is_acknowledged(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle(begun=[RECORD])
         assert ledger.in_doubt("crm")["a@x.org"].record_id == RECORD.record_id
         assert ledger.sent("crm") == {}
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         ledger.settle([(RECORD, None)])
         assert ledger.in_doubt("crm") == {}
         assert ledger.sent("crm")["a@x.org"][:4] == ("u1", "s1", "000001", '{"paying": true}')
         assert ledger.sent("another") == {}
 
 
-def test_a_refusal_ends_the_doubt_where_every_sending_was_answered(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_refusal_ends_the_doubt_where_every_sending_was_answered(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle(begun=[RECORD])
         ledger.settle([(RECORD, REFUSED)])
         assert ledger.in_doubt("crm") == {}
         assert ledger.refused("crm") == {"a@x.org": "s1"}
 
 
-def test_a_refusal_after_a_run_that_was_cut_off_leaves_the_doubt(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_refusal_after_a_run_that_was_cut_off_leaves_the_doubt(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle(begun=[RECORD])
         ledger.begin_run("crm")
         ledger.settle(begun=[RECORD])
@@ -64,15 +64,15 @@ def test_a_refusal_after_a_run_that_was_cut_off_leaves_the_doubt(house: House) -
         assert set(ledger.in_doubt("crm")) == {"a@x.org"}
 
 
-def test_a_refusal_after_an_unanswered_sending_of_the_same_run_leaves_the_doubt(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_refusal_after_an_unanswered_sending_of_the_same_run_leaves_the_doubt(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle(begun=[RECORD, OTHER])
         ledger.settle([(RECORD, REFUSED), (OTHER, REFUSED)], unanswered=[("crm", "a@x.org")])
         assert set(ledger.in_doubt("crm")) == {"a@x.org"}
 
 
-def test_a_dead_letter_counts_its_tries_and_goes_with_the_acknowledgement(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_dead_letter_counts_its_tries_and_goes_with_the_acknowledgement(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         for failure in (UNANSWERED, UNANSWERED, REFUSED):
             ledger.settle(begun=[RECORD])
             ledger.settle([(RECORD, failure)])
@@ -82,9 +82,9 @@ def test_a_dead_letter_counts_its_tries_and_goes_with_the_acknowledgement(house:
         assert ledger.failure_rows() == []
 
 
-def test_a_commit_is_whole_or_not_at_all(house: House) -> None:
+def test_a_commit_is_whole_or_not_at_all(home: Home) -> None:
     broken = replace(OTHER, fields={"paying": object()})
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         ledger.settle(begun=[RECORD])
         with pytest.raises(TypeError):
             ledger.settle([(RECORD, None), (broken, None)], operations={"crm": 2})
@@ -92,8 +92,8 @@ def test_a_commit_is_whole_or_not_at_all(house: House) -> None:
         assert set(ledger.in_doubt("crm")) == {"a@x.org"}
 
 
-def test_what_was_cleared_is_no_longer_sent_and_can_still_be_forgotten(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_what_was_cleared_is_no_longer_sent_and_can_still_be_forgotten(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle([(RECORD, None)])
         ledger.settle([(GONE, None)])
         assert ledger.sent("crm") == {}
@@ -102,10 +102,10 @@ def test_what_was_cleared_is_no_longer_sent_and_can_still_be_forgotten(house: Ho
         assert ledger.forgotten("crm") == {"u1"}
 
 
-def test_somebody_is_forgotten_when_the_last_of_their_records_is_deleted(house: House) -> None:
+def test_somebody_is_forgotten_when_the_last_of_their_records_is_deleted(home: Home) -> None:
     second = replace(RECORD, identifier="old@x.org")
     deletes = [replace(one, action="delete", fields={}, forgotten=True) for one in (RECORD, second)]
-    with SyncLedger(house) as ledger:
+    with SyncLedger(home) as ledger:
         ledger.settle([(RECORD, None)])
         # The newer address is only in doubt.
         ledger.settle(begun=[second])
@@ -117,18 +117,18 @@ def test_somebody_is_forgotten_when_the_last_of_their_records_is_deleted(house: 
         assert ledger.noted("crm", "deleted")
 
 
-def test_who_is_forgotten_leaves_no_trace_where_no_sync_is_declared(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_who_is_forgotten_leaves_no_trace_where_no_sync_is_declared(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle([(RECORD, None), (OTHER, REFUSED)])
         assert ledger.forget("user", ["u1", "u2"], []) == []
-    for path in house.root.glob("sync_ledger*"):
+    for path in home.root.glob("sync_ledger*"):
         content = path.read_bytes()
         assert b"a@x.org" not in content
         assert b"b@x.org" not in content
 
 
-def test_operations_are_counted_with_what_they_were_used_for(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_operations_are_counted_with_what_they_were_used_for(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.settle([(RECORD, None)], operations={"crm": 3})
         ledger.settle([(OTHER, None)], operations={"crm": 2})
         (at,) = {one.after[:10] for one in ledger.sent("crm").values()}
@@ -137,8 +137,8 @@ def test_operations_are_counted_with_what_they_were_used_for(house: House) -> No
         assert ledger.operations_on("another", at) == 0
 
 
-def test_a_new_run_takes_back_that_all_was_settled(house: House) -> None:
-    with SyncLedger(house) as ledger:
+def test_a_new_run_takes_back_that_all_was_settled(home: Home) -> None:
+    with SyncLedger(home) as ledger:
         ledger.note("crm", "settled", "x")
         ledger.note("crm", "paused", "holidays")
         ledger.begin_run("crm")
@@ -165,12 +165,12 @@ insert into log values ('crm', '2024-06-30 00:00:00', '2024-06-30 00:00:02', '00
 """
 
 
-def test_a_ledger_of_an_earlier_version_goes_on(house: House) -> None:
-    house.prepare()
-    with closing(sqlite3.connect(house.sync_ledger)) as connection:
+def test_a_ledger_of_an_earlier_version_goes_on(home: Home) -> None:
+    home.prepare()
+    with closing(sqlite3.connect(home.sync_ledger)) as connection:
         connection.executescript(EARLIER)
     for _ in range(2):
-        with SyncLedger(house) as ledger:
+        with SyncLedger(home) as ledger:
             assert ledger.sent("crm")["u1"][:4] == ("u1", "", "000001", '{"paying": true}')
             assert kinds(ledger) == [("u2", "refused", 1)]
             (row,) = ledger.run_rows()
@@ -178,6 +178,6 @@ def test_a_ledger_of_an_earlier_version_goes_on(house: House) -> None:
                 *("crm", "2024-06-30 00:00:00", "2024-06-30 00:00:02", "000001"),
                 *(0, 2, 1, 1),
             )
-    with closing(sqlite3.connect(house.sync_ledger)) as connection:
+    with closing(sqlite3.connect(home.sync_ledger)) as connection:
         names = {name for (name,) in connection.execute("select name from sqlite_master")}
     assert not names & {"acknowledged", "failures", "log"}

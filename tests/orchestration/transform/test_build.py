@@ -11,11 +11,11 @@ import duckdb
 import pytest
 
 from orchestration.errors import UsageError
-from orchestration.home import PROJECT_ROOT, House, Settings
+from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.landing.load import load
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.build import begin_build, run_build
-from orchestration.transform.dbt import DbtProject
+from orchestration.transform.dbt import Project
 from tests.conftest import queried
 from tests.streams.harness import build, differing, frozen
 
@@ -23,7 +23,7 @@ START = datetime(2025, 3, 1)
 
 
 def test_an_event_that_a_later_version_takes_away_leaves_its_user_empty(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     event = {
         "event_id": "e1",
@@ -31,174 +31,174 @@ def test_an_event_that_a_later_version_takes_away_leaves_its_user_empty(
         "occurred_at": START,
         "received_at": START + timedelta(hours=2),
     }
-    load(house, [events_file([event | {"user_id": "loser"}])], source="shop")
-    build(house, of_house(house))
-    load(house, [events_file([event | {"user_id": "winner", "received_at": START}])], source="shop")
-    made = build(house, of_house(house))
+    load(home, [events_file([event | {"user_id": "loser"}])], source="shop")
+    build(home, project_in(home))
+    load(home, [events_file([event | {"user_id": "winner", "received_at": START}])], source="shop")
+    made = build(home, project_in(home))
     assert not made.full_refresh
-    assert queried(house, "select user_id from sessions.fct_sessions") == [("winner",)]
-    assert queried(house, "select user_id from features.user_features") == [("winner",)]
+    assert queried(home, "select user_id from sessions.fct_sessions") == [("winner",)]
+    assert queried(home, "select user_id from features.user_features") == [("winner",)]
 
 
 def test_a_build_that_was_cut_off_is_made_good_by_the_next(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     events = [
         {"user_id": f"u{n % 3}", "event_name": "purchase", "occurred_at": START + timedelta(hours=n)} for n in range(60)
     ]
-    load(house, [events_file(events[:30])], source="shop")
-    build(house, of_house(house))
-    load(house, [events_file(events[30:])], source="shop")
-    cut_off = begin_build(house, of_house(house), as_of=None, full_refresh=False)
+    load(home, [events_file(events[:30])], source="shop")
+    build(home, project_in(home))
+    load(home, [events_file(events[30:])], source="shop")
+    cut_off = begin_build(project_in(home), as_of=None, full_refresh=False)
     # Some models ran, the watermark did not move.
-    run_build(house, of_house(house), cut_off, select=["replaced_events", "fct_events", "dirty_users", "fct_sessions"])
-    assert queried(house, "select load_id from state.watermark") == [(1,)]
-    build(house, of_house(house))
-    frozen(house)
-    build(house, of_house(house), full_refresh=True)
-    assert differing(house) == {}
+    run_build(project_in(home), cut_off, select=["replaced_events", "fct_events", "dirty_users", "fct_sessions"])
+    assert queried(home, "select load_id from state.watermark") == [(1,)]
+    build(home, project_in(home))
+    frozen(home)
+    build(home, project_in(home), full_refresh=True)
+    assert differing(home) == {}
 
 
 def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
-    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
-    project = of_house(house)
-    made = build(house, project)
-    other = of_house(house)
-    other.__dict__["variables"] = project.variables | {"session_gap_minutes": 5}
-    run_build(house, other, begin_build(house, other, as_of=None, full_refresh=False), select=["fct_sessions"])
-    assert queried(house, "from state.watermark") == []
-    back = begin_build(house, project, as_of=None, full_refresh=False)
+    load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    project = project_in(home)
+    made = build(home, project)
+    other = project_in(home)
+    other = other.replace(variables=project.variables | {"session_gap_minutes": 5})
+    run_build(other, begin_build(other, as_of=None, full_refresh=False), select=["fct_sessions"])
+    assert queried(home, "from state.watermark") == []
+    back = begin_build(project, as_of=None, full_refresh=False)
     assert (made.full_refresh, back.full_refresh) == (True, True)
 
 
 def test_a_try_at_a_later_clock_that_was_cut_off_leaves_nothing_of_that_clock(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     days = [{"user_id": "u1", "event_name": "purchase", "occurred_at": START + timedelta(days=n)} for n in range(9)]
-    load(house, [events_file(days)], source="shop")
-    project = of_house(house)
-    build(house, project, as_of="2025-03-02")
-    later = begin_build(house, project, as_of="2025-03-08", full_refresh=False)
+    load(home, [events_file(days)], source="shop")
+    project = project_in(home)
+    build(home, project, as_of="2025-03-02")
+    later = begin_build(project, as_of="2025-03-08", full_refresh=False)
     models = project.manifest.nodes
     before = models["model.traithouse.population_activity"].raw_code
     models["model.traithouse.population_activity"].raw_code = "select no_such_column"
     try:
-        run_build(house, project, later)
+        run_build(project, later)
     finally:
         models["model.traithouse.population_activity"].raw_code = before
-    assert queried(house, "select event_count from identity.dim_users") == [(8,)]
-    build(house, project, as_of="2025-03-04")
-    assert queried(house, "select event_count from identity.dim_users") == [(4,)]
-    assert queried(house, "select sum(event_count) from activity.fct_user_activity_daily") == [(4,)]
+    assert queried(home, "select event_count from identity.dim_users") == [(8,)]
+    build(home, project, as_of="2025-03-04")
+    assert queried(home, "select event_count from identity.dim_users") == [(4,)]
+    assert queried(home, "select sum(event_count) from activity.fct_user_activity_daily") == [(4,)]
 
 
 def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     event = {"user_id": "u1", "event_name": "purchase", "occurred_at": START}
-    load(house, [events_file([event])], source="shop")
-    project = of_house(house)
-    build(house, project)
-    load(house, [events_file([event | {"occurred_at": START - timedelta(days=1)}])], source="shop")
+    load(home, [events_file([event])], source="shop")
+    project = project_in(home)
+    build(home, project)
+    load(home, [events_file([event | {"occurred_at": START - timedelta(days=1)}])], source="shop")
     replacing = project.manifest.macros["macro.traithouse._replaced_rows"]
     before = replacing.macro_sql
     broken = "{% if model.name == 'fct_sessions' %}select error('cut off');{% endif %} insert into"
     replacing.macro_sql = before.replace("insert into", broken)
     try:
-        results = run_build(house, project, begin_build(house, project, as_of=None, full_refresh=False))
+        results = run_build(project, begin_build(project, as_of=None, full_refresh=False))
     finally:
         replacing.macro_sql = before
     assert [result.name for result in results if result.status == "error"] == ["fct_sessions"]
     assert queried(
-        house,
+        home,
         "select user_id from sessions.dirty_users natural join identity.node_owners natural join ("
         "select node_key as user_key, node_id as user_id from identity.identity_nodes)",
     ) == [("u1",)]
-    assert queried(house, "select started_at from sessions.fct_sessions") == [(START,)]
+    assert queried(home, "select started_at from sessions.fct_sessions") == [(START,)]
 
 
 def test_a_rule_on_a_property_asks_for_the_name_of_the_version_that_won(
-    house: House, project_copy: Path, events_file: Callable[..., Path]
+    home: Home, project_copy: Path, events_file: Callable[..., Path]
 ) -> None:
     with (project_copy / "seeds" / "event_catalog.csv").open("a") as catalog:
         catalog.write("shop,checkout,path,prefix,/x,pricing,,,\n")
-    project = DbtProject(House(house.settings.model_copy(update={"project": project_copy})))
+    project = Project(Home(home.settings.model_copy(update={"project": project_copy})))
     event = {"event_id": "e1", "user_id": "u1", "occurred_at": START, "properties": {"path": "/x"}}
     for hour, name in enumerate(("page", "checkout")):
         received = START + timedelta(hours=hour)
-        load(house, [events_file([event | {"event_name": name, "received_at": received}])], source="shop")
-        build(house, project)
-    assert queried(house, "select event_name, behaviour from events.fct_events") == [("page", "")]
-    frozen(house)
-    build(house, project, full_refresh=True)
-    assert differing(house) == {}
+        load(home, [events_file([event | {"event_name": name, "received_at": received}])], source="shop")
+        build(home, project)
+    assert queried(home, "select event_name, behaviour from events.fct_events") == [("page", "")]
+    frozen(home)
+    build(home, project, full_refresh=True)
+    assert differing(home) == {}
 
 
-def by_hand(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+def by_hand(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("dbt"), "build", *arguments, "--project-dir", PROJECT_ROOT]
-    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", house.root / "by_hand", "--log-path", house.root]
-    environment = {**os.environ, "TRAITHOUSE_HOME": str(house.root)}
+    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", home.root / "by_hand", "--log-path", home.root]
+    environment = {**os.environ, "TRAITHOUSE_HOME": str(home.root)}
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
 def test_a_run_by_hand_makes_the_next_refresh_rebuild(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
-    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
-    project = of_house(house)
-    build(house, project)
-    assert not begin_build(house, project, as_of=None, full_refresh=False).full_refresh
-    assert by_hand(house, "--select", "catalog_rules").returncode == 0
-    assert begin_build(house, project, as_of=None, full_refresh=False).full_refresh
+    load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    project = project_in(home)
+    build(home, project)
+    assert not begin_build(project, as_of=None, full_refresh=False).full_refresh
+    assert by_hand(home, "--select", "catalog_rules").returncode == 0
+    assert begin_build(project, as_of=None, full_refresh=False).full_refresh
 
 
 def test_what_is_kept_from_run_to_run_is_only_made_anew_by_hand(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
-    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
-    build(house, of_house(house))
-    refused = by_hand(house, "--select", "event_log", "--vars", "{as_of: '2025-03-02 00:00:00'}")
+    load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    build(home, project_in(home))
+    refused = by_hand(home, "--select", "event_log", "--vars", "{as_of: '2025-03-02 00:00:00'}")
     assert refused.returncode != 0
     assert "add --full-refresh" in refused.stdout
-    assert queried(house, "select count(*) from state.watermark") == [(1,)]
+    assert queried(home, "select count(*) from state.watermark") == [(1,)]
 
 
-def test_a_part_cannot_be_built_at_another_clock(house: House, project: DbtProject) -> None:
+def test_a_part_cannot_be_built_at_another_clock(home: Home, project: Project) -> None:
     with pytest.raises(UsageError, match="at another clock"):
-        begin_build(house, project, as_of="2025-01-01", full_refresh=False, partial=True)
+        begin_build(project, as_of="2025-01-01", full_refresh=False, partial=True)
 
 
 def test_only_touched_users_are_made_anew(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     day = {"event_name": "purchase", "occurred_at": START}
-    load(house, [events_file([day | {"user_id": f"u{n}"} for n in range(50)])], source="shop")
-    build(house, of_house(house))
-    load(house, [events_file([day | {"user_id": "u7", "occurred_at": START + timedelta(hours=1)}])], source="shop")
-    build(house, of_house(house))
-    assert queried(house, "select distinct node_id from identity.node_owners natural join identity.identity_nodes") == [
+    load(home, [events_file([day | {"user_id": f"u{n}"} for n in range(50)])], source="shop")
+    build(home, project_in(home))
+    load(home, [events_file([day | {"user_id": "u7", "occurred_at": START + timedelta(hours=1)}])], source="shop")
+    build(home, project_in(home))
+    assert queried(home, "select distinct node_id from identity.node_owners natural join identity.identity_nodes") == [
         ("u7",)
     ]
 
 
 def test_a_changed_definition_rebuilds_everything(
-    house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
-    load(house, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
-    project = of_house(house)
-    build(house, project)
-    assert not build(house, project).full_refresh
-    project.__dict__["variables"] = project.variables | {"session_gap_minutes": 5}
-    assert begin_build(house, project, as_of=None, full_refresh=False).full_refresh
+    load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
+    project = project_in(home)
+    build(home, project)
+    assert not build(home, project).full_refresh
+    project = project.replace(variables=project.variables | {"session_gap_minutes": 5})
+    assert begin_build(project, as_of=None, full_refresh=False).full_refresh
 
 
-def test_the_shop_sample_has_its_true_sessions(sample_house: House) -> None:
+def test_the_shop_sample_has_its_true_sessions(sample_home: Home) -> None:
     """The native session_id is the truth; sessions are made without it."""
-    assert queried(sample_house, "select count(*) from sessions.fct_sessions") == [(3_605,)]
+    assert queried(sample_home, "select count(*) from sessions.fct_sessions") == [(3_605,)]
     mixed = queried(
-        sample_house,
+        sample_home,
         """
         with placed as (
             select e.native_session_id, s.session_id
@@ -219,11 +219,11 @@ def test_the_shop_sample_has_the_same_sessions_by_its_native_ids(tmp_path: Path,
     text = settings_file.read_text()
     assert "  session_ids: gap " in text
     settings_file.write_text(text.replace("  session_ids: gap ", "  session_ids: native "))
-    house = House(Settings(home=tmp_path / "home", project=project_copy))
-    load(house, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    build(house, DbtProject(house))
+    home = Home(Settings(home=tmp_path / "home", project=project_copy))
+    load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
+    build(home, Project(home))
     counts = "select count(*), count(distinct native_session_id) from sessions.fct_sessions"
-    assert queried(house, counts) == [(3_605, 3_605)]
+    assert queried(home, counts) == [(3_605, 3_605)]
 
 
 def test_days_begin_at_midnight_of_the_reporting_time_zone(
@@ -232,31 +232,31 @@ def test_days_begin_at_midnight_of_the_reporting_time_zone(
     settings_file = project_copy / "dbt_project.yml"
     text = settings_file.read_text()
     settings_file.write_text(text.replace("reporting_time_zone: UTC ", "reporting_time_zone: Europe/Berlin "))
-    house = House(Settings(home=tmp_path / "home", project=project_copy))
+    home = Home(Settings(home=tmp_path / "home", project=project_copy))
     moments = ["2024-06-01T21:59:00Z", "2024-06-01T22:00:00Z", "2024-06-02T21:59:59Z", "2024-06-02T22:00:00Z"]
-    load(house, [events_file({"user_id": "u1", "event_name": "x", "occurred_at": moment} for moment in moments)])
-    build(house, DbtProject(house), as_of="2024-06-02")
+    load(home, [events_file({"user_id": "u1", "event_name": "x", "occurred_at": moment} for moment in moments)])
+    build(home, Project(home), as_of="2024-06-02")
     days = "select activity_date::varchar, event_count from activity.fct_user_activity_daily order by 1"
-    assert queried(house, days) == [("2024-06-01", 1), ("2024-06-02", 2)]
+    assert queried(home, days) == [("2024-06-01", 1), ("2024-06-02", 2)]
     features = "select as_of::varchar, events_7d, active_days_7d, silent_days from features.user_features"
-    assert queried(house, features) == [("2024-06-02 22:00:00", 3, 2, 0)]
+    assert queried(home, features) == [("2024-06-02 22:00:00", 3, 2, 0)]
 
 
 def test_an_increment_that_needs_more_memory_gets_it(
-    sample_house: House, of_house: Callable[[House], DbtProject], events_file: Callable[..., Path]
+    sample_home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     event = {"event_id": "new", "user_id": "user_0001", "event_name": "purchase", "occurred_at": datetime(2024, 6, 30)}
-    load(sample_house, [events_file([event])], source="shop")
-    house = House(Settings(home=sample_house.root, increment_memory_limit="4MB"))
+    load(sample_home, [events_file([event])], source="shop")
+    home = Home(Settings(home=sample_home.root, increment_memory_limit="4MB"))
     told: list[str] = []
-    made = begin_build(house, of_house(house), as_of=None, full_refresh=False)
-    results = run_build(house, of_house(house), made, notify=told.append)
+    made = begin_build(project_in(home), as_of=None, full_refresh=False)
+    results = run_build(project_in(home), made, notify=told.append)
     assert not made.full_refresh
     assert any(one.startswith("4MB of memory was too little for ") for one in told)
     assert all(result.ok for result in results)
-    assert queried(house, "select event_name from events.fct_events where event_id = 'new'") == [("purchase",)]
+    assert queried(home, "select event_name from events.fct_events where event_id = 'new'") == [("purchase",)]
 
 
-def test_the_constraints_of_a_contract_hold(sample_house: House) -> None:
+def test_the_constraints_of_a_contract_hold(sample_home: Home) -> None:
     with pytest.raises(duckdb.ConstraintException):
-        queried(sample_house, "update candidates.power_user set user_id = null")
+        queried(sample_home, "update candidates.power_user set user_id = null")
