@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-streams test-crash attack-faults attack-kill attack-readers attack-alarms attack-destinations attack-syncs test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-door-in bench-sync clean
+.PHONY: run test prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -14,28 +14,28 @@ test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
 test-spark: .venv/installed-spark  ## the same rows, gated and served, on a real Spark cluster; brings its own Java
 	@PYTHONPATH=$(CURDIR)/.venv/spark $(BIN)/python -m pytest tests/spark
 
-test-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
+prove-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
 	@$(BIN)/python -m tests.streams.trial --streams $(or $(STREAMS),5000)
 
-test-crash: .venv/installed  ## a refresh killed after each of its steps
+prove-crash: .venv/installed  ## a refresh killed after each of its steps
 	@$(BIN)/python -m tests.streams.crash
 
-attack-faults: .venv/installed  ## what is broken, what is withheld for it, what the user is told
+prove-faults: .venv/installed  ## what is broken, what is withheld for it, what the user is told
 	@$(BIN)/python -m tests.faults.inject $(ARGS)
 
-attack-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the rest, and random times
+prove-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the rest, and random times
 	@$(BIN)/python -m tests.faults.kill $(ARGS)
 
-attack-readers: .venv/installed  ## readers in a loop in several processes during a hundred publishes
+prove-readers: .venv/installed  ## readers in a loop in several processes during a hundred publishes
 	@$(BIN)/python -m tests.faults.readers $(ARGS)
 
-attack-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
+prove-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
 	@$(BIN)/python -m tests.faults.alarms $(ARGS)
 
-attack-destinations: .venv/installed  ## every destination under every fault: acknowledged, dead, lost, duplicated
+prove-destinations: .venv/installed  ## every destination under every fault: acknowledged, dead, lost, duplicated
 	@$(BIN)/python -m tests.faults.destinations $(ARGS)
 
-attack-syncs: .venv/installed  ## syncs killed at random moments while builds are published; ARGS="--kills 120"
+prove-syncs: .venv/installed  ## syncs killed at random moments while builds are published; ARGS="--kills 120"
 	@$(BIN)/python -m tests.faults.syncs $(ARGS)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
@@ -59,8 +59,8 @@ bench-trait-cost: .venv/installed  ## what deciding the traits of a million user
 bench-publishes: .venv/installed  ## what ten publishes of 1% changes write at a million entities
 	@$(BIN)/python -m benchmarks.publishes $(ARGS)
 
-bench-door-in: .venv/installed  ## false alarms and misses of the door in on 120 ordinary days and with faults in them
-	@$(BIN)/python -m benchmarks.door_in $(ARGS)
+bench-source-checks: .venv/installed  ## false alarms and misses of the door in on 120 ordinary days and with faults in them
+	@$(BIN)/python -m benchmarks.source_checks $(ARGS)
 
 bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a simple script and dlt; ARGS="--rows 100000"
 	@$(BIN)/python -m benchmarks.syncs $(ARGS)

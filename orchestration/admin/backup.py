@@ -82,8 +82,7 @@ def backup(project: Project, to: Path | None = None, *, notify: Notify = silent)
     """Copies the state of a home, all of one moment.
 
     Args:
-        home: which.
-        project: what is declared.
+        project: whose home.
         to: folder in which the backup gets a folder of its own; default ``backups`` in the home. What lies outside the
             home is not reached by ``traithouse forget``.
         notify: progress.
@@ -136,8 +135,7 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
     """Puts the state of a backup into a home; one that was cut off is finished first.
 
     Args:
-        home: where to.
-        project: what is declared.
+        project: whose home is restored.
         source: folder of a backup, or its name among ``backups`` of the home.
         force: whether a home that holds something may be replaced; what it held is kept aside.
         notify: progress.

@@ -211,8 +211,7 @@ def audit(
     """Judges the candidates that the current build made, and keeps the verdicts.
 
     Args:
-        home: where; hold its lock.
-        project: what is declared.
+        project: what is declared; hold the lock of its home.
         traits: names, which stand for what is made of them too; all when not given.
         notify: progress.
 

@@ -134,7 +134,6 @@ def learn(
     """Learns score traits, all or those named, and stores a model of each; one that does not hold is never used.
 
     Args:
-        home: where.
         project: what is declared.
         traits: names.
         as_of: what is known; as for a refresh, but no later than the last build. Default: the last build's.

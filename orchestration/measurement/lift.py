@@ -1,9 +1,9 @@
 """Forward lift: how much likelier is what a trait promises or warns of for those who had it.
 
 Features and candidates are computed again (orchestration/measurement/replay.py) as of so many days ago as the outcome
-has, 28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who had
-the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz, Baptista,
-Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
+has, 28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who
+had the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz,
+Baptista, Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
 implemented by scipy.stats.contingency.relative_risk.
 
 Who had it: of a boolean trait those with true, of a category those with the value that its outcome names, of a number

@@ -142,12 +142,11 @@ def replay(
     traits: Sequence[str] = (),
     notify: Notify = silent,
 ) -> Iterator[datetime]:
-    """Replays clocks one by one; while it waits at one, ``project.home.connect()`` finds its rows in ``replay_candidates``.
+    """Replays clocks one by one; while it waits at one, a connection finds its rows in ``replay_candidates``.
 
     Hold the home's lock, run no dbt meanwhile, and close the generator (``contextlib.closing``) when it is left early.
 
     Args:
-        home: where.
         project: whose models.
         clocks: naive UTC, rising.
         traits: names; all when none is given. Whatever they need is replayed with them.

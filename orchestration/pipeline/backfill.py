@@ -77,8 +77,7 @@ def backfill(
     says, so that going on gives what one run would have given.
 
     Args:
-        home: where; takes its lock.
-        project: whose definitions.
+        project: whose definitions; takes the lock of its home.
         first: first day.
         last: last day, included.
         traits: names; all when none is given.

@@ -94,8 +94,7 @@ def publish(project: Project, *, notify: Notify = silent) -> PublishReport:
     """Publishes the current build; making it again changes nothing.
 
     Args:
-        home: where; takes its lock.
-        project: what is declared.
+        project: what is declared; takes the lock of its home.
         notify: progress.
 
     Raises:

@@ -65,8 +65,7 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
     """Brings changed partitions back in one transaction, and drops what an engine in the home made before.
 
     Args:
-        home: where; hold its lock.
-        project: whose traits.
+        project: whose traits; hold the lock of its home.
         spark: the session.
         also: tables beyond ``READ_AT_HOME`` and the candidates.
         whole: what the home has is not looked at, for another engine may have made it.

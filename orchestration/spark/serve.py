@@ -75,7 +75,6 @@ def serve_on_spark(project: Project, *, notify: Notify = silent) -> str | None:
     """Serves the snapshot that the home serves; hold its lock. What is served already is not written again.
 
     Args:
-        home: where.
         project: whose traits are columns of the wide views.
         notify: progress; told before each step.
 

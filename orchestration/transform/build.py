@@ -211,8 +211,7 @@ def run_build(
     """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
 
     Args:
-        home: where; hold its lock.
-        project: what to run.
+        project: what to run; hold the lock of its home.
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
         fetch: brings what the models made into the home, where an engine elsewhere ran them.
