@@ -27,7 +27,7 @@ ALLOWED = {
     "urllib": {"destinations", "sync"},
     "dbt": {"warehouse", "learning"},
     "pyspark": {"distributed"},
-    "click": {"cli.py"},
+    "click": {"cli"},
     "rich": {"report.py"},
 }
 # Folder -> folders of the package that it may not know.
