@@ -39,7 +39,9 @@ from orchestration.simulator.bundled import SAMPLE
 from orchestration.simulator.make import make_sandbox
 from orchestration.simulator.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.simulator.write import EVENTS
-from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
+from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
+from orchestration.sync.explain import explain_delivery
+from orchestration.sync.report import SyncReport
 from orchestration.transform.clock import days_before, local_date
 from orchestration.transform.dbt import Project
 
@@ -365,7 +367,7 @@ def sync_command(
         return 0
     chosen = [catalog.sync(name)] if name else catalog.syncs
     if entity:
-        told = {one.name: why_not(call.home, catalog, one, entity) for one in chosen}
+        told = {sync.name: explain_delivery(call.home, catalog, sync, entity) for sync in chosen}
         call.answer({"entity": entity, "syncs": told}, report.show_entity_syncs)
         return 0
     reports = _sync_all(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)

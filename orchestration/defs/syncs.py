@@ -7,7 +7,8 @@ import dagster as dg
 from orchestration.declarations.catalog import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
 from orchestration.home import Home
-from orchestration.sync.engine import checked_destination, run_sync
+from orchestration.sync.engine import run_sync
+from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from orchestration.destinations import Record, destinations
 from orchestration.home import Home, Settings
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.faults.destinations import (
     ENTITIES,
     FAULTS,
@@ -83,8 +83,8 @@ def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> No
     assert acknowledged(home, target) == set(expected(records)) - {bad}
     with SyncLedger(home) as ledger:
         (row,) = ledger.failure_rows()
-    assert row[2] == "e0117"
-    assert row[6] == "refused"
+    assert row["entity_id"] == "e0117"
+    assert row["kind"] == "refused"
 
 
 def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, home: Home) -> None:

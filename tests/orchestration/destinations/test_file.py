@@ -18,7 +18,7 @@ from fsspec.registry import known_implementations
 from orchestration.destinations import ClosedError, Record, UnavailableError
 from orchestration.destinations.file import FileDestination
 from orchestration.errors import UsageError
-from orchestration.sync.engine import destination_of
+from orchestration.sync.validate import destination_of
 from tests.orchestration.destinations.standins.file import FileStandIn
 
 FORMATS = ("ndjson", "csv", "parquet")

@@ -18,8 +18,8 @@ from orchestration.destinations.postgres import PostgresDestination
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings, silent
 from orchestration.sync.deliver import deliver
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.orchestration.destinations.standins.postgres import PostgresStandIn, server
 from tests.postgres import PASSWORD
 

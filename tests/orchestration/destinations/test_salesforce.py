@@ -18,8 +18,8 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, Settings, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.faults.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed, refused

@@ -19,8 +19,9 @@ from orchestration.home import Home
 from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.sync import deliver
-from orchestration.sync.engine import destination_of, run_sync
+from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made, served
 
@@ -161,7 +162,7 @@ def test_a_destination_that_is_down_loses_nothing_and_the_next_sync_delivers(
     assert (down.planned, down.delivered, down.failed, down.not_tried) == (600, 0, 80, 520)
     assert down.error == "answered 503"
     with SyncLedger(home) as ledger:
-        assert {row[6] for row in ledger.failure_rows()} == {"unanswered"}
+        assert {row["kind"] for row in ledger.failure_rows()} == {"unanswered"}
         assert len(ledger.failure_rows()) == 80
     first_attempt = set(receiver.ids)
     receiver.status = 200
