@@ -58,7 +58,7 @@ def scrub_files(root: Path, person: Person, leave: Callable[[Path], bool]) -> di
 def _scrub_file(path: Path, person: Person, pattern: re.Pattern[bytes]) -> str:
     head = _head(path)
     if head.startswith(b"SQLite format 3\x00"):
-        return "written anew" if blot_out_sqlite(path, pattern) else ""
+        return "written anew" if redact_sqlite(path, pattern) else ""
     if head[8:12] == b"DUCK":
         with duckdb.connect(str(path)) as connection:
             erase_rows(connection, person)
@@ -163,7 +163,7 @@ def _scrub_parquet(path: Path, person: Person) -> str:
     return "written anew"
 
 
-def blot_out_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
+def redact_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
     """Blots ids out of every text of a SQLite file and writes it anew; returns whether it held any."""
 
     def mentions(value: object) -> bool:

@@ -16,7 +16,7 @@ import duckdb
 
 from orchestration.admin.subject import Person
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.tombstones import PERSON_FIELDS, blot_out, bury, sql_patterns
+from orchestration.landing.tombstones import PERSON_FIELDS, add_tombstones, redact, sql_patterns
 
 # Rows of samples are somebody's: a mention is enough for the whole row to go.
 SAMPLES = ("rejected", "quarantined", "failed", "sample")
@@ -38,8 +38,8 @@ def erase(
     connection.execute(RAW_TABLES)
     connection.execute("begin")
     salt = secrets.token_hex(16)
-    bury(connection, person.entity_type, person.ids, salt, now)
-    bury(connection, "event", person.events, salt, now)
+    add_tombstones(connection, person.entity_type, person.ids, salt, now)
+    add_tombstones(connection, "event", person.events, salt, now)
     _drop_derived(connection, derived)
     deleted = erase_rows(connection, person)
     connection.execute("commit")
@@ -64,9 +64,9 @@ def erase_rows(connection: duckdb.DuckDBPyConnection, person: Person) -> dict[st
             if row and row[0]:
                 deleted[f"{schema}.{table}"] = int(row[0])
         keys = {*ENTITY_COLUMNS["user"], *ENTITY_COLUMNS["account"], "event_id", "session_id", "id_hash"}
-        blot_out(connection, relation, [_quoted(name) for name in texts if name not in keys], person.ids)
+        redact(connection, relation, [_quoted(name) for name in texts if name not in keys], person.ids)
         for name in others:
-            _blot_out_nested(connection, relation, _quoted(name), person)
+            _clear_nested(connection, relation, _quoted(name), person)
     return deleted
 
 
@@ -129,7 +129,7 @@ def _given(condition: str, person: Person) -> dict[str, object]:
     return {name: value for name, value in given.items() if f"${name}" in condition}
 
 
-def _blot_out_nested(connection: duckdb.DuckDBPyConnection, relation: str, column: str, person: Person) -> None:
+def _clear_nested(connection: duckdb.DuckDBPyConnection, relation: str, column: str, person: Person) -> None:
     """A list, a JSON value or a struct that mentions somebody is emptied."""
     for pattern in filter(None, sql_patterns(person.ids)):
         connection.execute(

@@ -32,7 +32,7 @@ from orchestration.admin.subject import Person, resolve
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.tombstones import is_buried
+from orchestration.landing.tombstones import has_tombstone
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import write_snapshot
 from orchestration.sync.engine import one_sync_at_a_time
@@ -98,7 +98,7 @@ def forget_person(project: Project, entity_id: str, entity_type: str = "user", *
         with project.home.connect() as connection:
             connection.execute(RAW_TABLES)
             person = resolve(connection, entity_type, entity_id)
-            if not is_buried(connection, entity_type, entity_id) and not _is_known(connection, person):
+            if not has_tombstone(connection, entity_type, entity_id) and not _is_known(connection, person):
                 raise UsageError(f"There is no {entity_type} {entity_id} in this home.", "Check the id; case matters.")
         write_atomically(project.home.root / INTENT, json.dumps(asdict(person)))
         return _finish(project, notify) or Forgotten(entity_type, 0)

@@ -22,7 +22,7 @@ REPEATS_FROM = 1_000_000
 
 
 @dataclass(frozen=True)
-class SandboxReport:
+class SimulationReport:
     """What was made; all of it synthetic.
 
     Attributes:
@@ -55,7 +55,7 @@ class SandboxReport:
         return {"synthetic": True} | asdict(self)
 
 
-def make_sandbox(parameters: Parameters, folder: Path, notify: Notify = silent) -> SandboxReport:
+def make_simulation(parameters: Parameters, folder: Path, notify: Notify = silent) -> SimulationReport:
     """Writes ``events.ndjson.gz``, ``truth.csv`` and ``README.md`` into a folder; equal parameters, equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[tuple[float, str, str]] = []
@@ -90,7 +90,7 @@ def make_sandbox(parameters: Parameters, folder: Path, notify: Notify = silent) 
     lines.sort()
     write_events(folder / EVENTS, (line for _, _, line in lines))
     write_truth(folder / TRUTH, parameters, intervals)
-    report = SandboxReport(
+    report = SimulationReport(
         folder=str(folder),
         source=SOURCE,
         parameters={
