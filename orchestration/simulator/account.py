@@ -201,10 +201,8 @@ class Account:
             self.mark("champion_left", time)
         present = self.present
         if present and not any(colleague.role == "admin" for colleague in present):
-            heir = max(
-                present, key=lambda colleague: (colleague.is_using, colleague.value_at is not None, -colleague.joined)
-            )
-            heir.role = "admin"
+            successor = max(present, key=lambda other: (other.is_using, other.value_at is not None, -other.joined))
+            successor.role = "admin"
         admin = self.admin
         if admin:
             admin.remember(self.parameters.workday(int(time) + 1), "remove", member.user_id)

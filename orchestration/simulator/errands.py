@@ -13,7 +13,7 @@ from orchestration.simulator.world import PLANS, STARTER, TEAM
 
 
 class Errands:
-    """Lets the members of an account do errands in a session that has begun. The errand ``x`` is the method ``_do_x``."""
+    """Lets members do errands in a session that has begun; the errand named ``x`` is the method ``_do_x``."""
 
     def __init__(self, account: Account, work: Work) -> None:
         self.account = account

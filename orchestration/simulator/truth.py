@@ -79,7 +79,7 @@ class Truth:
         return (entity_type, entity_id, state) in self._open
 
     def seen(self, days: int) -> list[StateInterval]:
-        """What is true of the window: an interval that begins after it is left out, one that ends after it has no end."""
+        """Intervals as the window shows them: none that begins after it, and no end of those that end after it."""
         return [
             replace(held, ended=None if held.ended is None or held.ended >= days else held.ended)
             for held in self.intervals

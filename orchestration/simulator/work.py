@@ -51,6 +51,7 @@ class Work:
             member.remember(int(session.time) + self._chance.whole(4, 9), "rekindle")
 
     def create_project(self, session: Session, member: Member) -> None:
+        """The account's project is created; from then on the first member of a trial needs colleagues."""
         account = self.account
         session.track("Project Created")
         account.project_at = session.time
@@ -71,6 +72,7 @@ class Work:
                 self.find_value(session, member)
 
     def find_value(self, session: Session, member: Member) -> None:
+        """The member understands what the product is good for, and may think of buying it."""
         account, chance = self.account, self._chance
         session.track("Report Created", feature="reports")
         account.engagement.find_value(member, session.time)
@@ -152,6 +154,7 @@ class Work:
             session.track("Ticket Opened", topic="setup", step=step)
 
     def retry(self, session: Session, member: Member) -> None:
+        """Tries the step that did not work once more, if it works again."""
         blocked = member.blocked
         if not blocked or not blocked.works:
             return
@@ -175,6 +178,7 @@ class Work:
                 session.track("Share Dialog Opened", colleagues=0)
 
     def look_at_prices(self, session: Session) -> None:
+        """Pages and events of somebody who compares plans."""
         chance = self._chance
         session.page("/pricing")
         if chance.happens(0.5):
