@@ -19,7 +19,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from orchestration.admin.backup import backup, restore
+from orchestration.admin.backup import backup
+from orchestration.admin.restore import restore
 from orchestration.cli import console as report
 from orchestration.declarations.catalog import Sync
 from orchestration.errors import TraithouseError, UsageError
