@@ -87,8 +87,8 @@ def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any
 
 
 def test_a_trait_says_which_traits_it_is_made_of(project: Project) -> None:
-    made_of = {trait.name: trait.made_of for trait in project.catalog.traits if trait.made_of}
-    assert made_of == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
+    upstream = {trait.name: trait.upstream_traits for trait in project.catalog.traits if trait.upstream_traits}
+    assert upstream == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
 
 
 def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: Project) -> None:
