@@ -97,6 +97,9 @@ class Failure:
 Outcomes = list[Failure | None]
 """For each record of a batch, in its order: why it failed, or nothing when it was acknowledged."""
 
+OutcomesByIdentifier = dict[str, Failure | None]
+"""The same by the records' identifiers."""
+
 
 class RefusedError(Exception):
     """The destination refused a batch as a whole; its halves may go through. The text has no secret."""

@@ -66,9 +66,9 @@ def test_an_operation_that_is_too_large_is_not_sent_and_the_others_keep_their_pl
     customerio.poisoned = {"e0002"}
     with closing(destination(customerio.sync(), tmp_path)) as target:
         outcomes = target.deliver(made)
-        assert [one and one.reason for one in target.deliver(made[:1])] == ["it is larger than 32000 bytes"]
+        assert [one and one.reason for one in target.deliver(made[:1])] == ["the operation is larger than 32000 bytes"]
     assert [one.reason if one else "" for one in outcomes] == [
-        "it is larger than 32000 bytes",
+        "the operation is larger than 32000 bytes",
         "",
         "invalid identifiers id is suppressed",
         "",

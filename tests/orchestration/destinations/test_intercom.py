@@ -196,7 +196,7 @@ def test_a_pause_lasts_until_the_reset_by_the_clock_of_the_answer(intercom: Inte
 
 
 def test_what_it_is_known_by_is_checked(intercom: IntercomStandIn) -> None:
-    with pytest.raises(UsageError, match="no contacts by phone"):
+    with pytest.raises(UsageError, match="cannot find contacts by phone"):
         IntercomDestination(intercom.sync(identifier="phone", identifier_field="phone"), Path())
 
 

@@ -198,7 +198,7 @@ def test_a_profile_that_is_too_large_is_not_sent(klaviyo: KlaviyoStandIn, tmp_pa
     made[1] = replace(made[1], fields={"stage": "x" * 100_000})
     with closing(destination(klaviyo, tmp_path)) as target:
         outcomes = target.deliver(made)
-        assert [one and one.reason for one in outcomes] == [None, "it is larger than 100000 bytes", None]
+        assert [one and one.reason for one in outcomes] == [None, "the profile is larger than 100000 bytes", None]
         assert target.deliver(made[1:2]) == outcomes[1:2]
     assert set(klaviyo.state()) == {"e0000", "e0002"}
     assert klaviyo.calls[f"POST {JOBS}"] == 1
