@@ -59,7 +59,7 @@ def limit_policy(answer: httpx.Response) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value as HubSpot takes it: text alone."""
+    """A value as text, which is all that HubSpot takes."""
     if value is None:
         return ""
     if isinstance(value, bool):

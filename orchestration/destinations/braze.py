@@ -1,6 +1,6 @@
 """Braze: custom attributes of users, by POST /users/track.
 
-Writes: ``attributes`` objects with the changed fields alone, for every attribute that is sent is billed as a data
+Writes: ``attributes`` objects with the changed fields only, because every attribute that is sent is billed as a data
 point; ``operations`` counts them. Object ``users``, known by ``external_id`` (the default), ``email``, ``user_alias``
 (option ``alias_label``) or ``braze_id``. Braze keeps no accounts.
 
@@ -24,11 +24,11 @@ Answer                                    What is done
 ========================================  =============================================================
 
 Fields: booleans, numbers and strings of at most 255 characters. A name has at most 255 characters, does not begin with
-$ and is none of the identifiers. Braze makes a new attribute of a name that it does not know, and gives it the type of
+$ and is none of the identifiers. Braze creates a new attribute for a name that it does not know, with the type of
 the first value; a value of another type may be dropped there without an error. (Lengths are those of Braze's SDKs; the
 $ and the dropping are common knowledge of its users, not measured here.)
 
-Null removes an attribute. A clear makes no user that is not there (``_update_existing_only``). Deletion removes the
+Null removes an attribute. A clear creates no user (``_update_existing_only``). Deletion removes the
 whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile
 that has it is deleted, with or without an external id. Braze answers before it applies: an acknowledgement says that
 it has queued the change.

@@ -2,7 +2,7 @@
 
 ``<path>/<sync>/<build>-<content>.<format>``; ``path`` is the outbox, an absolute path, or a URL that fsspec knows
 (``s3://bucket/prefix``). A file appears whole or not at all, and its name follows from its content, so a repeated
-delivery overwrites itself. Read in the order in which they were written, files give what the destination has.
+delivery overwrites itself. Files that are read in the order in which they were written give what the destination has.
 
 =======  =========================================================================================================
 format   a row
@@ -14,7 +14,7 @@ parquet  the same columns, typed: as_of is a timestamp in UTC, traits are boolea
 
 An action is upsert, clear (the cleared values stand in the row) or delete. Limits: none; 10,000 rows a file.
 Authentication: whatever the store's own package reads from the environment, and settings of it as fsspec reads them
-(``FSSPEC_S3_ENDPOINT_URL``); a password in the URL is refused. Stores need that package (s3fs, gcsfs, adlfs, ...),
+(``FSSPEC_S3_ENDPOINT_URL``); a URL with a password is refused. Stores need that package (s3fs, gcsfs, adlfs, ...),
 which is not part of this project; fsspec names it.
 
 ==========================================  ========================================================================

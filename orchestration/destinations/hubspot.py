@@ -3,13 +3,13 @@
 Calls, under ``/crm/v3/objects/<contacts or companies>``:
 
 - upsert: ``POST batch/upsert``, each input found by a unique property (``identifier_field``: ``email`` of a contact,
-  else a property that somebody made with "require unique values"); a record that is not there is created.
+  else a property that was created with "require unique values"); a record that is not there is created.
 - clear: ``POST batch/read`` by that property, then ``batch/update`` by record id, so that a record which was deleted in
-  HubSpot is not made again only to be empty.
+  HubSpot is not created again only to be empty.
 - delete: ``POST batch/read``, then ``batch/archive``: the record is in HubSpot's recycling bin for 90 days. A contact
-  who was forgotten in this home is deleted for good instead: ``POST gdpr-delete``, one call a person; by email without
-  looking first, and HubSpot then refuses that address in future even if no contact had it. By another property the
-  contact is looked up, so one that lies in the recycling bin already is not found. Companies have no such call, and are
+  who was forgotten in this home is deleted for good instead: ``POST gdpr-delete``, a call for each; by email without a
+  look-up, and HubSpot then refuses that address in future even if no contact had it. By another property the contact is
+  looked up, so a contact that is in the recycling bin already is not found. Companies have no such call, and are
   archived. What is not there (any more) counts as deleted.
 
 Every input carries an ``objectWriteTraceId``, which makes the answer a 207 with errors by row instead of a refusal of
@@ -25,12 +25,12 @@ answer                         what is done
 200, 201, 207                  each input by its trace id, else by its id, else the batch is halved
 error of a row                 refused; CONFLICT and RATE_LIMITS are tried again
 400, 404, 409, 413             the batch is halved until the bad record stands alone, which is refused
-PROPERTY_DOESNT_EXIST          closed: the property has to be made in HubSpot, then the next run delivers
+PROPERTY_DOESNT_EXIST          closed: create the property in HubSpot, then the next run delivers
 401, 403                       closed: token or scope
 423                            a pause of two seconds, as long as HubSpot's lock lasts
-429                            a pause: Retry-After, else the interval that the headers tell, else ten seconds
+429                            a pause: Retry-After, else the interval of the headers, else ten seconds
                                where the policy is TEN_SECONDLY_ROLLING
-429 with policy DAILY          closed: the count begins anew at midnight in the time zone of the account
+429 with policy DAILY          closed: the count starts again at midnight in the time zone of the account
 477                            a pause (data centre migration); Retry-After of hours ends the run instead
 408, 425, 5xx, no answer       tried again
 =============================  ==========================================================================
@@ -39,12 +39,12 @@ Limits: 100 inputs a call; 100 calls in 10 seconds for a private app of a free o
 or enterprise one, 250 with the capacity pack (``calls_in_ten_seconds``). Calls count against a daily limit of the whole
 account (250 000, 650 000, 1 000 000), so ``operations`` are calls.
 
-Fields: the internal names of properties (small letters, digits, underscores). The interface takes text alone:
-booleans go out as true and false, numbers in decimals, and an empty text empties a property. What the text has to be
-follows from the property's type, which must be made before.
+Fields: the internal names of properties (small letters, digits, underscores). The interface takes only text: booleans
+are sent as true and false, numbers as decimals, and an empty text empties a property. The property has to exist before,
+and its type decides which texts it takes.
 
 Authentication: the access token of a private app, from the environment variable in ``token_env``; scopes
-crm.objects.contacts.read and .write (companies likewise). It does not expire.
+crm.objects.contacts.read and .write (for companies, the same of companies). It does not expire.
 
 Sources: HubSpot developer documentation as of 2026: CRM objects guide (upsert, update, delete), Contacts (GDPR
 delete), Error handling (multi-status, 423, 477), API usage guidelines and limits; its changelog "Increasing our API

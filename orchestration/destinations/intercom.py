@@ -22,12 +22,12 @@ answer                      what is done
 401, 403                    nothing more is sent
 ==========================  ==========================================================================================
 
-Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of
-the workspace before (Settings, Data); nothing is created. A number without a fraction is sent as an integer, which
-attributes of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, each that
-has the email; a company is archived. What one of several contacts with the same email should become is refused, unless
-just one of them is a user and no lead. Intercom finds a new contact by its email only after minutes, so that a clear or
-delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
+Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of the
+workspace before (Settings, Data); none is created. A number without a fraction is sent as an integer, which attributes
+of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, and every contact that
+has the email; a company is archived. An upsert or clear of an email that several contacts have is refused, unless
+exactly one of them is a user and not a lead. Intercom finds a new contact by its email only after minutes, so that a
+clear or delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
 
 Sources: "Intercom API" 2.14 (OpenAPI description, MIT), "Rate Limiting", "Error Codes" (developers.intercom.com), "Send
 custom user attributes to Intercom" (help centre), pull request 543 of Intercom-OpenAPI (words of a 409). Verified

@@ -5,8 +5,8 @@ until it is complete, and for its import errors. Object ``users``, known by ``ex
 ``phone_number`` (E.164). Klaviyo keeps no accounts.
 
 Limits: 10,000 profiles and 5 MB a job, 100 KB a profile (counted in thousands); 10 calls a second and 150 a minute,
-which jobs, questions for them and their errors share here, though Klaviyo counts each endpoint for itself; deletion
-jobs 3 a second and 60 a minute.
+which jobs, asking for them and reading their errors share here, although Klaviyo counts each endpoint separately;
+deletion jobs 3 a second and 60 a minute.
 
 Authentication: a private API key with the scopes profiles:write, profiles:read, lists:write, lists:read and, for
 deletion, data-privacy:write, from the variable that ``token_env`` names. ``revision`` is the date of the API.
@@ -18,7 +18,7 @@ Answer                               What is done
 import errors                        refused, matched by the identifier in ``original_payload``, else by the pointer
 ... of which one names no profile    the batch is halved until the error stands alone
 job cancelled                        in doubt, sent again
-job not complete in ``job_minutes``  in doubt; the run leaves Klaviyo alone, the next one sends again
+job not complete in ``job_minutes``  in doubt; the run ends, and the next run sends it again
 400 whose pointers name profiles     these are refused, and the others sent again
 400 otherwise, 413                   halved
 401, 403, 404, 410, 415              nothing more is sent before the next run (is the revision still served?)
@@ -26,11 +26,11 @@ job not complete in ``job_minutes``  in doubt; the run leaves Klaviyo alone, the
 5xx, no answer, no JSON              in doubt, sent again; while a job is waited for: asked again
 ===================================  =============================================================================
 
-Fields: booleans, numbers and strings. Names are free, but do not begin with $. A name is always one of a custom
-property: ``email`` or ``first_name`` would not touch Klaviyo's own.
+Fields: booleans, numbers and strings. Names are free, but do not begin with $. A name always means a custom
+property: ``email`` or ``first_name`` would not change Klaviyo's own fields.
 
-A job passes over null, so a field is emptied by ``patch_properties.unset`` of the profile, which removes the property.
-A clear of a profile that is not there makes an empty one. Deletion is a data privacy deletion job, by email, phone
+A job ignores null, so a field is emptied by ``patch_properties.unset`` of the profile, which removes the property.
+A clear of a profile that is not there creates an empty one. Deletion is a data privacy deletion job, by email, phone
 number or Klaviyo's own id, which is looked up for an external id; it removes the whole profile, later, and cannot be
 undone. A profile that is gone is no error.
 

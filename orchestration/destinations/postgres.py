@@ -1,14 +1,15 @@
-"""A table in Postgres: one row a user or account, one transaction a batch.
+"""A table in Postgres: a row for each user or account, a transaction for each batch.
 
-``INSERT ... ON CONFLICT (identifier) DO UPDATE``, so the identifier's column needs a unique index; the columns
-``build_id`` (of the snapshot) and ``synced_at`` (of the transaction) say where a row comes from. With ``create`` the
-table is made in a schema that exists, and columns are added as fields come: text, double precision or boolean; a column
-is never changed or dropped. Without it the table is used as it is. Rows go as JSON, and Postgres reads each value as
-its column's type: what does not fit (2.5 into an integer) is refused where a cast would round.
+Rows are written by ``INSERT ... ON CONFLICT (identifier) DO UPDATE``, so the identifier's column needs a unique index.
+The columns ``build_id`` (of the snapshot) and ``synced_at`` (of the transaction) say where a row comes from. With
+``create`` the table is created in a schema that exists, and columns are added as fields come: text, double precision or
+boolean; a column is never changed or dropped. Without ``create`` the table is used as it is. Rows are sent as JSON, and
+Postgres reads each value as its column's type: what does not fit (2.5 into an integer) is refused where a cast would
+round.
 
-Limits: none of a vendor; 1,000 rows a transaction, one connection. A lock is waited for ten seconds and a statement may
-take a minute. Authentication: the connection string is in the variable that ``options.dsn_env`` names. A server that is
-not on this machine is spoken to encrypted (``sslmode=require``) unless the string or PGSSLMODE says otherwise;
+Limits: none of a vendor; 1,000 rows a transaction, one connection. A run waits ten seconds for a lock, and a minute for
+a statement. Authentication: the connection string is in the variable that ``options.dsn_env`` names. The connection to
+another machine is encrypted (``sslmode=require``) unless the string or PGSSLMODE says otherwise;
 ``sslmode=verify-full`` checks its certificate, too.
 
 ==========================================  ========================================================================
@@ -16,13 +17,13 @@ answer (SQLSTATE)                           what is done
 ==========================================  ========================================================================
 22, 23, 44, P0 (values, constraints, ...)   the batch is rolled back and halved until the bad row stands alone, refused
 40, 53, 55, 57 (deadlock, lock, limit, ..)  rolled back, tried again
-08, no answer, the connection broke         connected anew and tried again: whether it was committed does not matter
+08, no answer, the connection broke         connected again and tried again: whether it was committed does not matter
 25, XX (a standby, an internal error)       tried again
 28, 3D, 3F, 42, 0A (key, name, type, ...)   nothing more is sent: no table or column of this name, no right, no index
 ==========================================  ========================================================================
 
-Clear writes the cleared values (null where nothing is said) and makes no row; delete removes the row. Names of columns:
-letters of ASCII, digits and underscores, at most 63.
+Clear writes the cleared values (null where none is declared) and creates no row; delete removes the row. Names of
+columns: ASCII letters, digits and underscores, at most 63.
 
 Sources: PostgreSQL 17 documentation (INSERT, "PostgreSQL Error Codes", libpq "Connection Control Functions"), psycopg 3
 documentation. Verified against a real server.

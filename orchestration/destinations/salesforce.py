@@ -6,11 +6,11 @@ Calls, under ``/services/data/v<api_version>/``:
   ``bulk_from`` records a run on: jobs of Bulk API 2.0 (``jobs/ingest``: create, upload CSV, close, wait, read what
   succeeded and what failed; the rest was not processed), 10 000 records each, which is one of its internal batches.
 - clear: the ids by SOQL (``query``), then ``PATCH composite/sobjects``, 200 a call, so that a record which was deleted
-  there is not made again only to be empty.
-- delete: the ids by SOQL, then ``DELETE composite/sobjects``, 200 a call. A deleted record lies in the recycling bin of
-  the organisation for 15 days; emptying it is an administrator's. What is not there (any more) counts as deleted.
-  Ids are asked for, and not put into the path, because Salesforce takes the end of some addresses (.inc) in a path for
-  a file format, and answers 404 as if there was no record.
+  there is not created again only to be empty.
+- delete: the ids by SOQL, then ``DELETE composite/sobjects``, 200 a call. A deleted record stays in the recycling bin
+  of the organisation for 15 days; only an administrator can empty it. What is not there (any more) counts as deleted.
+  Ids are looked up, and identifiers are not put into the path, because Salesforce takes the end of some addresses
+  (.inc) in a path for a file format, and answers 404 as if there was no record.
 
 A record that is not there is created, where the organisation demands no more than the fields of the sync; a Contact
 needs LastName, an Account Name, so in practice the records come first, and REQUIRED_FIELD_MISSING refuses those that

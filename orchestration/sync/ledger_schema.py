@@ -114,7 +114,7 @@ class Run:
         retries: batches that were sent again.
         waited_seconds: how long limits and pauses held the run.
         latency_p50_ms: of a batch, from sending to acknowledgement.
-        latency_p95_ms: likewise.
+        latency_p95_ms: the same.
         error: the most frequent reason of failure.
 
     """

@@ -27,7 +27,7 @@ class Plan:
     """What one run has to do.
 
     Attributes:
-        audience: whom the sync wants at the destination.
+        audience: what the sync wants to be at the destination.
         records: what has to be delivered: what clears or deletes first, then by identifier.
         known: records that the destination has.
         changes: of the records, those that change one that it has; the breaker counts them.
@@ -35,7 +35,7 @@ class Plan:
         sources: identifier -> new source of an acknowledged record, to be written before anything is sent.
         settled: identifiers with a dead letter that no longer have to be delivered.
         skipped: reason -> entities.
-        deferred: whether somebody is sent only after what the destination had of them before is deleted.
+        deferred: whether an entity is sent only after its earlier record is deleted there.
 
     """
 

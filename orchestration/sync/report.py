@@ -1,4 +1,4 @@
-"""What a run of a sync reports: to whoever called it, and as a row of the sync log."""
+"""What a run of a sync reports: to its caller, and as a row of the sync log."""
 
 from __future__ import annotations
 
