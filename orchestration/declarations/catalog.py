@@ -65,7 +65,7 @@ class Trait(Declaration):
 
     ``enter`` and ``exit`` give, for every rule that the model's evidence may name, the sentence that tells why an
     entity has the trait or has it not; {name} is a feature or threshold of the evidence. ``target`` is the share of the
-    eligible that a population threshold aims at. ``made_of`` is not declared: the traits that the model is built on,
+    eligible that a population threshold aims at. ``upstream_traits`` is not declared: the traits that the model is built on,
     however many models lie between.
     """
 
@@ -83,7 +83,7 @@ class Trait(Declaration):
     outcome: Outcome
     gate: tuple[Expectation, ...] = ()
     purpose: str
-    made_of: frozenset[str] = frozenset()
+    upstream_traits: frozenset[str] = frozenset()
 
     @property
     def candidate(self) -> str:
@@ -267,8 +267,8 @@ def read_catalog(manifest: Mapping[str, Any]) -> Catalog:
                     f"{where} has no config.meta.trait.",
                     "Its YAML entry is what makes a model a trait.",
                 )
-            made_of = [one["name"] for one in _upstream(manifest, key).values() if _is_trait(one)]
-            traits.append(_parse(Trait, meta | _identity(node) | {"made_of": made_of}, where))
+            upstream = [one["name"] for one in _upstream(manifest, key).values() if _is_trait(one)]
+            traits.append(_parse(Trait, meta | _identity(node) | {"upstream_traits": upstream}, where))
             _check_trait(traits[-1], behaviours, where)
     syncs = []
     for exposure in manifest["exposures"].values():

@@ -36,14 +36,14 @@ def refused(manifest: dict[str, Any]) -> UsageError:
 def test_a_misspelt_key_is_named_with_the_right_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["ownr"] = trait(manifest).pop("owner")
     error = refused(manifest)
-    assert "models/traits/users/_user_risks.yml: trait at_risk" in error.message
+    assert "models/traits/users/at_risk.yml: trait at_risk" in error.message
     assert ("unknown key 'ownr'" in error.message, error.hint) == (True, "Did you mean 'owner'?")
 
 
 def test_an_unknown_key_suggests_the_close_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["titel"] = "x"
     error = refused(manifest)
-    assert error.message == "models/traits/users/_user_risks.yml: trait at_risk: unknown key 'titel'."
+    assert error.message == "models/traits/users/at_risk.yml: trait at_risk: unknown key 'titel'."
     assert error.hint == "Did you mean 'title'?"
 
 
@@ -87,8 +87,8 @@ def test_a_selector_takes_the_traits_whose_entry_matches(manifest: dict[str, Any
 
 
 def test_a_trait_says_which_traits_it_is_made_of(project: Project) -> None:
-    made_of = {trait.name: trait.made_of for trait in project.catalog.traits if trait.made_of}
-    assert made_of == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
+    upstream = {trait.name: trait.upstream_traits for trait in project.catalog.traits if trait.upstream_traits}
+    assert upstream == {"lifecycle_stage": {"activated", "at_risk", "dormant", "resurrected"}}
 
 
 def test_every_placeholder_of_a_sentence_stands_in_the_evidence(project: Project) -> None:
