@@ -1,9 +1,9 @@
-"""Prints how well a scorecard predicts, compared with stronger and simpler models on the same rows: ``make bench-scores``.
+"""Compares a scorecard with stronger and simpler models on the same rows: ``make bench-scores``.
 
 The purchase log is that of CDNOW (see data/NOTICE.txt): everyone who first bought there in the first quarter of 1997,
-followed until the end of June 1998. Asked is, as of a date, who will buy again within 90 days. Features know only
-purchases before the date. Models learn as of four dates whose 90 days have all passed by the date of the test, and what
-they leave open (how free, how deep) is chosen by cross-validation among the learning rows alquality.
+followed until the end of June 1998. The question is, as of a date, who will buy again within 90 days. Features
+know only purchases before the date. Models learn as of four dates whose 90 days have all passed by the date of the
+test, and cross-validation among the learning rows alone chooses their parameters.
 
 With ``ARGS="--home DIR"`` the same is done for every score trait of a home that has been refreshed, on the rows that
 ``traithouse learn`` fits to and tests on.
