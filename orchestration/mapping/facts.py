@@ -1,8 +1,8 @@
 """What raw rows say of an event: its type, short examples of its properties, the parts of its paths.
 
 The sources are ``raw.events``, and vendors' tables through the views of their adapters
-(``staging.stg_<source>__events``). Examples are shown to a person, so they have no property whose name suggests personal
-data and no value that looks like personal data.
+(``staging.stg_<source>__events``). Examples are shown to a person, so they have no property whose name suggests
+personal data and no value that looks like personal data.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def test_a_restored_home_goes_on_like_one_that_never_was_away(
     restored = restore(project_in(empty), Path(made.folder))
     assert restored.replaced is None
     assert served_build(empty) == served_build(sample_home) == made.build_id
-    with SyncLedger(sample_home) as one, SyncLedger(empty) as other:
-        assert other.sent("outbox") == one.sent("outbox") != {}
+    with SyncLedger(sample_home) as first, SyncLedger(empty) as second:
+        assert second.sent("outbox") == first.sent("outbox") != {}
     assert open_to_others(empty.root) == open_to_others(tmp_path / "elsewhere") == []
 
     go_on(sample_home, sample_project, tmp_path)
@@ -143,12 +143,12 @@ def test_a_restore_that_was_killed_is_finished_by_the_next_and_nothing_runs_betw
     made = Path(backup(sample_project).folder)
     with sample_home.connect() as connection:
         connection.execute("delete from traits.trait_values")
-    said = 0
+    steps = 0
 
     def die(message: str) -> None:
-        nonlocal said
-        said += 1
-        if said == step + 1:
+        nonlocal steps
+        steps += 1
+        if steps == step + 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
     status = in_child(lambda: restore(sample_project, made, force=True, notify=die))

@@ -1,4 +1,4 @@
-"""The sandbox: equal bytes, a truth that does not contradict itself, and events that the project reads."""
+"""The simulator: equal bytes, a truth that does not contradict itself, and events that the project reads."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ FILES = ("events.ndjson.gz", "truth.csv", "README.md")
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationReport]:
-    folder = tmp_path_factory.mktemp("sandbox")
+    folder = tmp_path_factory.mktemp("simulation")
     return folder, make_simulation(SMALL, folder)
 
 
@@ -102,9 +102,9 @@ def test_identify_carries_both_ids_and_follows_the_plan(lines: list[dict[str, An
     assert all({"user_id", "anonymous_id"} <= set(line) for line in identified)
     assert all(line["properties"]["email"].endswith("@example.com") for line in identified)
     bought = {(line["account_id"], line["properties"]["plan"]) for line in lines if line["event_name"] == "Subscribed"}
-    told = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
+    grouped = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
     assert bought
-    assert bought <= told
+    assert bought <= grouped
 
 
 def test_only_states_that_the_readme_explains(
@@ -210,9 +210,9 @@ def test_an_end_that_is_no_date_is_refused() -> None:
 
 def test_the_command_says_that_it_is_synthetic(home: Home, tmp_path: Path) -> None:
     call = ["sandbox", "--accounts", "4", "--days", "40", "--home", str(home.root)]
-    said = CliRunner().invoke(cli.main, call)
-    assert said.exit_code == 0
-    assert "Synthetic" in said.stdout
+    made = CliRunner().invoke(cli.main, call)
+    assert made.exit_code == 0
+    assert "Synthetic" in made.stdout
     assert sorted(path.name for path in (home.root / "sandbox").iterdir()) == sorted(FILES)
     answer = json.loads(CliRunner().invoke(cli.main, [*call, "--json", "--folder", str(tmp_path / "here")]).stdout)
     assert answer["synthetic"] is True
