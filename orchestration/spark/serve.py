@@ -91,7 +91,7 @@ def serve_on_spark(project: Project, *, notify: Notify = silent) -> str | None:
 
     Args:
         project: whose traits are columns of the wide views.
-        notify: progress; told before each step.
+        notify: progress; called before each step.
 
     Returns:
         The version that Spark serves now; null when nothing has ever been published.
