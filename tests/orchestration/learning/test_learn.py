@@ -19,7 +19,6 @@ from orchestration.landing.load import load
 from orchestration.learning.learn import Learned, learn, score_traits
 from orchestration.learning.quality import LEAST_AUC_LOW
 from orchestration.learning.scorecard import Scorecard
-from orchestration.learning.training_data import TrainingData
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
 from tests.conftest import queried
@@ -146,18 +145,6 @@ def test_what_comes_after_the_clock_changes_nothing(
     assert now.model.row != at_the_clock.model.row
     with pytest.raises(UsageError, match="which is later"):
         learn(project_in(later), traits=[CHURN], as_of=str(LEARNED_ON))
-
-
-def test_labels_of_the_fit_are_known_before_the_test_begins() -> None:
-    clocks = [datetime(2025, 6, 1) - timedelta(days=7 * number) for number in range(12)]
-    few = pd.DataFrame({"entity": ["a", "b"], "happened": [1.0, 0.0]})
-    data = TrainingData(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, few))
-    assert data.test_clocks == clocks[:4]
-    assert max(data.fit_clocks) + timedelta(days=28) <= min(data.test_clocks)
-    many = pd.concat([few] * 200, ignore_index=True)
-    data = TrainingData(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, many))
-    assert data.test_clocks == clocks[:1]
-    assert data.fit_clocks == clocks[4:]
 
 
 def test_learning_the_same_again_adds_no_model(learned_home: Home, project_in: Any) -> None:
