@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from orchestration.cli.app import UNDELIVERED, Call, command_of, main
 from orchestration.cli.console import OUT
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
 from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
 

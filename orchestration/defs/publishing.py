@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.defs.landing import POOL
 from orchestration.defs.warehouse import candidate_key
 from orchestration.home import Home

@@ -21,7 +21,7 @@ from datetime import date
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, last_date
 from orchestration.transform.build import Build, is_trait

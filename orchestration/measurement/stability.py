@@ -28,7 +28,7 @@ from itertools import pairwise
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.measurement.lift import LIFT_TABLES
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 from orchestration.transform.build import Build

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from orchestration.declarations.catalog import Outcome, Trait
+from orchestration.declarations.traits import Outcome, Trait
 from orchestration.home import Home
 from orchestration.measurement.stability import Stability, Stays, _measure, graded, median_dwell
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
