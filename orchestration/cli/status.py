@@ -12,7 +12,9 @@ from orchestration.cli.app import Call, command_of, main
 from orchestration.cli.build import show_failed_models, show_reasons
 from orchestration.cli.console import OUT, SOURCE_VERDICTS, VERDICTS
 from orchestration.errors import UsageError
-from orchestration.pipeline.status import doctor, examples, explain, home_status
+from orchestration.pipeline.doctor import doctor
+from orchestration.pipeline.status import home_status
+from orchestration.serving.explain import examples, explain
 
 
 @command_of(main)
