@@ -10,7 +10,7 @@ from orchestration.transform.dbt import Project
 
 Declared = dict[str, Any]
 Refused = Callable[[], UsageError]
-AT_RISK = "models/traits/users/_user_risks.yml: trait at_risk"
+AT_RISK = "models/traits/users/at_risk.yml: trait at_risk"
 
 
 def test_a_misspelt_key_is_named_with_the_right_one(trait: Declared, refused: Refused) -> None:
