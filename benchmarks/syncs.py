@@ -31,7 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import ROOT, Stopwatch
-from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
+from orchestration.declarations.traits import Trait
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._pace import Rate

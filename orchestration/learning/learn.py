@@ -13,8 +13,8 @@ from typing import NamedTuple
 import duckdb
 import pandas as pd
 
-from orchestration.declarations.catalog import Trait
-from orchestration.errors import UsageError
+from orchestration.declarations.traits import Trait
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
 from orchestration.learning.quality import measure_quality
 from orchestration.learning.score_models import ScoreModel, newest_model, save_model

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestration.declarations.catalog import TRAIT_FOLDER
+from orchestration.declarations.traits import TRAIT_FOLDER
 from orchestration.home import PROJECT_ROOT
 from orchestration.transform.dbt import Project
 
