@@ -7,14 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.defs.landing import POOL
 from orchestration.defs.warehouse import candidate_key
 from orchestration.home import Home
 from orchestration.pipeline.refresh import publish_build
-from orchestration.pipeline.status import rows, snapshot
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.snapshot import served_manifest
+from orchestration.serving.snapshot import rows, snapshot
 from orchestration.transform.dbt import Project
 
 # The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.

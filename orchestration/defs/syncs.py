@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.defs.publishing import SNAPSHOT_KEY
 from orchestration.home import Home
 from orchestration.sync.engine import checked_destination, run_sync
