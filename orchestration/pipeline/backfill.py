@@ -90,7 +90,7 @@ def backfill(
     if first > last:
         raise UsageError(f"--from {first} is after --to {last}.", "Give the earlier day first.")
     chosen = [project.catalog.trait(name) for name in dict.fromkeys(traits)] or list(project.catalog.traits)
-    with project.home.lock("traithouse backfill"):
+    with project.home.lease("traithouse backfill"), project.home.lock("traithouse backfill"):
         first_day = _first_day_of_events(project, last)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         clocks = [end_of_day(day, project.time_zone) for day in days if day >= first_day]

@@ -55,7 +55,8 @@ def write_and_audit(
     on_spark = project.home.settings.on_spark
     if on_spark and select:
         raise UsageError("On Spark a part of the project cannot be built alone.", "Build all of it.")
-    with project.home.lock("traithouse refresh"), _stage(project.home, "transforming"):
+    purpose = "traithouse refresh"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "transforming"):
         resume_forget(project, notify=notify)
         if on_spark:
             forget_other_watermark(project.home)
@@ -78,7 +79,8 @@ def write_and_audit(
 
 def audit_again(project: Project, traits: Sequence[str], *, notify: Notify = silent) -> list[Verdict]:
     """Judge candidates of the current build once more, without building anything."""
-    with project.home.lock("traithouse refresh"), _stage(project.home, "auditing"):
+    purpose = "traithouse refresh"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "auditing"):
         return audit(project, traits=traits, notify=notify)
 
 
@@ -90,7 +92,7 @@ def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: No
 
     """
     project.catalog.trait(trait)
-    with project.home.lock("traithouse publish"):
+    with project.home.lease("traithouse publish"), project.home.lock("traithouse publish"):
         with project.home.connect() as connection:
             connection.execute(PUBLISHED_TABLES)
             build = current_build(connection)
@@ -100,18 +102,30 @@ def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: No
         return publish_build(project, notify=notify)
 
 
-def publish_build(project: Project, *, notify: Notify = silent) -> PublishReport:
+def publish_build(project: Project, *, build_id: str | None = None, notify: Notify = silent) -> PublishReport:
     """Publish: what passed in the current build goes out; lift and stability are measured beside it.
 
+    Args:
+        project: what is declared; takes lease and lock of its home.
+        build_id: the build that the caller has begun; without it whichever was begun last.
+        notify: progress.
+
     Raises:
-        TraithouseError: there is no build.
+        TraithouseError: there is no build, or another one has been begun since the caller's.
 
     """
-    with project.home.lock("traithouse refresh"), _stage(project.home, "publishing"):
+    purpose = "traithouse publish"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "publishing"):
         with project.home.connect() as connection:
             build = current_build(connection)
         if build is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
+        if build_id not in (None, build.build_id):
+            raise TraithouseError(
+                f"This run has begun build {build_id}; build {build.build_id} of another run has replaced it."
+                " Nothing was published.",
+                "Run the refresh again, with all its steps.",
+            )
         # Both tell of the past; that it cannot be told holds nothing back.
         try:
             project.home.need_models_here("Measuring lift")
@@ -160,7 +174,7 @@ def refresh(
     notify: Notify = silent,
 ) -> tuple[Written, PublishReport]:
     """Write, audit, publish, under one lock."""
-    with project.home.lock("traithouse refresh"):
+    with project.home.lease("traithouse refresh"), project.home.lock("traithouse refresh"):
         written = write_and_audit(project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
         return written, publish_build(project, notify=notify)
 
