@@ -20,7 +20,7 @@ import pandas as pd
 from orchestration.declarations.catalog import Trait
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
-from orchestration.learning.score_models import ScoreModel, newest_model, save_model
+from orchestration.learning.score_models import ScoreModel, newest_model, save_model, score_traits
 from orchestration.learning.scorecard import (
     LEAST_OF_EACH_TO_FIT,
     LEAST_OF_EACH_TO_TEST,
@@ -158,16 +158,6 @@ def learn(
                 version, is_new = save_model(connection, model, points, card.probabilities if card else {})
             learned.append(Learned(trait, model, version, is_new, card))
     return learned
-
-
-def score_traits(project: Project) -> list[Trait]:
-    """Traits whose SQL reads learned points."""
-    return [
-        project.catalog.trait(node["name"])
-        for node in sorted(project.manifest_dict["nodes"].values(), key=lambda node: str(node["name"]))
-        if node["resource_type"] == "model"
-        and any(parent.endswith(".learning.score_points") for parent in node["depends_on"]["nodes"])
-    ]
 
 
 def look_back(
