@@ -28,7 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from orchestration.home import Home, Settings
-from orchestration.learning.learn import known, look_back, score_traits
+from orchestration.learning.learn import known, look_back
+from orchestration.learning.score_models import score_traits
 from orchestration.learning.scorecard import MOST_CALIBRATION_ERROR, Quality, fit_scorecard, measure_quality
 from orchestration.transform.dbt import Project
 
