@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, metadata_of
 from orchestration.home import Home, utc_now
 from orchestration.pipeline.asset_events import history_key, of_history_day

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, materialized
 from orchestration.learning.score_models import score_traits
 from orchestration.pipeline.asset_events import of_learned, score_key

@@ -7,14 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, materialized
 from orchestration.defs.lease import LEASE, RunLease
 from orchestration.home import Home
 from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, of_publish, published_key
 from orchestration.pipeline.refresh import publish_build
-from orchestration.pipeline.status import rows, snapshot
 from orchestration.publishing.publish import PublishReport
+from orchestration.serving.snapshot import rows, snapshot
 from orchestration.transform.dbt import Project
 
 # The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.

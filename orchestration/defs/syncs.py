@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.defs.events import asset_key, checked, materialized
 from orchestration.pipeline.asset_events import SNAPSHOT, Checked, of_sync, sync_key
 from orchestration.sync.engine import checked_destination, run_sync

@@ -20,7 +20,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.requirements import unmet_need
 from orchestration.home import Notify, silent

@@ -23,7 +23,7 @@ from orchestration.measurement.stability import measure_stability
 from orchestration.published.state import copy_prior_state
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.publish import PublishReport, publish
-from orchestration.spark.build import forget_other_watermark, run_on_spark
+from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
 from orchestration.transform.build import Build, begin_build, current_build, run_build
@@ -86,7 +86,7 @@ def write_and_audit(
     with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "transforming"):
         resume_forget(project, notify=notify)
         if on_spark:
-            forget_other_watermark(project.home)
+            drop_other_watermark(project.home)
         build = begin_build(project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
         on_begin(build)
         if build.full_refresh and not full_refresh:

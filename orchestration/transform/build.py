@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.declarations.catalog import TRAIT_FOLDER
+from orchestration.declarations.traits import TRAIT_FOLDER
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent, utc_now
 from orchestration.landing.contract import RAW_TABLES

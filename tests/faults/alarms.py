@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.gates.candidates import MADE_OF, audit
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Settings

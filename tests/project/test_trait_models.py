@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay

@@ -29,8 +29,8 @@ START = datetime(2024, 6, 1, 9)
 
 def event(number: int, **given: Any) -> dict[str, Any]:
     """An event of the story, so many hours after its start."""
-    said = {"event_id": f"story-{number}", "event_name": "page", "occurred_at": START + timedelta(hours=number)}
-    return {name: str(value) if name == "occurred_at" else value for name, value in (said | given).items()}
+    defaults = {"event_id": f"story-{number}", "event_name": "page", "occurred_at": START + timedelta(hours=number)}
+    return {name: str(value) if name == "occurred_at" else value for name, value in (defaults | given).items()}
 
 
 def story(*, with_pat: bool) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def story(*, with_pat: bool) -> list[dict[str, Any]]:
         event(20, anonymous_id="dev-shared-tablet", user_id="u-otto-other"),
         event(21, user_id="u-otto-other", event_name="invite", properties={"to": mention, "page": f"/u/{mention}/x"}),
     ]
-    return sorted(ottos + (pats if with_pat else []), key=lambda one: one["occurred_at"])
+    return sorted(ottos + (pats if with_pat else []), key=lambda row: row["occurred_at"])
 
 
 def write_ndjson(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -87,7 +87,7 @@ def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable
     run_sync(home, project.catalog, project.catalog.sync("outbox"))
     with home.connect() as connection:
         connection.execute(FAILED_ROWS)
-        rows = [(one, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
+        rows = [(user, json.dumps({"user_id": user, "value": None})) for user in (PAT, "u-otto-other")]
         connection.executemany("insert into state.failed_rows values ('b', 'at_risk', 'value', 2, ?, ?)", rows)
     write_ndjson(home.inbox / "loaded" / "story.ndjson", story(with_pat=True))
     with gzip.open(home.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
@@ -105,7 +105,7 @@ def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable
 
 @pytest.fixture
 def traced_home(traced_folder: Path, tmp_path: Path) -> Home:
-    """A home of one's own, full of Pat."""
+    """A copy of the home full of Pat, for one test."""
     shutil.copytree(traced_folder, tmp_path / "home", symlinks=True)
     return Home(Settings(home=tmp_path / "home"))
 

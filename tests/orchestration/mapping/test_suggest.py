@@ -89,10 +89,11 @@ def proposed(found: Suggestions) -> dict[tuple[str, str], tuple[str, str, str, s
 
 def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home) -> None:
     found = suggest(stranger)
-    assert {(one.source, one.event_name): one.event_count for one in found.events} == {
+    assert {(event.source, event.event_name): event.event_count for event in found.events} == {
         ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 1}).items()
     }
-    assert [one.event_count for one in found.events] == sorted((one.event_count for one in found.events), reverse=True)
+    counts = [event.event_count for event in found.events]
+    assert counts == sorted(counts, reverse=True)
     rows = proposed(found)
     assert rows["Signed Up", ""] == ("signed_up", "", "", "", False)
     assert rows["Invite Sent", ""] == ("invite", "", "", "", False)
@@ -101,7 +102,7 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home)
     assert rows["checkout_failed", ""] == ("error", "checkout", "checkout", "failure", False)
     assert rows["Report Created", ""] == ("core_value", "report", "", "", True)
     assert rows["Order Cancelled", ""] == ("core_value", "order_cancelled", "", "", True)
-    notes = {one.event_name: one.note for one in found.events if not one.rows}
+    notes = {event.event_name: event.note for event in found.events if not event.rows}
     assert notes == {"identify": "identify events say who, not what"}
 
 
@@ -118,13 +119,13 @@ def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: Home) 
 
 
 def test_examples_are_short_and_hold_nothing_personal(stranger: Home) -> None:
-    for one in suggest(stranger).events:
-        assert len(one.examples) <= 3
-        for example in one.examples:
+    for event in suggest(stranger).events:
+        assert len(event.examples) <= 3
+        for example in event.examples:
             assert len(example) <= 80
             assert "@" not in example
             assert not example.startswith("email")
-    created = next(one for one in suggest(stranger).events if one.event_name == "Report Created")
+    created = next(event for event in suggest(stranger).events if event.event_name == "Report Created")
     assert created.examples[:2] == ("contact=***", "plan=pro")
 
 
@@ -175,7 +176,7 @@ def test_a_catalogue_that_knows_everything_needs_nothing(sample_home: Home) -> N
 
 def test_rarer_events_can_be_left_out(stranger: Home) -> None:
     found = suggest(stranger, limit=2)
-    assert [one.event_name for one in found.events] == ["Report Created", "Page Viewed"]
+    assert [event.event_name for event in found.events] == ["Report Created", "Page Viewed"]
     assert found.left_out == 9
 
 
