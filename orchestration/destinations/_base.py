@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.destinations._record import Outcomes, Record
 from orchestration.errors import UsageError

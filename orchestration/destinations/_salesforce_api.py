@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import Field
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import ClosedError, Failure, Options, Record, UnavailableError
 from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
 from orchestration.destinations._pace import Pace

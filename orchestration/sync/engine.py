@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination, Record
 from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.home import Home, Notify, silent, utc_now

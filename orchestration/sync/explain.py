@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.home import Home
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan

@@ -11,7 +11,9 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
+from orchestration.declarations.traits import Trait
 
 Overrides = Mapping[str, Mapping[str, str]]
 """Trait -> entity -> value that counts in place of what is published."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import quantiles
 from typing import Any
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination
 from orchestration.home import utc_now
 from orchestration.sync.deliver import Delivery

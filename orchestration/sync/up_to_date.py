@@ -10,7 +10,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.home import Home
 from orchestration.sync.audience import audience_hash
 from orchestration.sync.fields import declaration_hash

@@ -6,7 +6,8 @@ import re
 
 from pydantic import ValidationError
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination, destinations
 from orchestration.errors import UsageError
 
