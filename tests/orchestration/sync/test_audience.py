@@ -11,8 +11,7 @@ from orchestration.declarations.syncs import Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.sync.audience import Audience, people_names, read_audience
-from orchestration.sync.fields import declaration_hash, typed_value
-from tests.serving import catalog_of, serve, trait
+from tests.serving import catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
 VALUES = {
@@ -159,27 +158,3 @@ def test_publishing_is_asked_for_what_declared_syncs_need() -> None:
     syncs = (sync_of(name="a", identifier="email"), sync_of(name="b", purpose="ads"), sync_of(name="c"))
     assert people_names(catalog_of(TRAITS, *syncs)) == [["user", "consent"], ["user", "email"]]
     assert people_names(catalog_of(TRAITS, syncs[2])) == []
-
-
-def test_the_declaration_hash_knows_what_changes_fields() -> None:
-    plain = sync_of()
-    hashes = {
-        declaration_hash(catalog_of(TRAITS, plain), sync)
-        for sync in (
-            plain,
-            sync_of(fields={"score": {"cast": "string"}}),
-            sync_of(fields={"score": {"cleared": 0}}),
-            sync_of(identifier="email"),
-            sync_of(traits=("score",)),
-        )
-    }
-    assert len(hashes) == 5
-    assert declaration_hash(catalog_of(TRAITS, plain), sync_of(schedule="0 5 * * *", budget=7)) in hashes
-
-
-def test_text_becomes_the_type_that_is_asked_for() -> None:
-    paying, score, stage = (trait(name, kind) for name, kind in TRAITS.items())
-    assert [typed_value(paying, text, "boolean") for text in ("true", "false")] == [True, False]
-    assert [typed_value(paying, "true", cast) for cast in ("string", "number")] == ["true", 1]
-    assert [typed_value(score, "1.50", cast) for cast in ("number", "string")] == [1.5, "1.50"]
-    assert typed_value(stage, "new", "string") == "new"
