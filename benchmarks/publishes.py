@@ -4,8 +4,8 @@
     python -m benchmarks.publishes --active 10      # the 1% are always of the same tenth of the users
 
 One trait of as many users as asked for; in each build 1% of them change. Transforming and judging are not measured.
-Where all users change equally often (the default), every Parquet file with values loses rows in each build. Where only a
-share of the users is active, values that have not changed for long lie in files that stay. For that, the active users
+Where all users change equally often (the default), every Parquet file with values loses rows in each build. Where only
+a share of the users is active, values that have not changed for long lie in files that stay. For that, the active users
 change once together, many builds after the first, before the measuring begins. Ratios are to writing all values once.
 """
 
@@ -35,7 +35,7 @@ LATER = 64
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime, active: int) -> None:
-    """Candidates of one build: each flips another hundredth of the users; with --active, build 1 flips all active ones."""
+    """Candidates of a build: each flips another hundredth of the users; with --active, build 1 flips all active ones."""
     evidence = '{"rule": "no_failure", "eligible": true, "features": {"failures_7d": 0}, "thresholds": {"failures": 3}}'
     # A user in ``every`` is active; each build flips one in ``turns`` of them, which is a hundredth of all users.
     every = SHARE // active

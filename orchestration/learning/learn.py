@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 
 from orchestration.declarations.traits import Trait
-from orchestration.errors import TraithouseError, UsageError
+from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.learning.quality import measure_quality
 from orchestration.learning.score_models import ScoreModel, newest_model, save_model

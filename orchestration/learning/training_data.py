@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import replay
