@@ -35,7 +35,7 @@ LATER = 64
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime, active: int) -> None:
-    """Candidates of a build: it flips another hundredth of the users; with --active, build 1 flips all active ones."""
+    """Candidates of one build: each flips a hundredth of the users; with --active, build 1 flips all who are active."""
     evidence = '{"rule": "no_failure", "eligible": true, "features": {"failures_7d": 0}, "thresholds": {"failures": 3}}'
     # A user in ``every`` is active; each build flips one in ``turns`` of them, which is a hundredth of all users.
     every = SHARE // active

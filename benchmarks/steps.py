@@ -22,8 +22,12 @@ from orchestration.home import Home, Settings
 
 StepResult = tuple[Stopwatch, dict[str, Any]]
 
-# The stages that are measured; traits, plays and what follows are each a cost of their own.
-STAGES = ("staging", "events", "identity", "sessions", "activity", "features")
+# Folders that follow the features; each has a cost of its own, which other benchmarks measure.
+AFTER_FEATURES = ("traits", "plays", "syncs")
+# The stages that are measured: a folder of models each, whose tables are in the schema of the same name.
+STAGES = tuple(
+    sorted(path.name for path in (ROOT / "models").iterdir() if path.is_dir() and path.name not in AFTER_FEATURES)
+)
 # What pages of the generated web events mean; the same rules stand in benchmarks/naive.
 PAGE_RULES = (("/pricing", "pricing"), ("/invite", "invite"), ("/settings/team", "collaboration"))
 # Tables that say what a build did, not what it made.
@@ -37,6 +41,8 @@ def prepare_project(project: str) -> StepResult:
     with Stopwatch() as watch:
         for stage in STAGES:
             shutil.copytree(ROOT / "models" / stage, copy / "models" / stage)
+        for texts in (ROOT / "models").glob("*.md"):
+            shutil.copy(texts, copy / "models" / texts.name)
         shutil.copytree(ROOT / "macros", copy / "macros")
         shutil.copytree(ROOT / "tests" / "data" / "generic", copy / "tests" / "data" / "generic")
         shutil.copytree(ROOT / "seeds", copy / "seeds", ignore=shutil.ignore_patterns("sample"))
