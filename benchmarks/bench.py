@@ -197,7 +197,7 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
         step("an hour loaded", "append", home_folder=home, shape=shape, events=HOUR_EVENTS)
         history.hour = step("an hour", "build", home_folder=home, project=project, full=False)
     else:
-        (place / "naive.duckdb").unlink(missing_ok=True)
+        (place / "plain_dbt.duckdb").unlink(missing_ok=True)
         late = {"home_folder": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
         step("adversarial batch loaded", "append", **late)
         history.adversarial = step("adversarial batch", "build", home_folder=home, project=project, full=False)

@@ -136,7 +136,7 @@ def naive(home_folder: str, folder: str, full: bool) -> StepResult:
     """One build of benchmarks/naive over the same raw table, into a file of its own, with the project parsed."""
     from dbt.cli.main import dbtRunner
 
-    file = Path(folder) / "naive.duckdb"
+    file = Path(folder) / "plain_dbt.duckdb"
     os.environ |= {
         "BENCH_NAIVE_FILE": str(file),
         "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home_folder))).warehouse),
