@@ -53,6 +53,8 @@ def sync_command(
 
 def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
     """Runs syncs in order; where there are several, one that cannot run is a failed report."""
+    from orchestration.pipeline.asset_events import of_sync
+
     reports = []
     for one in chosen:
         try:
@@ -62,6 +64,8 @@ def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
             if len(chosen) == 1:
                 raise
             reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
+    if not dry_run:
+        call.record(event for report in reports for event in of_sync(report))
     return reports
 
 
