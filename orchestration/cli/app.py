@@ -31,7 +31,7 @@ from orchestration.mapping.suggest import append, suggest
 from orchestration.pipeline.backfill import backfill
 from orchestration.pipeline.diff import diff
 from orchestration.pipeline.forget import forget
-from orchestration.pipeline.refresh import accept_trait, publish_build, refresh, serve_elsewhere
+from orchestration.pipeline.refresh import publish_build, refresh, serve_elsewhere, waive_trait
 from orchestration.pipeline.status import doctor, examples, explain, home_status
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
@@ -231,16 +231,16 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 
 @main.add_command
 @command
-@click.option("--trait", help="With --accept: which withheld trait.")
-@click.option("--accept", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
+@click.option("--trait", help="With --waive: which withheld trait.")
+@click.option("--waive", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     """Publish what passed in the current build once more; or let a withheld trait through on a person's word."""
     if (trait is None) != (why is None):
-        raise UsageError("--trait and --accept belong together.", 'traithouse publish --trait T --accept "reason"')
+        raise UsageError("--trait and --waive belong together.", 'traithouse publish --trait T --waive "reason"')
     if trait is None or why is None:
         published = publish_build(call.project, notify=call.progress)
     else:
-        published = accept_trait(call.project, trait, why=why, who=_person(), notify=call.progress)
+        published = waive_trait(call.project, trait, why=why, who=_person(), notify=call.progress)
     call.answer(published.as_dict(), report.show_refresh)
     return _exit_code(published)
 

@@ -65,8 +65,8 @@ class Trait(Declaration):
 
     ``enter`` and ``exit`` give, for every rule that the model's evidence may name, the sentence that tells why an
     entity has the trait or has it not; {name} is a feature or threshold of the evidence. ``target`` is the share of the
-    eligible that a population threshold aims at. ``upstream_traits`` is not declared: the traits that the model is built on,
-    however many models lie between.
+    eligible that a population threshold aims at. ``upstream_traits`` is not declared: the traits that the
+    model is built on, however many models lie between.
     """
 
     name: str

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from orchestration.defs.landing import KEY, POOL
+from orchestration.gates.source_checks import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
-from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.home import Home
 from orchestration.transform.build import current_build
 

@@ -9,7 +9,7 @@ from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
 from orchestration.declarations.catalog import Trait
 from orchestration.defs.landing import POOL
-from orchestration.gates.candidates import check_names
+from orchestration.gates.candidate_checks import check_names
 from orchestration.gates.data_docs import page_of
 from orchestration.gates.verdicts import Check, Verdict
 from orchestration.home import Home

@@ -120,7 +120,7 @@ def backfill(
                             told = is_told(connection, trait, day)
                             reports[name] = replace(
                                 before,
-                                changes=before.changes + backfill_trait(connection, trait, clock, told=told),
+                                changes=before.changes + backfill_trait(connection, trait, clock, publishable=told),
                                 written=before.written + 1,
                                 untold=before.untold + (not told),
                             )

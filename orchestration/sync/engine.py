@@ -22,6 +22,7 @@ from orchestration.declarations.catalog import Catalog, Sync
 from orchestration.destinations import Destination, Record, destinations
 from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.home import Home, Notify, silent, utc_now
+from orchestration.published.contacts import contacts_file
 from orchestration.sync.audience import content_hash, declaration_hash
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.ledger import Run, SyncLedger
@@ -308,7 +309,7 @@ def _settled(home: Home, catalog: Catalog, sync: Sync, ledger: SyncLedger, seen:
 def _seen(home: Home, catalog: Catalog, sync: Sync) -> str:
     """Hash of all that the plan is made of but the ledger: snapshot, persons and declaration."""
     folder = (home.serving / "current").resolve()
-    files = [folder / "traithouse.duckdb", home.root / "people.parquet"]
+    files = [folder / "traithouse.duckdb", contacts_file(home)]
     facts = [(str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files if path.exists()]
     text = json.dumps([facts, sync.model_dump(mode="json"), declaration_hash(catalog, sync)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.defs import gates, landing, learning, publishing, schedules, syncs, warehouse
 from orchestration.defs.publishing import bar_chart
-from orchestration.gates.candidates import check_names
+from orchestration.gates.candidate_checks import check_names
 from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.publishing.snapshot import served_manifest
@@ -106,7 +106,7 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     assert {one for one in red if one[1] != "needs"} == {
         ("at_risk", "built"),
         ("lifecycle_stage", "built"),
-        ("lifecycle_stage", "made_of"),
+        ("lifecycle_stage", "upstream"),
     }
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"

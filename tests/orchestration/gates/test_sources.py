@@ -1,4 +1,4 @@
-"""The door in: real loads and refreshes of synthetic days, ordinary and faulty ones."""
+"""The source checks: real loads and refreshes of synthetic days, ordinary and faulty ones."""
 
 import gzip
 import json
@@ -10,14 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestration.gates.source_checks import DAY_CHECKS, source_check_names
+from orchestration.gates.source_history import read_histories
 from orchestration.gates.source_measures import measure_day
 from orchestration.gates.source_verdicts import SourceVerdict
-from orchestration.gates.sources import (
-    DAY_CHECKS,
-    judge_sources,
-    read_histories,
-    source_check_names,
-)
+from orchestration.gates.sources import judge_sources
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh, write_and_audit
@@ -288,7 +285,7 @@ def test_half_a_day_withholds_until_the_rest_arrives(
     _, report = refresh(project, as_of=str(NEXT))
     withheld = {trait.trait: trait.reason for trait in report.withheld}
     assert {"at_risk", "dormant", "power_user"} <= set(withheld)
-    assert withheld["dormant"].startswith("Its source sandbox failed its gate: ")
+    assert withheld["dormant"].startswith("Its source sandbox failed its checks: ")
     assert "Load what is missing and refresh." in withheld["dormant"]
     assert served(watched, "from traits.trait_values order by all") == before
     # Asking again without repairing anything does not let it through.

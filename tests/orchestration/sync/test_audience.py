@@ -9,7 +9,7 @@ import pytest
 from orchestration.declarations.catalog import Catalog, Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.sync.audience import Audience, audience, declaration_hash, people_names, typed
+from orchestration.sync.audience import Audience, audience, declaration_hash, typed
 from tests.serving import catalog_of, serve, trait
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
@@ -146,12 +146,6 @@ def test_what_the_sync_needs_of_persons_has_to_have_been_read(home: Home) -> Non
     with pytest.raises(UsageError, match="Nothing is published yet"):
         (home.serving / "current").unlink()
         found(home, sync_of())
-
-
-def test_publishing_is_asked_for_what_declared_syncs_need() -> None:
-    syncs = (sync_of(name="a", identifier="email"), sync_of(name="b", purpose="ads"), sync_of(name="c"))
-    assert people_names(catalog_of(TRAITS, *syncs)) == [["user", "consent"], ["user", "email"]]
-    assert people_names(catalog_of(TRAITS, syncs[2])) == []
 
 
 def test_the_declaration_hash_knows_what_changes_fields() -> None:
