@@ -157,7 +157,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
 
 
 def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> dict[str, Verdict]:
-    """Verdicts of exactly this build; one has failed when content or definition are no longer those that were judged."""
+    """Verdicts of exactly this build; one has failed when content or definition are not those that were judged."""
     verdicts = load_verdicts(connection, build.build_id)
     broken = []
     for trait in catalog.traits:

@@ -20,7 +20,8 @@ create table identity.attributes (
 );
 insert into identity.attributes values
     ('user', 'u1', 'email', 'old@x.org', timestamp '2024-06-01'), ('user', 'u1', 'email', 'a@x.org', null),
-    ('user', 'u2', 'email', '', null), ('user', 'u1', 'role', 'admin', null), ('account', 'a1', 'email', 'c@x.org', null)
+    ('user', 'u2', 'email', '', null), ('user', 'u1', 'role', 'admin', null),
+    ('account', 'a1', 'email', 'c@x.org', null)
 """
 
 
