@@ -27,7 +27,7 @@ from orchestration.gates.source_statistics import Measured
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import DEFAULT_END, SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.dbt import Project
@@ -99,7 +99,7 @@ def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> Non
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             home = Home(Settings(home=Path(folder) / "home"))
-            make_sandbox(Parameters(accounts=accounts, days=days + 60, seed=seed), Path(folder))
+            make_simulation(Parameters(accounts=accounts, days=days + 60, seed=seed), Path(folder))
             load(home, [Path(folder) / EVENTS], source=SOURCE)
             write_and_audit(Project(home))
             with home.connect() as connection:

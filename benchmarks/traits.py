@@ -32,7 +32,7 @@ from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
 from orchestration.pipeline.refresh import refresh
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import TRUTH
 from orchestration.transform.dbt import Project
@@ -145,7 +145,7 @@ Members = dict[str, list[tuple[datetime, set[str], int]]]
 def prepared(parameters: Parameters, folder: Path) -> tuple[Home, Project]:
     """A home with one sandbox, refreshed."""
     home = Home(Settings(home=folder / "home"))
-    make_sandbox(parameters, folder)
+    make_simulation(parameters, folder)
     load(home, [folder / "events.ndjson.gz"], source=SOURCE)
     project = Project(home)
     refresh(project)

@@ -19,7 +19,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from orchestration.admin.backup import backup, restore
+from orchestration.admin.backup import backup
+from orchestration.admin.restore import restore
 from orchestration.cli import console as report
 from orchestration.declarations.catalog import Sync
 from orchestration.errors import TraithouseError, UsageError
@@ -36,7 +37,7 @@ from orchestration.pipeline.status import doctor, examples, explain, home_status
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
 from orchestration.simulator.bundled import SAMPLE
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.simulator.write import EVENTS
 from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
@@ -322,7 +323,7 @@ def sandbox_command(
     if folder is None:
         call.home.prepare()
         folder = call.home.root / "sandbox"
-    made = make_sandbox(parameters, folder, call.progress)
+    made = make_simulation(parameters, folder, call.progress)
     call.answer(made.as_dict(), report.show_sandbox)
 
 
@@ -459,7 +460,7 @@ def run_command(call: Call) -> int:
             "traithouse load FILE..., then refresh.",
         )
     home, project, notify = call.home, call.project, call.progress
-    made = make_sandbox(Parameters(), home.root / "sandbox", notify)
+    made = make_simulation(Parameters(), home.root / "sandbox", notify)
     loads = [
         load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
         load(home, [Path(made.folder) / EVENTS], source=made.source, notify=notify),

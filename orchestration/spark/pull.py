@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.admin.erasure import Scope
+from orchestration.admin.erasure import ErasureScope
 from orchestration.spark.session import exchange
 from orchestration.transform.dbt import Project
 
@@ -82,7 +82,7 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda change: _write(spark, change, folder), changes))
         connection.execute("begin")
-        _drop_others(connection, Scope.of(project).derived, wanted)
+        _drop_others(connection, ErasureScope.of(project).derived, wanted)
         for change in changes:
             _replace(connection, change, folder)
         connection.execute("commit")

@@ -30,7 +30,7 @@ from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.content import content_hash
@@ -78,7 +78,7 @@ class Alarms:
 
 def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date, Path]]:
     """Each day with a file of the events that were received on it; the known days are one."""
-    make_sandbox(parameters, folder / "sandbox")
+    make_simulation(parameters, folder / "sandbox")
     first = (parameters.start + timedelta(days=KNOWN_DAYS - 1)).date()
     by_day: dict[date, list[str]] = defaultdict(list)
     with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:

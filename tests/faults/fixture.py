@@ -22,7 +22,7 @@ from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.dbt import Project
@@ -106,7 +106,7 @@ def make_arena(folder: Path, project: Project, parameters: Parameters = PARAMETE
 
 def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
     """Files of the events received by the end of DAY, and of those received on NEXT_DAY."""
-    make_sandbox(parameters, folder / "sandbox")
+    make_simulation(parameters, folder / "sandbox")
     with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:
         events = [(json.loads(line)["received_at"][:10], line) for line in lines]
     first, second = folder / "first.ndjson", folder / "second.ndjson"

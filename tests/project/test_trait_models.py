@@ -11,7 +11,7 @@ from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
 from orchestration.pipeline.refresh import refresh
 from orchestration.published.sentences import sentence, sentence_sql
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.clock import days_before
@@ -27,7 +27,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Home:
     """A home with synthetic events, refreshed; read it only."""
     folder = tmp_path_factory.mktemp("sandbox")
     made = Home(Settings(home=folder / "home"))
-    make_sandbox(Parameters(accounts=130, days=150), folder)
+    make_simulation(Parameters(accounts=130, days=150), folder)
     load(made, [folder / EVENTS], source="sandbox")
     refresh(project_in(made))
     return made

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.admin.backup import backup, restore
+from orchestration.admin.backup import backup
 from orchestration.admin.erasure import forget_person
+from orchestration.admin.restore import restore
 from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load

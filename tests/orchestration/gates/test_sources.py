@@ -25,7 +25,7 @@ from orchestration.gates.sources import judge_sources
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh, write_and_audit
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import Parameters
 from orchestration.transform.build import current_build
 from orchestration.transform.dbt import Project
@@ -42,7 +42,7 @@ LATER = "set occurred_at = occurred_at + interval 3 hour"
 def stream(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Eleven weeks of a product, in the order in which the events were received."""
     folder = tmp_path_factory.mktemp("stream")
-    make_sandbox(Parameters(accounts=120, days=77, seed=5, end=NEXT + timedelta(days=1)), folder)
+    make_simulation(Parameters(accounts=120, days=77, seed=5, end=NEXT + timedelta(days=1)), folder)
     with gzip.open(folder / "events.ndjson.gz", "rt") as lines:
         return [json.loads(line) for line in lines]
 
