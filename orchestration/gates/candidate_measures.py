@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from orchestration.declarations.catalog import Trait
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows
 
 # A score of 0 has no size.
 _HAS_SIZE = "isfinite(score) and score != 0"
@@ -53,8 +53,8 @@ class RowCounts:
 
 def measure_scores(connection: duckdb.DuckDBPyConnection, trait: Trait) -> ScoreSizes:
     """How large the scores of a trait's candidate are."""
-    (row,) = named_rows(
-        connection.execute(f"select count(*) filter ({_HAS_SIZE}) as scores, {SIZE_QUANTILES} from {trait.candidate}")
+    (row,) = fetch_rows(
+        connection, f"select count(*) filter ({_HAS_SIZE}) as scores, {SIZE_QUANTILES} from {trait.candidate}"
     )
     return ScoreSizes(**row)
 
@@ -62,17 +62,16 @@ def measure_scores(connection: duckdb.DuckDBPyConnection, trait: Trait) -> Score
 def count_rows(connection: duckdb.DuckDBPyConnection, trait: Trait) -> RowCounts:
     """How many rows a trait's candidate has; evidence that is no JSON makes nobody eligible."""
     is_member = "value" if trait.type == "boolean" else "value is not null"
-    (row,) = named_rows(
-        connection.execute(
-            f"""
-            select
-                count(*) as population,
-                count(*) filter (
-                    case when json_valid(evidence) then json_extract_string(evidence, '$.eligible') = 'true' end
-                ) as eligible,
-                count(*) filter ({is_member}) as members
-            from {trait.candidate}
-            """
-        )
+    (row,) = fetch_rows(
+        connection,
+        f"""
+        select
+            count(*) as population,
+            count(*) filter (
+                case when json_valid(evidence) then json_extract_string(evidence, '$.eligible') = 'true' end
+            ) as eligible,
+            count(*) filter ({is_member}) as members
+        from {trait.candidate}
+        """,
     )
     return RowCounts(**row)

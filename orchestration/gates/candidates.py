@@ -39,7 +39,7 @@ from orchestration.gates.verdicts import (
 from orchestration.gates.waivers import with_waiver
 from orchestration.home import Notify, silent, utc_now
 from orchestration.published.history import PublishedPast, read_pasts
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence
 from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
@@ -120,10 +120,10 @@ class _Made:
 
 def _made_candidates(connection: duckdb.DuckDBPyConnection, build: Build) -> dict[str, _Made]:
     """By name of the model, for the models that ran in a build or were skipped in it."""
-    rows = named_rows(
-        connection.execute(
-            "select name, status, message, content_hash from state.node_results where build_id = $1", [build.build_id]
-        )
+    rows = fetch_rows(
+        connection,
+        "select name, status, message, content_hash from state.node_results where build_id = $build_id",
+        {"build_id": build.build_id},
     )
     return {row.pop("name"): _Made(**row) for row in rows}
 

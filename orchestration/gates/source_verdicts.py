@@ -11,7 +11,7 @@ from typing import Any, Literal
 import duckdb
 
 from orchestration.gates.verdicts import Check
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows, insert_row
 
 SOURCE_VERDICT_TABLE = """
 create schema if not exists state;
@@ -70,23 +70,20 @@ def save_source_verdicts(
     connection.execute("begin")
     connection.execute("delete from state.source_verdicts where build_id = $1 or as_of < $2", [build_id, as_of - KEPT])
     for verdict in verdicts:
-        connection.execute(
-            "insert into state.source_verdicts by name select unnest($row, recursive := true)",
-            {"row": _row(verdict)},
-        )
+        insert_row(connection, "state.source_verdicts", _row(verdict))
     connection.execute("commit")
 
 
 def load_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> list[SourceVerdict]:
     """Verdicts of exactly this build, by source."""
-    return _read(connection, "where build_id = $1 order by source", build_id)
+    return _read(connection, "where build_id = $build_id order by source", build_id)
 
 
 def last_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, SourceVerdict]:
     """The last verdict on each source before a build."""
     found = _read(
         connection,
-        "where build_id < $1 qualify row_number() over (partition by source order by build_id desc) = 1",
+        "where build_id < $build_id qualify row_number() over (partition by source order by build_id desc) = 1",
         build_id,
     )
     return {verdict.source: verdict for verdict in found}
@@ -111,8 +108,8 @@ def _row(verdict: SourceVerdict) -> dict[str, Any]:
 
 def _read(connection: duckdb.DuckDBPyConnection, which: str, build_id: str) -> list[SourceVerdict]:
     connection.execute(SOURCE_VERDICT_TABLE)
-    cursor = connection.execute(f"select * from state.source_verdicts {which}", [build_id])
-    return [_verdict(row) for row in named_rows(cursor)]
+    rows = fetch_rows(connection, f"select * from state.source_verdicts {which}", {"build_id": build_id})
+    return [_verdict(row) for row in rows]
 
 
 def _verdict(row: Mapping[str, Any]) -> SourceVerdict:

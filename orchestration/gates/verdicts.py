@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import duckdb
 
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows, insert_row
 from orchestration.published.tables import SCORE_SIZES
 
 VERDICT_TABLE = """
@@ -136,10 +136,7 @@ def save_verdicts(connection: duckdb.DuckDBPyConnection, verdicts: Iterable[Verd
     connection.execute("begin")
     for verdict in verdicts:
         connection.execute("delete from state.gate_verdicts where trait = $1", [verdict.trait])
-        connection.execute(
-            "insert into state.gate_verdicts by name select unnest($row, recursive := true)",
-            {"row": verdict_row(verdict)},
-        )
+        insert_row(connection, "state.gate_verdicts", verdict_row(verdict))
     connection.execute("commit")
 
 
@@ -157,8 +154,7 @@ def load_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[
 def last_verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, Verdict]:
     """The last verdict of each trait, of any build; a verdict whose checks cannot be read is left out."""
     connection.execute(VERDICT_TABLE)
-    rows = named_rows(connection.execute("select * from state.gate_verdicts where json_valid(checks)"))
-    verdicts = map(_verdict, rows)
+    verdicts = map(_verdict, fetch_rows(connection, "select * from state.gate_verdicts where json_valid(checks)"))
     return {verdict.trait: verdict for verdict in verdicts}
 
 

@@ -16,6 +16,7 @@ from orchestration.errors import UsageError
 from orchestration.gates.candidate_checks import NON_WAIVABLE
 from orchestration.gates.verdicts import WAIVED, Verdict
 from orchestration.home import utc_now
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES
 
 
@@ -70,18 +71,14 @@ def waive(connection: duckdb.DuckDBPyConnection, verdict: Verdict | None, trait:
         raise UsageError(
             f"{trait} cannot be waived: {what} is wrong, not merely unusual.", f"Repair the cause: {verdict.reason}"
         )
-    connection.execute(
-        "insert into traits.waivers by name select unnest($row)",
-        {
-            "row": {
-                "trait": trait,
-                "build_id": verdict.build_id,
-                "as_of": verdict.as_of,
-                "content_hash": verdict.content_hash,
-                "checks": json.dumps([asdict(check) for check in broken]),
-                "reason": why.strip(),
-                "waived_by": who,
-                "waived_at": utc_now(),
-            }
-        },
-    )
+    row = {
+        "trait": trait,
+        "build_id": verdict.build_id,
+        "as_of": verdict.as_of,
+        "content_hash": verdict.content_hash,
+        "checks": json.dumps([asdict(check) for check in broken]),
+        "reason": why.strip(),
+        "waived_by": who,
+        "waived_at": utc_now(),
+    }
+    insert_row(connection, "traits.waivers", row)

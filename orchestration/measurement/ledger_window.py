@@ -12,7 +12,7 @@ from itertools import pairwise
 import duckdb
 
 from orchestration.declarations.catalog import Trait
-from orchestration.measurement.records import insert_row
+from orchestration.published.rows import insert_row
 
 DRIFT_DAYS = 7
 REPEATED = 3

@@ -13,6 +13,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.declarations.catalog import Trait
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 
@@ -88,10 +89,8 @@ def backfill_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: d
 
     """
     written = _write(connection, trait, clock) if publishable else 0
-    connection.execute(
-        "insert into state.backfilled_days (trait, as_of, definition_version, publishable) values ($1, $2, $3, $4)",
-        [trait.name, clock, trait.version, publishable],
-    )
+    row = {"trait": trait.name, "as_of": clock, "definition_version": trait.version, "publishable": publishable}
+    insert_row(connection, "state.backfilled_days", row)
     return written
 
 

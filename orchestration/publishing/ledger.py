@@ -8,7 +8,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.declarations.catalog import Catalog, Trait
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.state import ledger_state
 from orchestration.published.tables import BACKFILLED_DAYS
@@ -145,17 +145,16 @@ def publish_trait(
     has_now, had = "coalesce(value = 'true', false)", "coalesce(old_value = 'true', false)"
     if trait.type != "boolean":
         has_now, had = "value is not null", "old_value is not null"
-    (counts,) = named_rows(
-        connection.execute(
-            f"""
-            select
-                count(*) as written,
-                count(*) filter (flips) as changes,
-                count(*) filter (({has_now}) and not ({had})) as entered,
-                count(*) filter (({had}) and not ({has_now})) as left
-            from moved
-            """
-        )
+    (counts,) = fetch_rows(
+        connection,
+        f"""
+        select
+            count(*) as written,
+            count(*) filter (flips) as changes,
+            count(*) filter (({has_now}) and not ({had})) as entered,
+            count(*) filter (({had}) and not ({has_now})) as left
+        from moved
+        """,
     )
     return TraitCounts(**counts)
 

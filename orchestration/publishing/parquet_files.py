@@ -25,7 +25,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows
 from orchestration.published.tables import WIDE_TABLES
 
 # About as many as a row group of DuckDB holds.
@@ -122,13 +122,12 @@ def write_parquet_files(
     columns = connection.execute(f"describe {schema}.{table}").fetchall()
     grouping = _grouping(connection, schema, table, {name for name, *_ in columns})
     _place(connection, grouping, most)
-    found = named_rows(
-        connection.execute(
-            f"""
-            select name, first, bucket, count(*) as rows, sum(hash(t)) as total
-            from ({grouping.placed_rows()}) group by name, first, bucket order by all
-            """
-        )
+    found = fetch_rows(
+        connection,
+        f"""
+        select name, first, bucket, count(*) as rows, sum(hash(t)) as total
+        from ({grouping.placed_rows()}) group by name, first, bucket order by all
+        """,
     )
     hashes: dict[str, str] = {}
     missing: list[_File] = []

@@ -19,6 +19,7 @@ from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.home import Notify, silent, utc_now
 from orchestration.published.contacts import write_contacts
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
@@ -205,7 +206,7 @@ def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: S
         "kind": "refresh",
         "rolled_back": False,
     }
-    connection.execute("insert into traits.builds by name select unnest($row)", {"row": row})
+    insert_row(connection, "traits.builds", row)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str, build: Build) -> int:

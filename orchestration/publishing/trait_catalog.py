@@ -9,7 +9,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.gates.verdicts import Verdict
-from orchestration.published.rows import named_rows
+from orchestration.published.rows import fetch_rows, insert_row
 
 
 def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, verdicts: Mapping[str, Verdict]) -> None:
@@ -54,7 +54,7 @@ def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, ver
             "outcome": trait.outcome.title,
         }
         row |= lifts.get(trait.name, {}) | stability.get(trait.name, {})
-        connection.execute("insert into new_catalog by name select unnest($row)", {"row": row})
+        insert_row(connection, "new_catalog", row)
 
 
 def _measured(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> dict[str, dict[str, Any]]:
@@ -62,7 +62,7 @@ def _measured(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -
     exists = "select 1 from duckdb_tables() where schema_name = 'measurement' and table_name = $1"
     if connection.execute(exists, [table]).fetchone() is None:
         return {}
-    rows = named_rows(connection.execute(f"select trait, {columns} from measurement.{table}"))
+    rows = fetch_rows(connection, f"select trait, {columns} from measurement.{table}")
     return {row.pop("trait"): row for row in rows}
 
 
