@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.gates.candidate_measures import SIZE_QUANTILES
 from orchestration.gates.engine import Expected
 from orchestration.gates.interval import LearnedInterval, most_flips, usual_rows, usual_share, usual_size

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.published.rows import fetch_rows
 
 # A score of 0 has no size.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.candidate_checks import (
     BUILT,
     REQUIRED_BEHAVIOURS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 
 # Columns that tell how large the scores of a candidate are: quantiles of their absolute values, those of 0 left out.
 SCORE_SIZES = ("score_median", "score_p95")

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
 from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.state import ledger_state

@@ -159,7 +159,7 @@ def tables(root: Path) -> set[str]:
 
 
 def prepare_busy(root: Path) -> None:
-    with pytest.raises(WarehouseBusyError, match="has to be brought to version"):
+    with pytest.raises(WarehouseBusyError, match="The warehouse is busy"):
         Home(Settings(home=root, lock_wait_seconds=0.1)).prepare()
 
 

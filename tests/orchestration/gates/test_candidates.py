@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.declarations.catalog import Expectation
+from orchestration.declarations.traits import Expectation
 from orchestration.gates.candidate_checks import check_names
 from orchestration.gates.candidates import audit
 from orchestration.home import Home

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.home import Home
 from orchestration.published.contacts import asked_contacts, contact_names, contacts_file, write_contacts
 from tests.serving import catalog_of
