@@ -168,16 +168,15 @@ class Home:
             self._migrate(marker)
 
     def _migrate(self, marker: Path) -> None:
-        """Brings the home to this version; a migration that was cut off goes on."""
-        # A restore that was cut off is finished first: it puts parts of a home of that version in place.
+        """Brings the home to this version; a migration that was cut off goes on, and a restore is finished first."""
         if (self.root / RESTORE_INTENT).exists():
             return
         with self._lock.held("traithouse, migrating the home", self.settings.lock_wait_seconds):
             made = read_json(marker)
             version = made.get("from", made["version"])
-            if version == HOME_VERSION:
+            if version == HOME_VERSION:  # another process was first
                 return
-            # From here on earlier versions refuse the home.
+            # Earlier versions refuse the home from here on.
             write_atomically(marker, json.dumps({"version": HOME_VERSION, "from": version}))
             try:
                 migrate(self.root, version)
