@@ -21,7 +21,7 @@ from orchestration.pipeline.refresh import Written
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.rollback import RollbackReport
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.sync.engine import SyncReport
+from orchestration.sync.report import SyncReport
 from orchestration.transform.build import is_trait
 from orchestration.transform.dbt import NodeResult, Project
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +20,7 @@ from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import NOW
 from tests.orchestration.admin.search import PAT
 
@@ -77,12 +77,10 @@ def fill(home: Home, project: Project, folder: Path, *, with_pat: bool) -> None:
     load(home, [write_ndjson(folder / "tracks.ndjson", tracks)], source="vendor", table="tracks", now=NOW)
 
 
-@pytest.fixture(scope="session")
-def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable[[Home], Project]) -> Path:
-    """A home full of Pat; copy it, do not touch it."""
-    folder = tmp_path_factory.mktemp("traced")
+def fill_with_traces(folder: Path) -> None:
+    """Makes a home full of Pat."""
     home = Home(Settings(home=folder / "home"))
-    project = project_in(home)
+    project = parsed_project(home)
     fill(home, project, folder, with_pat=True)
     run_sync(home, project.catalog, project.catalog.sync("outbox"))
     with home.connect() as connection:
@@ -100,14 +98,18 @@ def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable
     with closing(sqlite3.connect(home.root / "dagster" / "runs.sqlite")) as connection, connection:
         connection.execute("create table event_logs (event text)")
         connection.execute("insert into event_logs values (?)", (json.dumps({"observed": PAT}),))
-    return home.root
+
+
+@pytest.fixture(scope="session")
+def traced_folder() -> Path:
+    """A home full of Pat; copy it, do not touch it."""
+    return cached("traced", fill_with_traces) / "home"
 
 
 @pytest.fixture
 def traced_home(traced_folder: Path, tmp_path: Path) -> Home:
     """A copy of the home full of Pat, for one test."""
-    shutil.copytree(traced_folder, tmp_path / "home", symlinks=True)
-    return Home(Settings(home=tmp_path / "home"))
+    return copied(traced_folder, tmp_path / "home")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Learning: point in time, tested out of time, never used when it does not hold."""
 
 import json
-import shutil
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from orchestration.learning.score_models import score_traits
 from orchestration.learning.scorecard import Scorecard
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
 FIRST_DAY = date(2025, 1, 1)
@@ -67,22 +68,23 @@ def stream() -> list[dict[str, Any]]:
     return list(visits(users=400, days=200, seed=3))
 
 
+def make_learned(folder: Path) -> None:
+    known = [event for event in visits(users=400, days=200, seed=3) if of_day(event) <= LEARNED_ON]
+    home = home_with(known, folder, parsed_project)
+    (learned,) = learn(parsed_project(home), traits=[CHURN])
+    (folder / "learned.pickle").write_bytes(pickle.dumps(learned))
+
+
 @pytest.fixture(scope="module")
-def learned_once(
-    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, project_in: Any
-) -> tuple[Path, Learned]:
+def learned_once() -> tuple[Path, Learned]:
     """A home that has learned likely_to_churn; copy it, do not touch it."""
-    known = [event for event in stream if of_day(event) <= LEARNED_ON]
-    home = home_with(known, tmp_path_factory.mktemp("learned"), project_in)
-    (learned,) = learn(project_in(home), traits=[CHURN])
-    return home.root, learned
+    folder = cached("learned", make_learned)
+    return folder / "home", pickle.loads((folder / "learned.pickle").read_bytes())
 
 
 @pytest.fixture
 def learned_home(learned_once: tuple[Path, Learned], tmp_path: Path) -> Home:
-    home = tmp_path / "home"
-    shutil.copytree(learned_once[0], home, symlinks=True)
-    return Home(Settings(home=home))
+    return copied(learned_once[0], tmp_path / "home")
 
 
 def test_a_real_signal_is_learned_and_holds_out_of_time(learned_once: tuple[Path, Learned]) -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from orchestration.landing.load import load
 from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
 TRACKS = {
@@ -65,21 +65,18 @@ def stranger_events() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def stranger_home(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Path:
-    folder = tmp_path_factory.mktemp("stranger")
+def make_stranger(folder: Path) -> None:
     file = folder / "events.ndjson"
     file.write_text("".join(json.dumps(event) + "\n" for event in stranger_events()))
     made = Home(Settings(home=folder / "home"))
     load(made, [file])
-    refresh(project_in(made))
-    return folder / "home"
+    refresh(parsed_project(made))
 
 
 @pytest.fixture
-def stranger(stranger_home: Path, tmp_path: Path, project_copy: Path) -> Home:
+def stranger(tmp_path: Path, project_copy: Path) -> Home:
     """A home of a stranger's events, with a project of its own to write to."""
-    shutil.copytree(stranger_home, tmp_path / "home", symlinks=True)
+    copied(cached("stranger", make_stranger) / "home", tmp_path / "home")
     return Home(Settings(home=tmp_path / "home", project=project_copy))
 
 
