@@ -89,7 +89,11 @@ class Replay:
             columns = [f'cast("{name}" as {one["data_type"]}) as "{name}"' for name, one in node["columns"].items()]
             sql = f"select {', '.join(columns)} from ({sql})"
         # A view that many models read would be computed for each of them.
-        kind = "view" if node["config"]["materialized"].startswith("view") and self._readers[node["unique_id"]] < 2 else "table"
+        kind = (
+            "view"
+            if node["config"]["materialized"].startswith("view") and self._readers[node["unique_id"]] < 2
+            else "table"
+        )
         return f'create or replace {kind} "replay_{node["schema"]}"."{node["name"]}" as {sql}'
 
     @contextmanager
