@@ -1,1 +1,1 @@
-"""Keeping a home: forgetting a person, retention, backup and restore."""
+"""Administration of a home: forgetting a data subject, retention, backup and restore."""

@@ -1,4 +1,4 @@
-"""What makes a folder a whole backup: ``backup.json`` with the hash of each file, written last."""
+"""What makes a folder a whole backup: ``backup.json`` with the SHA-256 of each file, written last."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from pathlib import Path
 from orchestration.errors import UsageError
 from orchestration.home import read_json, utc_now, write_atomically
 
-SEAL = "backup.json"
+CHECKSUMS = "backup.json"
+# Files that appear when a backup is opened as a home; they are no part of it.
+_NO_PART = (CHECKSUMS, "lock", "lock.json", "lease", "lease.json")
 
 
-def seal(folder: Path, made_at: datetime | None = None) -> None:
-    """Writes down every file of a backup; one that was sealed before keeps its date."""
-    known = read_json(folder / SEAL).get("made_at")
-    said = {"made_at": known or str(made_at or utc_now()), "files": _hashes(folder)}
-    write_atomically(folder / SEAL, json.dumps(said, indent=1))
+def write_checksums(folder: Path, made_at: datetime | None = None) -> None:
+    """Writes the checksum of every file of a backup; a backup that had checksums before keeps its date."""
+    known = read_json(folder / CHECKSUMS).get("made_at")
+    content = {"made_at": known or str(made_at or utc_now()), "files": _checksums(folder)}
+    write_atomically(folder / CHECKSUMS, json.dumps(content, indent=1))
 
 
-def check_seal(folder: Path) -> None:
-    """Holds a folder against what was written down.
+def verify_checksums(folder: Path) -> None:
+    """Compares the files of a backup with its checksums.
 
     Raises:
-        UsageError: it is no backup, or not as it was made.
+        UsageError: it is no backup, or a file was changed, is missing or was added since.
 
     """
-    said = read_json(folder / SEAL).get("files")
-    if not isinstance(said, dict):
-        raise UsageError(f"{folder} is no backup.", "traithouse backup makes one; name its folder.")
-    found = _hashes(folder)
-    if found != said:
-        name = min(name for name in found.keys() | said.keys() if found.get(name) != said.get(name))
-        raise UsageError(f"{folder} is not as it was made: {name} differs.", "Restore another backup.")
+    expected = read_json(folder / CHECKSUMS).get("files")
+    if not isinstance(expected, dict):
+        raise UsageError(f"{folder} is no backup.", "Name the folder of a backup; traithouse backup makes one.")
+    found = _checksums(folder)
+    if found != expected:
+        name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise UsageError(f"The backup {folder} is not as it was made: {name} differs.", "Restore another backup.")
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    hashes = {}
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its path in the folder."""
+    checksums = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.name not in (SEAL, "lock", "lock.json"):
+        if path.is_file() and not path.is_symlink() and path.name not in _NO_PART:
             with path.open("rb") as stream:
-                hashes[str(path.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashes
+                checksums[str(path.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return checksums

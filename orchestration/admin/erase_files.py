@@ -1,8 +1,8 @@
-"""A person leaves the other files of a home: outbox, inbox, logs, Data Docs, Dagster's state, whatever lies there.
+"""Erases a data subject from the other files of a home: outbox, inbox, logs, Data Docs, Dagster's state and the rest.
 
-- CSV, NDJSON and Parquet, also compressed, are written anew without the rows in which a value is one of the ids; within
-  longer texts of other rows the id is blotted out (Parquet: the row goes).
-- SQLite and other text files stay, and the ids in them are blotted out; a DuckDB file loses the person's rows.
+- CSV, NDJSON and Parquet, also compressed, are written again without the rows in which a value is one of the ids. In
+  longer texts of other rows the id is redacted (in Parquet such a row is deleted).
+- SQLite and other text files are kept, and the ids in them are redacted. A DuckDB file loses the subject's rows.
 - Any other file that holds an id is deleted.
 """
 
@@ -23,7 +23,7 @@ import duckdb
 from backports import zstd
 
 from orchestration.admin.erase_warehouse import erase_rows, rewrite
-from orchestration.admin.subject import Person
+from orchestration.admin.subject import Subject
 from orchestration.errors import UsageError
 from orchestration.landing.readers import file_kind, open_bytes, read_records
 from orchestration.landing.tombstones import FORGOTTEN, SHORTEST_WORD, byte_pattern, sql_patterns
@@ -32,16 +32,16 @@ _CHUNK = 1 << 22
 _OVERLAP = 1 << 12
 
 
-def scrub_files(root: Path, person: Person, leave: Callable[[Path], bool]) -> dict[str, str]:
-    """Goes through every file below a folder; returns what was done, by path: written anew, renamed or deleted.
+def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> dict[str, str]:
+    """Goes through every file below a folder; returns what was done, by path: rewritten, renamed or deleted.
 
     Args:
         root: the folder.
-        person: whom.
-        leave: files that are somebody else's matter.
+        subject: whose ids are erased.
+        leave: says which files are left alone, because another step erases them.
 
     """
-    pattern = byte_pattern(person.ids)
+    pattern = byte_pattern(subject.ids)
     done = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
         if leave(path):
@@ -49,40 +49,40 @@ def scrub_files(root: Path, person: Person, leave: Callable[[Path], bool]) -> di
         named = path.with_name(pattern.sub(FORGOTTEN.encode(), path.name.encode()).decode())
         if named != path:
             path.rename(named)
-        action = _scrub_file(named, person, pattern) or ("renamed" if named != path else "")
+        action = _scrub_file(named, subject, pattern) or ("renamed" if named != path else "")
         if action:
             done[str(named.relative_to(root))] = action
     return done
 
 
-def _scrub_file(path: Path, person: Person, pattern: re.Pattern[bytes]) -> str:
+def _scrub_file(path: Path, subject: Subject, pattern: re.Pattern[bytes]) -> str:
     head = _head(path)
     if head.startswith(b"SQLite format 3\x00"):
-        return "written anew" if blot_out_sqlite(path, pattern) else ""
+        return "rewritten" if redact_sqlite(path, pattern) else ""
     if head[8:12] == b"DUCK":
         with duckdb.connect(str(path)) as connection:
-            erase_rows(connection, person)
+            erase_rows(connection, subject)
         rewrite(path)
-        return "written anew"
+        return "rewritten"
     if head.startswith(b"PAR1"):
-        return _scrub_parquet(path, person)
+        return _scrub_parquet(path, subject)
     try:
         kind = file_kind(path)
     except UsageError:
         kind = ""
-    # A short id is found among values alone, not in the bytes.
-    by_value = kind in ("csv", "ndjson") and any(len(one) < SHORTEST_WORD for one in person.ids)
+    # A short id cannot be told from other bytes, so it is looked for among the values.
+    by_value = kind in ("csv", "ndjson") and any(len(entity_id) < SHORTEST_WORD for entity_id in subject.ids)
     try:
         if not by_value and not _holds(path, pattern):
             return ""
         if kind in ("csv", "ndjson"):
-            _scrub_records(path, kind, person, pattern)
+            _scrub_records(path, kind, subject, pattern)
         else:
             _scrub_text(path, pattern)
     except (UnicodeError, UsageError, OSError, EOFError, zstd.ZstdError):
-        path.unlink()  # what cannot be read cannot be searched either
+        path.unlink()  # What cannot be read may hold an id.
         return "deleted"
-    return "written anew"
+    return "rewritten"
 
 
 def _head(path: Path) -> bytes:
@@ -92,7 +92,7 @@ def _head(path: Path) -> bytes:
 
 def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
     with path.open("rb") as stream:
-        if pattern.search(stream.read(_OVERLAP)):  # a compressed file may bear its former name
+        if pattern.search(stream.read(_OVERLAP)):  # The header of a compressed file may hold its earlier name.
             return True
     with open_bytes(path) as stream:
         before = b""
@@ -104,8 +104,8 @@ def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
 
 
 @contextmanager
-def _written_anew(path: Path) -> Iterator[Any]:
-    """A binary stream into a draft, compressed like the file, that takes its place at the end."""
+def _rewritten(path: Path) -> Iterator[Any]:
+    """A binary stream into a draft, compressed like the file; the draft replaces the file at the end."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".zst": zstd.open}
     try:
@@ -116,9 +116,9 @@ def _written_anew(path: Path) -> Iterator[Any]:
         draft.unlink(missing_ok=True)
 
 
-def _scrub_records(path: Path, kind: str, person: Person, pattern: re.Pattern[bytes]) -> None:
-    ids = set(person.ids)
-    with _written_anew(path) as out:
+def _scrub_records(path: Path, kind: str, subject: Subject, pattern: re.Pattern[bytes]) -> None:
+    ids = set(subject.ids)
+    with _rewritten(path) as out:
         if kind == "csv":
             with open_bytes(path) as stream:
                 header = io.BufferedReader(stream).readline()
@@ -136,12 +136,12 @@ def _scrub_text(path: Path, pattern: re.Pattern[bytes]) -> None:
     with open_bytes(path) as stream:
         content = stream.read()
     content.decode()
-    with _written_anew(path) as out:
+    with _rewritten(path) as out:
         out.write(pattern.sub(FORGOTTEN.encode(), content))
 
 
-def _scrub_parquet(path: Path, person: Person) -> str:
-    words, strings = sql_patterns(person.ids)
+def _scrub_parquet(path: Path, subject: Subject) -> str:
+    words, strings = sql_patterns(subject.ids)
     mentions = [
         f"regexp_matches(cast(to_json(t) as varchar), ${n})" for n, p in (("words", words), ("strings", strings)) if p
     ]
@@ -160,30 +160,30 @@ def _scrub_parquet(path: Path, person: Person) -> str:
         literal = str(draft).replace("'", "''")
         connection.execute(f"copy kept to '{literal}' (format parquet)")
     draft.replace(path)
-    return "written anew"
+    return "rewritten"
 
 
-def blot_out_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
-    """Blots ids out of every text of a SQLite file and writes it anew; returns whether it held any."""
+def redact_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Redacts ids in every text of a SQLite file, and rewrites the file if it held any; returns whether it did."""
 
     def mentions(value: object) -> bool:
         return isinstance(value, str | bytes) and bool(pattern.search(_as_bytes(value)))
 
-    def blotted(value: str | bytes) -> str | bytes:
+    def redacted(value: str | bytes) -> str | bytes:
         clean = pattern.sub(FORGOTTEN.encode(), _as_bytes(value))
         return clean.decode() if isinstance(value, str) else clean
 
     changed = 0
     with closing(sqlite3.connect(path, timeout=30)) as connection:
         connection.create_function("mentions", 1, mentions)
-        connection.create_function("blotted", 1, blotted)
+        connection.create_function("redacted", 1, redacted)
         with connection:
             tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
             for (table,) in tables:
                 columns = [row[1] for row in connection.execute(f'pragma table_info("{table}")')]
                 for column in columns:
                     changed += connection.execute(
-                        f'update "{table}" set "{column}" = blotted("{column}") where mentions("{column}")'
+                        f'update "{table}" set "{column}" = redacted("{column}") where mentions("{column}")'
                     ).rowcount
         if changed:
             vacuum_sqlite(connection)
@@ -191,7 +191,7 @@ def blot_out_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
 
 
 def vacuum_sqlite(connection: sqlite3.Connection) -> None:
-    """Writes a SQLite file anew, so that deleted rows leave no bytes."""
+    """Rewrites a SQLite file, so that no bytes of deleted rows are left."""
     connection.execute("vacuum")
     connection.execute("pragma wal_checkpoint(truncate)")
 

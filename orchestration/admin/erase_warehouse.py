@@ -1,7 +1,7 @@
-"""A person's rows leave a DuckDB file, and the bytes of what was deleted leave it with them.
+"""Erases a data subject from a DuckDB file, so that no bytes of the deleted rows are left in it.
 
-A table is treated by its columns, so one that is added later needs nothing here. What dbt makes is dropped as a whole:
-it holds people under numbers, and the next refresh makes it anew from raw.
+What happens to a table depends on its columns alone, so a table that is added later needs no change here. What dbt
+makes is dropped as a whole: it holds people under numbers, and the next refresh makes it again from raw.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.admin.subject import Person
+from orchestration.admin.subject import Subject
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.tombstones import PERSON_FIELDS, blot_out, bury, sql_patterns
+from orchestration.landing.tombstones import PERSON_FIELDS, add_tombstones, redact, sql_patterns
 
-# Rows of samples are somebody's: a mention is enough for the whole row to go.
+# Tables whose names have one of these words hold samples of rows: a row that mentions an id is deleted.
 SAMPLES = ("rejected", "quarantined", "failed", "sample")
 ENTITY_COLUMNS = {"user": (*PERSON_FIELDS, "entity_id"), "account": ("account_id", "entity_id")}
 
 
 def erase(
-    connection: duckdb.DuckDBPyConnection, person: Person, derived: Collection[str], now: datetime
+    connection: duckdb.DuckDBPyConnection, subject: Subject, derived: Collection[str], now: datetime
 ) -> dict[str, int]:
-    """Takes a person out of a warehouse in one transaction, tombstones included; returns deleted rows by table.
+    """Erases a subject from a warehouse in one transaction, tombstones included; returns deleted rows by table.
 
     Args:
         connection: the warehouse.
-        person: whom.
+        subject: whom.
         derived: schemas that dbt makes; they are dropped, and the next refresh rebuilds everything.
-        now: when, naive UTC.
+        now: time of the tombstones, naive UTC.
 
     """
     connection.execute(RAW_TABLES)
     connection.execute("begin")
     salt = secrets.token_hex(16)
-    bury(connection, person.entity_type, person.ids, salt, now)
-    bury(connection, "event", person.events, salt, now)
+    add_tombstones(connection, subject.entity_type, subject.ids, salt, now)
+    add_tombstones(connection, "event", subject.events, salt, now)
     _drop_derived(connection, derived)
-    deleted = erase_rows(connection, person)
+    deleted = erase_rows(connection, subject)
     connection.execute("commit")
     return deleted
 
 
-def erase_rows(connection: duckdb.DuckDBPyConnection, person: Person) -> dict[str, int]:
-    """Deletes a person's rows in every table, and blots the ids out of what is left; returns deleted rows by table."""
+def erase_rows(connection: duckdb.DuckDBPyConnection, subject: Subject) -> dict[str, int]:
+    """Deletes a subject's rows in every table and redacts the ids in the others; returns deleted rows by table."""
     deleted = {}
     tables = connection.execute(
         "select schema_name, table_name from duckdb_tables() where not internal and not temporary order by all"
@@ -56,22 +56,22 @@ def erase_rows(connection: duckdb.DuckDBPyConnection, person: Person) -> dict[st
         relation = f"{_quoted(schema)}.{_quoted(table)}"
         columns = [(name, kind) for name, kind, *_ in connection.execute(f"describe {relation}").fetchall()]
         texts = [name for name, kind in columns if kind == "VARCHAR"]
-        condition = _is_theirs(schema, table, texts, person)
-        # What is neither text nor number may hold anything.
-        others = [n for n, kind in columns if kind == "JSON" or kind.endswith((")[]", "[]")) or kind[:6] in ("STRUCT",)]
+        condition = _is_theirs(schema, table, texts, subject)
+        # Lists, structs and JSON values may hold an id anywhere.
+        nested = [name for name, kind in columns if kind == "JSON" or kind.endswith("[]") or kind.startswith("STRUCT")]
         if condition:
-            row = connection.execute(f"delete from {relation} where {condition}", _given(condition, person)).fetchone()
+            row = connection.execute(f"delete from {relation} where {condition}", _given(condition, subject)).fetchone()
             if row and row[0]:
                 deleted[f"{schema}.{table}"] = int(row[0])
         keys = {*ENTITY_COLUMNS["user"], *ENTITY_COLUMNS["account"], "event_id", "session_id", "id_hash"}
-        blot_out(connection, relation, [_quoted(name) for name in texts if name not in keys], person.ids)
-        for name in others:
-            _blot_out_nested(connection, relation, _quoted(name), person)
+        redact(connection, relation, [_quoted(name) for name in texts if name not in keys], subject.ids)
+        for name in nested:
+            _clear_nested(connection, relation, _quoted(name), subject)
     return deleted
 
 
 def rewrite(path: Path) -> None:
-    """Writes a DuckDB file anew and renames it into place: deleted rows leave their bytes in the old one."""
+    """Copies a DuckDB file and puts the copy in its place: the bytes of deleted rows stay behind in the old file."""
     fresh = path.with_name(f".{path.name}.rewritten")
     for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
         leftover.unlink(missing_ok=True)
@@ -91,47 +91,50 @@ def _drop_derived(connection: duckdb.DuckDBPyConnection, derived: Collection[str
     for (schema,) in schemas:
         if schema in derived or schema.startswith("replay_"):
             connection.execute(f"drop schema {_quoted(schema)} cascade")
-    # Without a watermark the next refresh rebuilds everything; what was judged and built is no longer there.
+    # Without a watermark the next refresh rebuilds everything. Verdicts and results are of tables that are gone.
     for table in ("watermark", "gate_verdicts", "node_results"):
         exists = "select 1 from duckdb_tables() where schema_name = 'state' and table_name = $1"
         if connection.execute(exists, [table]).fetchone():
             connection.execute(f"delete from state.{table}")
 
 
-def _is_theirs(schema: str, table: str, texts: list[str], person: Person) -> str:
-    """SQL of the rows that are a person's; empty where a table has none."""
+def _is_theirs(schema: str, table: str, texts: list[str], subject: Subject) -> str:
+    """SQL condition of the rows that are a subject's; empty for a table that cannot have any."""
     if schema.startswith("raw_"):
         named = texts
     else:
-        named = [name for name in texts if name in ENTITY_COLUMNS[person.entity_type]]
+        named = [name for name in texts if name in ENTITY_COLUMNS[subject.entity_type]]
     conditions = [f"list_contains($ids, trim({_quoted(name)}))" for name in named]
     if "entity_type" in texts and "entity_id" in named:
-        conditions = [f"({one} and entity_type = $entity)" if "entity_id" in one else one for one in conditions]
+        conditions = [
+            f"({condition} and entity_type = $entity)" if "entity_id" in condition else condition
+            for condition in conditions
+        ]
     if (schema, table) == ("raw", "events"):
         conditions.append("list_contains($events, event_id)")
     if any(word in table for word in SAMPLES):
-        words, strings = sql_patterns(person.ids)
+        words, strings = sql_patterns(subject.ids)
         for pattern, parameter in ((words, "$words"), (strings, "$strings")):
             if pattern:
                 conditions += [f"regexp_matches({_quoted(name)}, {parameter})" for name in texts]
-    return " or ".join(f"coalesce({one}, false)" for one in conditions)
+    return " or ".join(f"coalesce({condition}, false)" for condition in conditions)
 
 
-def _given(condition: str, person: Person) -> dict[str, object]:
-    words, strings = sql_patterns(person.ids)
+def _given(condition: str, subject: Subject) -> dict[str, object]:
+    words, strings = sql_patterns(subject.ids)
     given = {
-        "ids": list(person.ids),
-        "entity": person.entity_type,
-        "events": list(person.events),
+        "ids": list(subject.ids),
+        "entity": subject.entity_type,
+        "events": list(subject.events),
         "words": words,
         "strings": strings,
     }
     return {name: value for name, value in given.items() if f"${name}" in condition}
 
 
-def _blot_out_nested(connection: duckdb.DuckDBPyConnection, relation: str, column: str, person: Person) -> None:
-    """A list, a JSON value or a struct that mentions somebody is emptied."""
-    for pattern in filter(None, sql_patterns(person.ids)):
+def _clear_nested(connection: duckdb.DuckDBPyConnection, relation: str, column: str, subject: Subject) -> None:
+    """Sets a list, a JSON value or a struct that mentions an id to null."""
+    for pattern in filter(None, sql_patterns(subject.ids)):
         connection.execute(
             f"update {relation} set {column} = null where regexp_matches(cast({column} as varchar), $pattern)",
             {"pattern": pattern},

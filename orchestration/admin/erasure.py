@@ -1,17 +1,17 @@
-"""A person leaves the home: raw, what was made of it, ledger, snapshots, deliveries, files and backups.
+"""Forgets a data subject: erases it from raw, models, ledger, snapshots, deliveries, files and backups of a home.
 
-In this order, each step such that making it again changes nothing:
+The steps, in this order; each can be repeated without changing anything:
 
-1. ``forget.json`` says whom, in clear, for as long as the home has not done with it; whatever cuts the forgetting off,
-   the next refresh or forget goes on from there.
-2. The warehouse: tombstones and deletions in one transaction; then the file is written anew.
-3. A snapshot of what is published now without the person, under the same build; values of others do not move.
-4. The sync ledgers: what a destination has stays until the next sync has cleared it (orchestration/sync/ledger.py).
+1. ``forget.json`` names the subject in clear until everything is done. When the forgetting is cut off, the next refresh
+   or forget goes on from this file.
+2. The warehouse: tombstones and deletions in one transaction; then the file is rewritten.
+3. A snapshot of what is published now, without the subject, under the same build; values of others do not change.
+4. The sync ledgers: what a destination has is kept until the next sync has cleared it (orchestration/sync/ledger.py).
 5. Every other file of the home, and every backup in it, which is a home of its own.
-6. Older snapshots are deleted, so that a rollback reaches back to the forgetting only.
-7. ``forget.json`` goes.
+6. Older snapshots are deleted, so that a rollback cannot bring the subject back.
+7. ``forget.json`` is deleted.
 
-What dbt makes was dropped with 2, so the next refresh rebuilds everything; forgetting is rare enough for that.
+Step 2 drops what dbt makes, so the next refresh rebuilds everything; forgetting is rare enough for that.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any
 
 import duckdb
 
-from orchestration.admin.checksums import SEAL, seal
+from orchestration.admin.checksums import CHECKSUMS, write_checksums
 from orchestration.admin.erase_files import scrub_files
 from orchestration.admin.erase_warehouse import erase, rewrite
-from orchestration.admin.subject import Person, resolve
+from orchestration.admin.subject import Subject, resolve
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.tombstones import is_buried
+from orchestration.landing.tombstones import has_tombstone
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import write_snapshot
 from orchestration.sync.engine import one_sync_at_a_time
@@ -43,15 +43,15 @@ INTENT = "forget.json"
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What of the project matters to forgetting: schemas that dbt makes, and syncs that are declared."""
+class ErasureScope:
+    """What forgetting has to know of the project: schemas that dbt makes, and names of the declared syncs."""
 
     derived: frozenset[str]
     syncs: tuple[str, ...]
 
     @classmethod
-    def of(cls, project: Project) -> Scope:
-        """Read from the manifest."""
+    def of(cls, project: Project) -> ErasureScope:
+        """The scope of a project, read from its manifest and catalogue."""
         nodes = project.manifest_dict["nodes"].values()
         return cls(
             frozenset(node["schema"] for node in nodes if node["resource_type"] in ("model", "seed")),
@@ -66,10 +66,10 @@ class Forgotten:
     Attributes:
         entity_type: user or account.
         ids: how many ids were forgotten together.
-        rows: deleted rows of the warehouse, by table; none when only a cut-off forgetting was finished.
-        files: other files that held an id, by path in the home: written anew, or deleted.
+        rows: deleted rows of the warehouse, by table; empty when a forgetting that was cut off had deleted them before.
+        files: other files that held an id, by path in the home: rewritten, renamed or deleted.
         backups: how many backups in the home were gone through.
-        pending: syncs whose destination still has the person; the next `traithouse sync` clears it.
+        pending: syncs whose destination still has the subject; the next `traithouse sync` clears it.
 
     """
 
@@ -86,7 +86,7 @@ class Forgotten:
 
 
 def forget_person(project: Project, entity_id: str, entity_type: str = "user", *, notify: Notify = silent) -> Forgotten:
-    """Forgets one person with all ids that are merged with this one; call it when all that was loaded is built.
+    """Forgets a subject with all ids that are merged with this one; call it when all that was loaded is built.
 
     Raises:
         UsageError: nobody is known under this id, or it is a device that several users share.
@@ -97,10 +97,10 @@ def forget_person(project: Project, entity_id: str, entity_type: str = "user", *
         _finish(project, notify)
         with project.home.connect() as connection:
             connection.execute(RAW_TABLES)
-            person = resolve(connection, entity_type, entity_id)
-            if not is_buried(connection, entity_type, entity_id) and not _is_known(connection, person):
+            subject = resolve(connection, entity_type, entity_id)
+            if not has_tombstone(connection, entity_type, entity_id) and not _is_known(connection, subject):
                 raise UsageError(f"There is no {entity_type} {entity_id} in this home.", "Check the id; case matters.")
-        write_atomically(project.home.root / INTENT, json.dumps(asdict(person)))
+        write_atomically(project.home.root / INTENT, json.dumps(asdict(subject)))
         return _finish(project, notify) or Forgotten(entity_type, 0)
 
 
@@ -113,7 +113,7 @@ def resume_forget(project: Project, *, notify: Notify = silent) -> Forgotten | N
 
 
 def is_built(home: Home) -> bool:
-    """Whether identity knows all that was loaded."""
+    """Whether all that was loaded is built, so that identity knows every merge."""
     with home.connect() as connection:
         connection.execute(RAW_TABLES)
         exists = "select 1 from duckdb_tables() where schema_name = 'state' and table_name = 'watermark'"
@@ -129,52 +129,55 @@ def is_built(home: Home) -> bool:
 
 def _finish(project: Project, notify: Notify) -> Forgotten | None:
     path = project.home.root / INTENT
-    said = read_json(path)
+    intent = read_json(path)
     if not path.exists():
         return None
-    if not said:
-        raise TraithouseError(f"{path} cannot be read.", "Delete it, then forget the person again.")
-    person = Person(said["entity_type"], tuple(said["ids"]), tuple(said["events"]))
-    scope = Scope.of(project)
-    done = scrub(project.home, scope, person, notify)
+    if not intent:
+        raise TraithouseError(
+            f"A forgetting was cut off, and its file {path} cannot be read.", "Delete the file, then forget again."
+        )
+    subject = Subject(intent["entity_type"], tuple(intent["ids"]), tuple(intent["events"]))
+    scope = ErasureScope.of(project)
+    done = scrub(project.home, scope, subject, notify)
     notify("forgetting: done")
     path.unlink()
     return done
 
 
-def scrub(home: Home, scope: Scope, person: Person, notify: Notify = silent) -> Forgotten:
-    """Takes a person out of a home; hold its locks."""
+def scrub(home: Home, scope: ErasureScope, subject: Subject, notify: Notify = silent) -> Forgotten:
+    """Erases a subject from a home; hold its locks."""
     rows: dict[str, int] = {}
     if home.warehouse.exists():
         notify("forgetting: the warehouse")
         with home.connect() as connection:
-            rows = erase(connection, person, scope.derived, utc_now())
-        notify("forgetting: what the warehouse file held")
+            rows = erase(connection, subject, scope.derived, utc_now())
+        notify("forgetting: rewriting the warehouse file")
         rewrite(home.warehouse)
         notify("forgetting: the snapshot")
-        _serve_anew(home)
+        _rewrite_snapshot(home)
     notify("forgetting: deliveries")
     pending = set()
     for path in sorted(home.root.glob("sync_ledger.*.sqlite")):
         with SyncLedger(home, path) as ledger:
-            pending |= set(ledger.forget(person.entity_type, person.ids, scope.syncs))
+            pending |= set(ledger.forget(subject.entity_type, subject.ids, scope.syncs))
     notify("forgetting: files")
-    files = scrub_files(home.root, person, lambda path: _is_handled(home, path))
+    files = scrub_files(home.root, subject, lambda path: _is_handled(home, path))
     backups = _backups(home)
     for backup in backups:
         notify(f"forgetting: backup {backup.name}")
-        # Destinations are told by the home itself.
-        told = Scope(scope.derived, ())
-        inner = scrub(Home(Settings(**{**home.settings.model_dump(), "home": backup})), told, person)
-        if (backup / SEAL).exists():
-            seal(backup)
+        # The home itself clears destinations, so the backup's ledgers keep nothing for them.
+        without_syncs = ErasureScope(scope.derived, ())
+        inner_home = Home(Settings(**{**home.settings.model_dump(), "home": backup}))
+        inner = scrub(inner_home, without_syncs, subject)
+        if (backup / CHECKSUMS).exists():
+            write_checksums(backup)
         files |= {f"{backup.relative_to(home.root)}/{name}": action for name, action in inner.files.items()}
     notify("forgetting: older snapshots")
     _drop_old_builds(home)
-    return Forgotten(person.entity_type, len(person.ids), rows, files, len(backups), tuple(sorted(pending)))
+    return Forgotten(subject.entity_type, len(subject.ids), rows, files, len(backups), tuple(sorted(pending)))
 
 
-def _is_known(connection: duckdb.DuckDBPyConnection, person: Person) -> bool:
+def _is_known(connection: duckdb.DuckDBPyConnection, subject: Subject) -> bool:
     """Whether any table has a row under one of the ids."""
     tables = connection.execute(
         """
@@ -192,19 +195,19 @@ def _is_known(connection: duckdb.DuckDBPyConnection, person: Person) -> bool:
             found = f'select 1 from "{schema}"."{table}" where list_contains($ids, trim("{column}")) limit 1'
             if column == "raw_text":
                 found = f'select 1 from "{schema}"."{table}" where contains(raw_text, $ids[1]) limit 1'
-            if connection.execute(found, {"ids": list(person.ids)}).fetchone():
+            if connection.execute(found, {"ids": list(subject.ids)}).fetchone():
                 return True
     return False
 
 
-def _serve_anew(home: Home) -> None:
+def _rewrite_snapshot(home: Home) -> None:
     with home.connect() as connection:
         exists = "select 1 from duckdb_tables() where schema_name = 'traits' and table_name = 'builds'"
         newest = None
         if connection.execute(exists).fetchone():
             newest = connection.execute("select max(build_id) from traits.builds").fetchone()
         if newest and newest[0]:
-            # A home or a backup of an earlier version lacks some.
+            # A home or a backup of an earlier version lacks some of the tables.
             connection.execute(PUBLISHED_TABLES)
             write_snapshot(home, connection, newest[0])
 
@@ -217,15 +220,15 @@ def _drop_old_builds(home: Home) -> None:
 
 
 def _backups(home: Home) -> Sequence[Path]:
-    """Homes within the home: its backups, and what a restore has replaced; drafts of them are deleted."""
+    """Homes within the home: its backups, and what a restore has replaced. Drafts of them are deleted."""
     for draft in (*home.root.glob("backups/.*"), *home.root.glob(".restore-*")):
         shutil.rmtree(draft)
     return sorted(path for path in (*home.root.glob("backups/*"), *home.root.glob("replaced-*")) if path.is_dir())
 
 
 def _is_handled(home: Home, path: Path) -> bool:
-    """Whether a file is not to be gone through as a mere file."""
+    """Whether another step erases from this file, or it cannot hold an id."""
     first = path.relative_to(home.root).parts[0]
-    return first in ("serving", "backups", INTENT, "lock", "sync.lock") or first.startswith(
+    return first in ("serving", "backups", INTENT, "lock", "lease", "sync.lock") or first.startswith(
         (home.warehouse.name, "sync_ledger.", "replaced-")
     )

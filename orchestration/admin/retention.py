@@ -1,16 +1,16 @@
-"""How long a home keeps what: raw rows and rows of the ledger, by days before as_of (snapshots: ``builds_kept``).
+"""Retention: how many days before as_of a home keeps raw rows and rows of the ledger (snapshots: ``builds_kept``).
 
-Raw rows that are older, and built, are deleted after a refresh; what was made of them (events as keys, sessions, daily
-activity, features) stays, so incremental refreshes go on as if they were there, also when an old file is loaded again.
-What needs raw is a rebuild: it would know nothing of before. So one that nobody asked for is refused from then on
-(`traithouse refresh --full-refresh` accepts it), and at least the longest window of any feature is kept, so that after
-it only what looks back without end (first seen, ever subscribed) is cut short.
+Raw rows that are older, and built, are deleted after a refresh. What was made of them stays (events as keys, sessions,
+daily activity, features), so incremental refreshes go on as if the rows were there, also when an old file is loaded
+again. A rebuild needs raw, and would know nothing of the time before. So a rebuild that nobody asked for is refused
+from then on (`traithouse refresh --full-refresh` accepts the loss). At least the longest window of any feature is kept,
+so a rebuild cuts short only what looks back without end (first seen, ever subscribed).
 
-Of the ledger, the last row of each entity and trait before the horizon stays, so that the state at every clock that is
-kept can be told; and the first row of each trait, which tells since when it is published. The horizon lies never after
-a snapshot that is kept.
+Of the ledger, two kinds of older rows stay: the last row of each entity and trait before the horizon, so that the state
+at every kept clock can be read; and the first row of each trait, which says since when it is published. The horizon is
+never later than a snapshot that is kept.
 
-Bytes of deleted rows are used again by the file, not blotted out: that is what forgetting does.
+The file uses the space of deleted rows again, but their bytes stay until then; only forgetting removes them at once.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ def longest_window(project: Project) -> int:
 
 
 def check_retention(project: Project) -> None:
-    """Refuses settings that would drop what is needed.
+    """Refuses settings that would delete what features or stability still read.
 
     Raises:
-        UsageError: fewer days than the longest window, or than stability is measured over.
+        UsageError: fewer days than the longest window of a feature, or than stability is measured over.
 
     """
     settings = project.home.settings
     if settings.raw_days is not None and settings.raw_days < (longest := longest_window(project)):
         raise UsageError(
             f"TRAITHOUSE_RAW_DAYS is {settings.raw_days}, and the longest window of a feature is {longest} days.",
-            f"Keep {longest} days or more.",
+            f"Set it to {longest} or more.",
         )
     if settings.ledger_days is not None and settings.ledger_days <= WINDOW_DAYS:
         raise UsageError(
             f"TRAITHOUSE_LEDGER_DAYS is {settings.ledger_days}, and stability is measured over {WINDOW_DAYS} days.",
-            f"Keep {WINDOW_DAYS + 1} days or more.",
+            f"Set it to {WINDOW_DAYS + 1} or more.",
         )
 
 
 def apply_retention(home: Home, as_of: datetime, *, notify: Notify = silent) -> dict[str, int]:
-    """Deletes what is older than the settings say, in one transaction, and writes it down in state.retention.
+    """Deletes what is older than the settings say, in one transaction, and records it in state.retention.
 
     Args:
         home: where; hold its lock.
@@ -86,8 +86,11 @@ def apply_retention(home: Home, as_of: datetime, *, notify: Notify = silent) -> 
         for table, rows in deleted.items():
             days = settings.ledger_days if table.startswith("traits.") else settings.raw_days
             connection.execute(
-                "insert into state.retention values ($1, $2, $3, $4, false)",
-                [table, as_of - timedelta(days=days or 0), rows, utc_now()],
+                """
+                insert into state.retention (table_name, kept_from, rows_deleted, deleted_at, is_rebuilt)
+                values ($table, $kept_from, $rows, $now, false)
+                """,
+                {"table": table, "kept_from": as_of - timedelta(days=days or 0), "rows": rows, "now": utc_now()},
             )
             notify(f"retention: {rows:,} rows of {table} deleted")
         connection.execute("commit")
@@ -119,6 +122,6 @@ def _deleted(connection: duckdb.DuckDBPyConnection, relation: str, condition: st
 
 
 def _kept_clocks(home: Home) -> list[datetime]:
-    """as_of of each snapshot that is kept."""
-    said = [read_json(path).get("as_of") for path in (home.serving / "builds").glob("*/manifest.json")]
-    return [datetime.fromisoformat(one) for one in said if one]
+    """as_of of each snapshot that is kept, naive UTC."""
+    clocks = [read_json(path).get("as_of") for path in (home.serving / "builds").glob("*/manifest.json")]
+    return [datetime.fromisoformat(clock) for clock in clocks if clock]

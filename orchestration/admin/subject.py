@@ -1,4 +1,4 @@
-"""Whom an id means: every id that resolves to the same user."""
+"""The data subject that an id belongs to, with every id that resolves to the same user."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from orchestration.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Person:
-    """Who is forgotten.
+class Subject:
+    """A data subject: the user or account that is forgotten.
 
     Attributes:
         entity_type: user or account.
@@ -25,8 +25,8 @@ class Person:
     events: tuple[str, ...] = ()
 
 
-def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: str) -> Person:
-    """Everything that was merged with an id; an id that identity does not know is alone.
+def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: str) -> Subject:
+    """The subject of an id, with all that was merged with it; an id that identity does not know stands alone.
 
     Raises:
         UsageError: it is a device that several users share.
@@ -36,7 +36,7 @@ def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: 
         "select 1 from duckdb_tables() where schema_name = 'identity' and table_name = 'identity_nodes'"
     ).fetchone()
     if entity_type == "account" or known is None:
-        return Person(entity_type, (entity_id,))
+        return Subject(entity_type, (entity_id,))
     connection.execute(
         """
         create or replace temp table owners as
@@ -67,38 +67,38 @@ def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: 
         """,
         {"id": entity_id},
     ).fetchall()
-    whom = sorted({owner for kind, users, owner in named if kind == "user" or users < 2})
-    if named and not whom:
+    owner_keys = sorted({owner for kind, users, owner in named if kind == "user" or users < 2})
+    if named and not owner_keys:
         raise UsageError(
             f"{entity_id} is a device that {named[0][1]} users share.",
-            "Forget each of these users.",
+            "Forget each of these users by their user id.",
         )
     ids = connection.execute(
         """
         select o.node_id from owners as o
         left join devices as d on o.node_key = d.anonymous_key
         where
-            (o.node_type = 'user' or d.anonymous_key is null) and list_contains($whom, o.owner_key)
-            or d.users = 1 and list_contains($whom, d.owner_key)
+            (o.node_type = 'user' or d.anonymous_key is null) and list_contains($owner_keys, o.owner_key)
+            or d.users = 1 and list_contains($owner_keys, d.owner_key)
         """,
-        {"whom": whom},
+        {"owner_keys": owner_keys},
     ).fetchall()
     events = connection.execute(
         """
         select distinct e.event_id
         from devices as d
         inner join identity.identity_links as l on d.anonymous_key = l.anonymous_key
-        inner join owners as w on l.user_key = w.node_key and list_contains($whom, w.owner_key)
+        inner join owners as w on l.user_key = w.node_key and list_contains($owner_keys, w.owner_key)
         inner join owners as device on d.anonymous_key = device.node_key
         inner join raw.events as e
             on e.user_id is null and e.anonymous_id = device.node_id
             and e.occurred_at >= l.valid_from and e.occurred_at < l.valid_to
         where d.users > 1
         """,
-        {"whom": whom},
+        {"owner_keys": owner_keys},
     ).fetchall()
-    return Person(
+    return Subject(
         entity_type,
-        tuple(sorted({entity_id} | {one for (one,) in ids})),
-        tuple(sorted(one for (one,) in events)),
+        tuple(sorted({entity_id} | {merged_id for (merged_id,) in ids})),
+        tuple(sorted(event_id for (event_id,) in events)),
     )

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,

@@ -42,7 +42,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, ObjectKind, Options, Outcomes, Record, RefusedError, UnavailableError
 from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
 from orchestration.destinations._pace import Pace, Rate

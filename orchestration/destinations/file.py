@@ -46,7 +46,7 @@ import duckdb
 import fsspec
 from pydantic import field_validator
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,

@@ -62,7 +62,7 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import Field
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
     Failure,

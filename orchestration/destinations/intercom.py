@@ -47,7 +47,7 @@ from urllib.parse import quote
 
 import httpx
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, ObjectKind, Outcomes, Record, RefusedError, UnavailableError
 from orchestration.destinations._http import HttpDestination, HttpOptions, json_of, retry_after
 from orchestration.destinations._pace import Pace, Rate

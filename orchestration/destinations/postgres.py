@@ -43,7 +43,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
     Destination,

@@ -67,7 +67,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
     Failure,

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.data_docs import write_data_docs
 from orchestration.gates.engine import Expected, collecting, run_suite
 from orchestration.gates.failed_rows import keep_failed_rows
@@ -44,7 +44,13 @@ DEFINITE = ("built", "needs", "grain", "entity", "value", "value_type", "score",
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait, known before anything runs."""
     suite = suite_of(trait, as_of=datetime(1970, 1, 1), past=Past(), scores=0, hours_allowed=0)
-    return ["built", "needs", *(expected.name for expected in suite), INPUTS, *([MADE_OF] if trait.made_of else [])]
+    return [
+        "built",
+        "needs",
+        *(expected.name for expected in suite),
+        INPUTS,
+        *([MADE_OF] if trait.upstream_traits else []),
+    ]
 
 
 def suite_of(trait: Trait, *, as_of: datetime, past: Past, scores: int, hours_allowed: float) -> list[Expected]:
@@ -234,8 +240,8 @@ def audit(
         last = last_verdicts(connection)
         judged = []
         # What a trait is made of is made of less than it is.
-        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.made_of)):
-            if trait.name in results_of and (traits is None or {trait.name, *trait.made_of} & {*traits}):
+        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.upstream_traits)):
+            if trait.name in results_of and (traits is None or {trait.name, *trait.upstream_traits} & {*traits}):
                 try:
                     gate = _Gate(connection, build, pasts[trait.name], hours_allowed, behind)
                     verdict = gate.judge(trait, *results_of[trait.name])
@@ -243,8 +249,8 @@ def audit(
                     reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
                     verdict = _verdict(trait, build, "failed", reason)
                 verdict = with_inputs(verdict, sources)
-                if trait.made_of:
-                    withheld = [name for name in sorted(trait.made_of & {*last}) if last[name].withheld]
+                if trait.upstream_traits:
+                    withheld = [name for name in sorted(trait.upstream_traits & {*last}) if last[name].withheld]
                     found = " ".join(f"It is made of {name}, which is withheld." for name in withheld)
                     verdict = with_check(verdict, MADE_OF, "no withheld trait that it is made of", found)
                 last[trait.name] = with_acceptance(connection, verdict)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from orchestration.declarations.catalog import Declaration
+from orchestration.declarations.base import Declaration
 from orchestration.errors import UsageError
 from orchestration.landing.contract import FIELDS
 from orchestration.landing.loads import Destination

@@ -9,7 +9,7 @@ import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.landing.contract import EVENT_TYPES, FIELDS, OBJECT_FIELDS, TIME_FIELDS
-from orchestration.landing.tombstones import blot_out_forgotten, drop_forgotten, withdraw_events
+from orchestration.landing.tombstones import drop_forgotten, redact_forgotten, withdraw_events
 
 
 def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +153,7 @@ def land_events(
         """
     )
     withdraw_events(connection)
-    blot_out_forgotten(connection, "accepted", OBJECT_FIELDS)
+    redact_forgotten(connection, "accepted", OBJECT_FIELDS)
     same = " and ".join(f"known.{field} is not distinct from accepted.{field}" for field in FIELDS)
     connection.execute(
         f"""

@@ -33,7 +33,9 @@ def hash_sql(entity_type: str, text: str, salt: str = "salt") -> str:
     return f"sha256({salt} || ':' || {entity_type} || ':' || trim({text}))"
 
 
-def bury(connection: duckdb.DuckDBPyConnection, entity_type: str, ids: Iterable[str], salt: str, at: datetime) -> None:
+def add_tombstones(
+    connection: duckdb.DuckDBPyConnection, entity_type: str, ids: Iterable[str], salt: str, at: datetime
+) -> None:
     """Adds tombstones, once each; all tombstones of a home have the salt of its first."""
     for one in sorted(set(ids)):
         connection.execute(
@@ -52,7 +54,7 @@ def bury(connection: duckdb.DuckDBPyConnection, entity_type: str, ids: Iterable[
         )
 
 
-def is_buried(connection: duckdb.DuckDBPyConnection, entity_type: str, one: str) -> bool:
+def has_tombstone(connection: duckdb.DuckDBPyConnection, entity_type: str, one: str) -> bool:
     """Whether an id has a tombstone."""
     row = connection.execute(
         f"select 1 from raw.tombstones where entity_type = $type and id_hash = {hash_sql('$type', '$id')} limit 1",
@@ -124,7 +126,7 @@ def withdraw_events(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("insert into forgotten_records select null, null from range($1)", [count])
 
 
-def blot_out_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> None:
+def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> None:
     """Blots the forgotten out of texts of a table in which rows of others may mention them."""
     if not columns or not _any_tombstone(connection):
         return
@@ -139,12 +141,10 @@ def blot_out_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, col
             on t.entity_type != 'event' and t.id_hash = {hash_sql("t.entity_type", "words.word", "t.salt")}
         """
     ).fetchall()
-    blot_out(connection, relation, columns, [word for (word,) in found])
+    redact(connection, relation, columns, [word for (word,) in found])
 
 
-def blot_out(
-    connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]
-) -> None:
+def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]) -> None:
     """Replaces ids within the texts of some columns by a word."""
     words, strings = sql_patterns(ids)
     for column in columns:

@@ -8,7 +8,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.landing.events import pointer
-from orchestration.landing.tombstones import blot_out_forgotten, drop_forgotten
+from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
 OWN_COLUMNS = ("loaded_at", "load_id")
 
@@ -43,7 +43,7 @@ def land_vendor_table(
     connection.execute(
         f"create or replace temp table accepted as select distinct {picked or 'null'} from parsed where reason is null"
     )
-    blot_out_forgotten(connection, "accepted", quoted)
+    redact_forgotten(connection, "accepted", quoted)
     if quoted:
         accepted = ", ".join(c if c in quoted else f"cast(null as varchar) as {c}" for c in every)
         connection.execute(

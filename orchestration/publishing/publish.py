@@ -12,7 +12,8 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from orchestration.simulator.chance import Chance
 from orchestration.simulator.engagement import Engagement
 from orchestration.simulator.parameters import Parameters
@@ -9,22 +11,31 @@ from orchestration.simulator.people import FOREVER, Member, new_member
 from orchestration.simulator.profiles import Profile, clients_of
 from orchestration.simulator.stream import Stream
 from orchestration.simulator.truth import Truth
-from orchestration.simulator.world import BUSINESS, NO_PLAN, PLANS, STEPS, TRIAL, Plan
+from orchestration.simulator.world import BUSINESS, NO_PLAN, PLANS, STEPS, TRIAL, PricingPlan
+
+
+@dataclass(frozen=True)
+class BrokenStep:
+    """A step that fails for everybody in the account; times are days since the window's start."""
+
+    step: str
+    since: float
+    until: float
 
 
 class Account:
     """One company. Times are days since the window's start.
 
     Attributes:
-        rung: which of PLANS it has.
+        tier: index of its plan in PLANS.
         trial_end: when the trial ends or ended.
         trial_open: whether it is in its trial.
         closed: whether the trial has run out, or the subscription has ended.
         cancelled: whether the subscription has ended.
         members: everybody who ever joined, the first one first.
-        arrivals: day -> how many accept an invitation on it.
-        broken: step that fails for everybody, from when to when.
-        breadth: features more than usual that people use, because the product is rolled out.
+        arrivals: day to the number of people who accept an invitation on it.
+        broken: the step that fails for everybody now.
+        breadth: how many more features than usual people use, because the product is rolled out.
         pressed_at: when the seats did not suffice for the first time since the last upgrade.
         project_at: when its project was created.
 
@@ -37,13 +48,13 @@ class Account:
         self.truth = Truth()
         self.stream = Stream(profile.account_id, self.chance)
         self.engagement = Engagement(self.chance, self.truth, parameters.difficulty)
-        self.rung = profile.plan
+        self.tier = profile.plan
         self.trial_open = not profile.established
         self.trial_end: float | None = None if profile.established else profile.signed_up + profile.trial_days
         self.closed = self.cancelled = False
         self.members: list[Member] = []
         self.arrivals: dict[int, int] = {}
-        self.broken: tuple[str, float, float] | None = None
+        self.broken: BrokenStep | None = None
         self.breadth = 0
         self.pressed_at: float | None = None
         self.project_at: float | None = None
@@ -52,14 +63,14 @@ class Account:
     def _label(self) -> None:
         size = "small" if self.profile.size <= 3 else "medium" if self.profile.size <= 9 else "large"
         self.mark(f"size_{size}", self.profile.signed_up)
-        self.mark(f"plan_{PLANS[self.rung].name}", self.profile.signed_up)
+        self.mark(f"plan_{PLANS[self.tier].name}", self.profile.signed_up)
         if self.profile.story == "solo":
             self.mark("solo", self.profile.signed_up)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> PricingPlan:
         """The plan; none after the subscription has ended."""
-        return NO_PLAN if self.cancelled else PLANS[self.rung]
+        return NO_PLAN if self.cancelled else PLANS[self.tier]
 
     @property
     def is_customer(self) -> bool:
@@ -78,7 +89,7 @@ class Account:
 
     @property
     def admin(self) -> Member | None:
-        """Who acts for the account."""
+        """The member who acts for the account."""
         present = self.present
         admins = [member for member in present if member.role == "admin"]
         using = [member for member in admins if member.is_using]
@@ -121,19 +132,19 @@ class Account:
         member.state_until = chance.wait(60)
         return member
 
-    def set_plan(self, rung: int, time: float) -> None:
+    def set_plan(self, tier: int, time: float) -> None:
         """The account has another plan from now on; the trial, if any, is over."""
-        self.unmark(f"plan_{PLANS[self.rung].name}", time)
-        self.rung = rung
+        self.unmark(f"plan_{PLANS[self.tier].name}", time)
+        self.tier = tier
         self.pressed_at = None
         self.closed = False
         self.engagement.closed = False
-        self.mark(f"plan_{PLANS[rung].name}", time)
+        self.mark(f"plan_{PLANS[tier].name}", time)
         if self.trial_open:
             self.end_trial(time)
 
     def end_trial(self, time: float) -> None:
-        """What belongs to a trial ends with it."""
+        """The trial is over, and with it the states that belong to one."""
         self.trial_open = False
         for member in self.members:
             self.truth.end("user", member.user_id, "trial_stalled", time)
@@ -159,7 +170,7 @@ class Account:
         self.unmark("expanding", time)
         self.unmark("champion_left", time)
         self.unmark("setup_broken", time)
-        self.unmark(f"plan_{PLANS[self.rung].name}", time)
+        self.unmark(f"plan_{PLANS[self.tier].name}", time)
         self.cancelled = True
         self.broken = None
         self._close()
@@ -181,7 +192,7 @@ class Account:
             member.agenda.clear()
 
     def leave(self, member: Member, time: float) -> None:
-        """A member works for the company no more; somebody is made admin if nobody is."""
+        """A member leaves the company; somebody else becomes admin if nobody is left who is."""
         member.has_left = True
         self.engagement.turn(member, "gone", time)
         self.engagement.turn(member, "", time)
@@ -189,15 +200,16 @@ class Account:
         if member.is_champion:
             self.mark("champion_left", time)
         present = self.present
-        if present and not any(one.role == "admin" for one in present):
-            max(present, key=lambda one: (one.is_using, one.value_at is not None, -one.joined)).role = "admin"
+        if present and not any(colleague.role == "admin" for colleague in present):
+            successor = max(present, key=lambda other: (other.is_using, other.value_at is not None, -other.joined))
+            successor.role = "admin"
         admin = self.admin
         if admin:
             admin.remember(self.parameters.workday(int(time) + 1), "remove", member.user_id)
 
     def want_more(self, member: Member, day: int, length: float, buys: bool) -> None:
         """A member considers a higher plan for some days, and buys it in the end, or does not."""
-        if member.wants_until is not None or not member.is_using or self.rung == BUSINESS:
+        if member.wants_until is not None or not member.is_using or self.tier == BUSINESS:
             return
         self.truth.begin("user", member.user_id, "wants_upgrade", day + member.hour / 24)
         last = self.parameters.workday(day + max(1, round(length)))

@@ -13,7 +13,7 @@ _BATCH = 4096
 
 
 class Chance:
-    """Draws one number after the other; a batch at a time, because single draws of numpy are slow."""
+    """Draws one number after the other; numpy makes them in batches, because single draws are slow."""
 
     def __init__(self, seed: int, index: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64([seed, index]))
@@ -38,7 +38,7 @@ class Chance:
         return low + int((high - low + 1) * self.number())
 
     def one_of(self, items: Sequence[T]) -> T:
-        """Any of them, each as likely."""
+        """One of the items, each with the same probability."""
         return items[int(len(items) * self.number())]
 
     def pick(self, weights: Mapping[T, float]) -> T:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from orchestration.simulator.chance import Chance
-from orchestration.simulator.people import FOREVER, Member
+from orchestration.simulator.people import FOREVER, Absence, Member
 from orchestration.simulator.truth import Truth
 from orchestration.simulator.world import LEVELS, MIDDLE, TURNS
 
 RETURNED_DAYS = 28
-# Faded so far, a person counts as gone.
+# A person whose visits are down to this share counts as gone.
 FADED = 0.06
 
 
@@ -18,7 +18,7 @@ class Engagement:
     """Turns the states of an account's members and records each turn.
 
     Attributes:
-        closed: whether the account is; nobody comes back to it by themselves.
+        closed: whether the account is closed; then no member comes back.
 
     """
 
@@ -33,7 +33,7 @@ class Engagement:
         chance = self._chance
         if state == member.state:
             return
-        # A visit may go on past midnight, when the next day has turned the state already.
+        # A visit may go on past midnight, after the next day has already changed the state.
         time = max(time, member.state_since)
         member.state_since = time
         if member.state:
@@ -57,7 +57,7 @@ class Engagement:
         self._drop_intentions(member, time)
 
     def _drop_intentions(self, member: Member, time: float) -> None:
-        """Who has lost interest wants nothing any more."""
+        """Ends every intention of a member who has lost interest."""
         if member.state not in ("disengaging", "gone"):
             return
         if member.wants_until is not None:
@@ -86,7 +86,7 @@ class Engagement:
         self._truth.end("user", member.user_id, "blocked", time)
 
     def find_value(self, member: Member, time: float) -> None:
-        """They have understood what it is good for; from now on they use it as they are."""
+        """The member has understood what the product is good for, and uses it at a level from now on."""
         member.value_at = time
         member.value_in = member.stall_in = None
         self._truth.begin("user", member.user_id, "found_value", time)
@@ -96,7 +96,7 @@ class Engagement:
         self.turn(member, self._chance.pick({"enthusiast": 0.3, "regular": 0.48, "casual": 0.22}), time)
 
     def pass_day(self, member: Member, day: int) -> None:
-        """What turns in the member at the beginning of a day."""
+        """Changes of state at the beginning of a day."""
         if member.state and day >= member.state_until:
             self._turn_over(member, day)
         if member.returned_until is not None and day >= member.returned_until:
@@ -107,7 +107,7 @@ class Engagement:
         if member.shopping_until is not None and day >= member.shopping_until:
             self.end_shopping(member, day)
         if self._chance.happens(0.002 + 0.004 * self._difficulty) and not member.is_champion:
-            member.away = (day, day + self._chance.between(4, 14))
+            member.away = Absence(day, day + self._chance.between(4, 14))
 
     def _turn_over(self, member: Member, day: int) -> None:
         chance = self._chance
@@ -133,7 +133,7 @@ class Engagement:
         return math.exp((1 - blend) * math.log(LEVELS[member.level].days_a_week) + blend * math.log(MIDDLE.days_a_week))
 
     def probability(self, member: Member, day: int, weekday: int, quiet: float) -> float:
-        """That the member comes on a day; ``quiet`` is the factor of a holiday."""
+        """Probability that the member comes on a day; ``quiet`` is the factor of a holiday."""
         if not member.is_using:
             # A stray visit: a link in an old mail.
             return 0.0 if member.has_left else 0.001 + 0.012 * self._difficulty
@@ -152,6 +152,6 @@ class Engagement:
             rate *= 1.6
         if member.wants_until is not None or member.blocked:
             rate *= 1.3
-        if member.away[0] <= day < member.away[1]:
+        if member.away and member.away.start <= day < member.away.end:
             rate *= 0.03
         return min(0.97, rate * quiet * (1.02 - 0.2 * self._difficulty * self._chance.number()))

@@ -14,7 +14,7 @@ from orchestration.simulator.world import HOLIDAYS
 
 # These happen whether or not the member still uses the product otherwise.
 DUTIES = {"cancel", "leave", "remove", "downgrade"}
-# Of those who have lost momentum, only this makes one come.
+# Only these bring back somebody who has lost momentum.
 CALLS = DUTIES | {"rekindle", "subscribe"}
 HOLIDAY_FACTOR = 0.15
 
@@ -47,7 +47,7 @@ def _come(account: Account, visits: Visits, member: Member, day: int, quiet: flo
     engagement.pass_day(member, day)
     errands = member.agenda.get(day, [])
     stalled = account.truth.holds("user", member.user_id, "trial_stalled")
-    called = any(errand in (CALLS if stalled else DUTIES) for errand, _ in errands)
+    called = any(errand.name in (CALLS if stalled else DUTIES) for errand in errands)
     called = called or bool(errands and member.is_using and not stalled)
     weekday = account.parameters.weekday(day)
     comes = account.chance.happens(engagement.probability(member, day, weekday, quiet))

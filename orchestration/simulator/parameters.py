@@ -1,4 +1,4 @@
-"""What a sandbox is made from: the same parameters, the same bytes."""
+"""What a simulation is made from: the same parameters give the same bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from orchestration.errors import UsageError
 
 DEFAULT_END = date(2024, 6, 30)
+# The name of the source in data; the event catalogue (seeds/event_catalog.csv) has it, too.
 SOURCE = "sandbox"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestration.simulator.chance import Chance
 from orchestration.simulator.world import FEATURES
@@ -17,6 +17,20 @@ FIRST_NAMES = (
 )  # fmt: skip
 
 
+class Errand(NamedTuple):
+    """Something to be done on a day; ``detail`` depends on the name (orchestration/simulator/errands.py)."""
+
+    name: str
+    detail: Any = None
+
+
+class Absence(NamedTuple):
+    """A holiday; days since the window's start, the end excluded."""
+
+    start: float
+    end: float
+
+
 @dataclass
 class Blocked:
     """A step that does not work for somebody.
@@ -25,7 +39,7 @@ class Blocked:
         step: which.
         until: when it changes, in days since the window's start.
         gives_up: whether the person gives up then; else it works again.
-        works: whether it works again, only the person does not know it yet.
+        works: whether it works again, which the person does not know yet.
 
     """
 
@@ -51,7 +65,7 @@ class Member:
         volume: factor on how much they do in a visit.
         weekend: factor on weekends.
         hour: hour at which they usually begin; UTC.
-        features: the product's features, the dearest first.
+        features: the product's features, the preferred ones first.
         level: engagement level, or the last one.
         state: the engagement state that they are in now, or nothing.
         state_since: since when.
@@ -65,19 +79,19 @@ class Member:
         wants_until: until when they consider a higher plan.
         shopping_until: until when they look at prices without having found value.
         lost_at: onset of disengaging.
-        fade_days: how fast they fade; after so many days a visit is 2.7 times as rare.
+        fade_days: how fast they fade: after so many days visits are 2.7 times (e) as rare.
         recovers_at: when they recover instead of going.
         returns_at: when they come back after having gone.
         returned_until: until when they count as returned.
-        away: from when to when they are on holiday.
-        agenda: what is to be done on a day.
-        told: what the tracker last said of them.
-        told_account: what the tracker last said of the account, to them.
+        away: their last holiday, or the next one.
+        agenda: errands by day.
+        identified_as: properties of the last identify event.
+        grouped_as: properties of the last group event.
         last_active_day: day of the last visit.
         has_left: whether they work for the company no more.
         is_champion: whether they do most in the account, until they leave the company.
         clients: accounts of others that they work for.
-        met: clients they have begun with.
+        met: clients that they have begun to work for.
 
     """
 
@@ -110,10 +124,10 @@ class Member:
     recovers_at: float | None = None
     returns_at: float | None = None
     returned_until: float | None = None
-    away: tuple[float, float] = (0, 0)
-    agenda: dict[int, list[tuple[str, Any]]] = field(default_factory=dict)
-    told: tuple[Any, ...] = ()
-    told_account: tuple[Any, ...] = ()
+    away: Absence | None = None
+    agenda: dict[int, list[Errand]] = field(default_factory=dict)
+    identified_as: tuple[Any, ...] = ()
+    grouped_as: tuple[Any, ...] = ()
     last_active_day: int = -1_000
     has_left: bool = False
     is_champion: bool = False
@@ -132,7 +146,7 @@ class Member:
 
     def remember(self, day: int, errand: str, detail: Any = None) -> None:
         """Puts something on the agenda of a day."""
-        self.agenda.setdefault(day, []).append((errand, detail))
+        self.agenda.setdefault(day, []).append(Errand(errand, detail))
 
 
 def new_member(chance: Chance, account_id: str, number: int, role: str, joined: float, difficulty: float) -> Member:

@@ -11,10 +11,10 @@ from orchestration.simulator.parameters import Parameters
 from orchestration.simulator.world import BUSINESS, COMPANY_WORDS, PLANS, STARTER, TEAM, TRIAL
 
 ESTABLISHED_SHARE = 0.42
-# What the account is going to go through.
+# What an account will go through, with the share of each.
 STORIES = {"ordinary": 0.26, "solo": 0.13, "expanding": 0.21, "disengaging": 0.18, "champion": 0.22}
 BREAKABLE = ("connect_source", "import_data", "first_report")
-# Every so manieth account has a consultant who works for others, too.
+# The first member of accounts 3, 28, 53 and so on is a consultant who works for other accounts, too.
 CONSULTANT_EVERY, CONSULTANT_AT = 25, 3
 
 
@@ -30,9 +30,9 @@ class Profile:
         signed_up: days since the window's start; negative for an established one.
         story: key of STORIES.
         size: colleagues who could use the product, the first one included.
-        plan: rung on which it stands at first.
+        plan: index in PLANS of the plan that it begins with.
         trial_days: how long its trial is.
-        zone: hours that its clocks are ahead of UTC.
+        zone: hours that its local time is ahead of UTC.
         broken_step: the step that will break for everybody, or none.
 
     """
@@ -104,5 +104,5 @@ def clients_of(parameters: Parameters, profile: Profile) -> list[str]:
     """Accounts that a consultant works for besides the own one: up to two that will stay customers."""
     following = ((profile.index + step) % parameters.accounts for step in range(1, min(30, parameters.accounts)))
     others = (profile_of(parameters, index) for index in following)
-    fitting = [one.account_id for one in others if one.established and one.story in ("ordinary", "expanding")]
+    fitting = [other.account_id for other in others if other.established and other.story in ("ordinary", "expanding")]
     return fitting[:2]

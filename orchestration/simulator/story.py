@@ -1,8 +1,8 @@
-"""What an account goes through: the trial, and the story that its profile has in store for it."""
+"""What an account goes through: the trial, and the story of its profile."""
 
 from __future__ import annotations
 
-from orchestration.simulator.account import Account
+from orchestration.simulator.account import Account, BrokenStep
 from orchestration.simulator.people import Blocked, Member
 from orchestration.simulator.profiles import BREAKABLE
 from orchestration.simulator.world import BUSINESS, PLANS, STARTER, TEAM
@@ -26,7 +26,7 @@ class Story:
         self._seats_asked = False
 
     def open(self) -> None:
-        """The members that an account has in the beginning, and what will come."""
+        """Adds the members that an account begins with, and schedules what will happen to it."""
         account, chance = self.account, self._chance
         if account.profile.established:
             for number in range(account.profile.members_at_first):
@@ -81,7 +81,7 @@ class Story:
         if not profile.broken_step and chance.happens(0.15):
             first.block_at = chance.one_of(BREAKABLE)
         if profile.size > 1:
-            # Whom a broken setup stops asks the colleagues.
+            # Somebody whom a broken setup stops asks colleagues.
             helps = 0.5 if profile.broken_step else 0
             lag = chance.pick({"soon": 0.34 + helps, "later": 0.3, "never": 0.36})
             if lag != "never":
@@ -114,11 +114,11 @@ class Story:
         step = account.profile.broken_step
         if step and self._broken_from is not None and day >= self._broken_from and not account.closed:
             length = chance.between(5, 16)
-            account.broken = (step, day, day + length)
+            account.broken = BrokenStep(step, since=day, until=day + length)
             account.mark("setup_broken", max(day, account.profile.signed_up))
             self._broken_from = None
-        if account.broken and day >= account.broken[2]:
-            account.unmark("setup_broken", account.broken[2])
+        if account.broken and day >= account.broken.until:
+            account.unmark("setup_broken", account.broken.until)
             account.broken = None
         for member in account.present:
             self._unblock(member, day)
@@ -130,13 +130,13 @@ class Story:
         if member.blocked.gives_up:
             step = member.blocked.step
             account.engagement.end_blocked(member, member.blocked.until)
-            member.setup = [one for one in member.setup if one != step]
+            member.setup = [other for other in member.setup if other != step]
             member.block_at = None
             member.value_in = None if self._chance.happens(0.6) else member.value_in
             if self._chance.happens(0.5) and member.is_using and not member.is_champion:
                 account.engagement.turn(member, "disengaging", day)
-        elif account.broken is None or account.broken[0] != member.blocked.step:
-            # The next try shows it; who does not try within some days has given up.
+        elif account.broken is None or account.broken.step != member.blocked.step:
+            # The next try shows it; somebody who does not try within three days gives up.
             member.remember(day, "retry")
             member.blocked = Blocked(member.blocked.step, day + 3, gives_up=True, works=True)
 
@@ -147,7 +147,7 @@ class Story:
         account, chance = self.account, self._chance
         if self._ends is None:
             self._ends = day + chance.between(45, 95)
-            if account.rung < BUSINESS:
+            if account.tier < BUSINESS:
                 account.mark("expanding", day)
         if not account.is_in("expanding"):
             return
@@ -199,7 +199,7 @@ class Story:
         if admin and chance.happens(cancels):
             cancel_day = account.parameters.workday(day + chance.whole(9, 52))
             admin.remember(cancel_day, "cancel")
-            if account.rung >= TEAM and chance.happens(0.25):
+            if account.tier >= TEAM and chance.happens(0.25):
                 admin.remember(account.parameters.workday(day + chance.whole(4, 8)), "downgrade")
         elif chance.happens(0.5):
             self._recovery = day + chance.between(20, 45)
@@ -226,14 +226,14 @@ class Story:
         if admin is None:
             return
         valued = [member for member in account.present if member.value_at is not None and member.is_using]
-        if valued and account.rung < BUSINESS and not fading and chance.happens(0.0035):
+        if valued and account.tier < BUSINESS and not fading and chance.happens(0.0035):
             buyer = admin if admin in valued and chance.happens(0.8) else chance.one_of(valued)
             account.want_more(buyer, day, chance.between(7, 20), chance.happens(0.55))
         if account.profile.story != "solo" and not fading:
             room = min(account.profile.size, account.plan.seats) - account.seats_taken
             if room > 0 and admin.is_using and chance.happens(0.02):
                 admin.remember(day, "invite", 1)
-        if account.rung > STARTER and account.seats_taken <= PLANS[account.rung - 1].seats and chance.happens(0.002):
+        if account.tier > STARTER and account.seats_taken <= PLANS[account.tier - 1].seats and chance.happens(0.002):
             admin.remember(day, "downgrade")
         if chance.happens(0.0006):
             admin.remember(day, "cancel")

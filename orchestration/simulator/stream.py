@@ -46,7 +46,16 @@ class Stream:
         """A visit that begins at ``time``; some are offline, so that all of their events arrive late together."""
         self.sessions += 1
         offline = time + self.chance.between(1, 72) / 24 if self.chance.happens(LATE_SHARE) else None
-        return Session(self, time, user, device, account, browser, f"s_{self.account_id}_{self.sessions}", offline)
+        return Session(
+            stream=self,
+            time=time,
+            user=user,
+            device=device,
+            account=account,
+            browser=browser,
+            session_id=f"s_{self.account_id}_{self.sessions}",
+            offline_until=offline,
+        )
 
 
 @dataclass
@@ -70,16 +79,16 @@ class Session:
             received = max(received, self.offline_until + chance.between(0, 30) * SECOND)
         self.stream.events.append(
             Event(
-                self.time,
-                received,
-                kind,
-                name,
-                self.user,
-                self.device,
-                self.account,
-                self.session_id,
-                self.browser,
-                properties,
+                time=self.time,
+                received=received,
+                kind=kind,
+                name=name,
+                user=self.user,
+                device=self.device,
+                account=self.account,
+                session=self.session_id,
+                browser=self.browser,
+                properties=properties,
             )
         )
         self.time += min(1_200.0, 30 * math.exp(0.9 * chance.normal())) * SECOND

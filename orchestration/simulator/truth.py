@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 EntityType = Literal["user", "account"]
 
-# Of these a user is in one at a time, or in none.
+# A user is in at most one of these at a time.
 ENGAGEMENT = ("enthusiast", "regular", "casual", "disengaging", "gone")
 
 USER_STATES = {
@@ -44,8 +44,8 @@ LABELS = {
 
 
 @dataclass
-class Interval:
-    """One state of one entity; times are days since the window's start, and none while it lasts."""
+class StateInterval:
+    """A state of an entity; times are days since the window's start, and ``ended`` is none while it lasts."""
 
     entity_type: EntityType
     entity_id: str
@@ -58,14 +58,14 @@ class Interval:
 class Truth:
     """Collects intervals; a state that lasts does not begin again, and one that does not last cannot end."""
 
-    intervals: list[Interval] = field(default_factory=list)
-    _open: dict[tuple[EntityType, str, str], Interval] = field(default_factory=dict)
+    intervals: list[StateInterval] = field(default_factory=list)
+    _open: dict[tuple[EntityType, str, str], StateInterval] = field(default_factory=dict)
 
     def begin(self, entity_type: EntityType, entity_id: str, state: str, time: float) -> None:
         """The entity enters a state."""
         key = (entity_type, entity_id, state)
         if key not in self._open:
-            self._open[key] = Interval(*key, time)
+            self._open[key] = StateInterval(entity_type=entity_type, entity_id=entity_id, state=state, started=time)
             self.intervals.append(self._open[key])
 
     def end(self, entity_type: EntityType, entity_id: str, state: str, time: float) -> None:
@@ -78,16 +78,11 @@ class Truth:
         """Whether the entity is in the state now."""
         return (entity_type, entity_id, state) in self._open
 
-    def seen(self, days: int) -> list[Interval]:
-        """What is true of the window: what begins after it is unknown, what ends after it lasts."""
+    def seen(self, days: int) -> list[StateInterval]:
+        """Intervals as the window shows them: none that begins after it, and no end of those that end after it."""
         return [
-            Interval(
-                one.entity_type,
-                one.entity_id,
-                one.state,
-                one.started,
-                None if one.ended is None or one.ended >= days else one.ended,
-            )
-            for one in self.intervals
-            if one.started < days and (one.ended is None or (one.ended > 0 and one.ended - one.started > 1 / 86_400))
+            replace(held, ended=None if held.ended is None or held.ended >= days else held.ended)
+            for held in self.intervals
+            if held.started < days
+            and (held.ended is None or (held.ended > 0 and held.ended - held.started > 1 / 86_400))
         ]

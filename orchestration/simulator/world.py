@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A rung of the ladder; the last has none above it."""
+class PricingPlan:
+    """A plan that accounts subscribe to; PLANS has them from the lowest to the highest."""
 
     name: str
     seats: int
 
 
-PLANS = (Plan("trial", 5), Plan("starter", 5), Plan("team", 15), Plan("business", 50))
+PLANS = (PricingPlan("trial", 5), PricingPlan("starter", 5), PricingPlan("team", 15), PricingPlan("business", 50))
 TRIAL, STARTER, TEAM, BUSINESS = range(4)
-NO_PLAN = Plan("none", 0)
+NO_PLAN = PricingPlan("none", 0)
 
 STEPS = ("connect_source", "import_data", "invite_team", "first_report")
 FEATURES = ("reports", "dashboards", "explore", "alerts", "exports", "segments", "forecasts", "templates")
@@ -43,14 +43,14 @@ class Level:
 LEVELS = {"enthusiast": Level(3.6, 3.5, 6), "regular": Level(2.0, 2.3, 4), "casual": Level(0.6, 1.8, 2)}
 MIDDLE = Level(1.6, 2.3, 3)
 
-# Level, and what comes after it.
+# Level, and how likely each state comes after it.
 TURNS = {
     "enthusiast": {"regular": 0.8, "casual": 0.13, "disengaging": 0.07},
     "regular": {"enthusiast": 0.42, "casual": 0.42, "disengaging": 0.16},
     "casual": {"regular": 0.66, "disengaging": 0.34},
 }
 
-# What a visit to a feature looks like: events that show it being used, the frequent ones first.
+# Events that show a feature being used, with their shares.
 USES = {
     "reports": (("Report Viewed", 0.75), ("Report Created", 0.25)),
     "dashboards": (("Dashboard Viewed", 0.85), ("Dashboard Created", 0.15)),

@@ -1,4 +1,4 @@
-"""Writes a sandbox: events, truth and what they are. The same content gives the same bytes."""
+"""Writes a simulation: events, hidden truth, and a README about them. The same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.stream import BROWSERS, Event
-from orchestration.simulator.truth import ACCOUNT_STATES, LABELS, USER_STATES, Interval
+from orchestration.simulator.truth import ACCOUNT_STATES, LABELS, USER_STATES, StateInterval
 
 EVENTS, TRUTH, ABOUT = "events.ndjson.gz", "truth.csv", "README.md"
 
@@ -45,25 +45,25 @@ def write_events(path: Path, lines: Iterable[str]) -> None:
         text.writelines(f"{line}\n" for line in lines)
 
 
-def write_truth(path: Path, parameters: Parameters, intervals: Sequence[Interval]) -> None:
+def write_truth(path: Path, parameters: Parameters, intervals: Sequence[StateInterval]) -> None:
     """The hidden truth, by entity and beginning."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["entity_type", "entity_id", "state", "started_at", "ended_at"])
-        for one in sorted(intervals, key=lambda one: (one.entity_type, one.entity_id, one.started, one.state)):
-            ended = "" if one.ended is None else parameters.stamp(one.ended)
-            writer.writerow([one.entity_type, one.entity_id, one.state, parameters.stamp(one.started), ended])
+        for held in sorted(intervals, key=lambda held: (held.entity_type, held.entity_id, held.started, held.state)):
+            ended = "" if held.ended is None else parameters.stamp(held.ended)
+            writer.writerow([held.entity_type, held.entity_id, held.state, parameters.stamp(held.started), ended])
 
 
 def write_about(path: Path, parameters: Parameters, counts: dict[str, int]) -> None:
-    """What the folder holds, for whoever finds it."""
+    """A README that says what the folder holds, and how it was made."""
     path.write_text("\n".join(_about(parameters, counts)) + "\n", encoding="utf-8")
 
 
 def _about(parameters: Parameters, counts: dict[str, int]) -> Iterator[str]:
     yield """# Synthetic events with known truth
 
-Everything here is **synthetic**: invented companies, people and events, made by `traithouse sandbox`. No real person
+Everything here is **synthetic**: invented companies, people and events, made by `traithouse simulate`. No real person
 did any of it. Results on it say how well behaviour is read in this invented world, and nothing else.
 
 | parameter | value |

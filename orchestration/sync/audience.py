@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
+from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Home, read_json, write_atomically
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination, Record, destinations
 from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.home import Home, Notify, silent, utc_now

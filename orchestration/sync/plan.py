@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Record
 from orchestration.home import Home
 from orchestration.sync.audience import Audience, audience, declaration_hash, typed

@@ -22,19 +22,20 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.gates.candidates import MADE_OF, audit
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import publish
-from orchestration.simulator.make import make_sandbox
+from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
-from tests.faults.fixture import moved, parsed, table
+from tests.cache import parsed_project
+from tests.faults.fixture import moved, table
 
 # Days that are known before the first refresh: enough for windows of 28 days and a usual week.
 KNOWN_DAYS = 70
@@ -77,7 +78,7 @@ class Alarms:
 
 def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date, Path]]:
     """Each day with a file of the events that were received on it; the known days are one."""
-    make_sandbox(parameters, folder / "sandbox")
+    make_simulation(parameters, folder / "sandbox")
     first = (parameters.start + timedelta(days=KNOWN_DAYS - 1)).date()
     by_day: dict[date, list[str]] = defaultdict(list)
     with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:
@@ -187,7 +188,11 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         alarms = replayed(
-            Path(name), parsed(), given.days, given.accounts, lambda text: print(text, file=sys.stderr, flush=True)
+            Path(name),
+            parsed_project(),
+            given.days,
+            given.accounts,
+            lambda text: print(text, file=sys.stderr, flush=True),
         )
     print(summary(alarms))
     print(*alarms.false, *alarms.missed[:20], sep="\n")

@@ -28,7 +28,8 @@ from typing import Any, ClassVar
 
 import httpx
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.home import Home, Settings

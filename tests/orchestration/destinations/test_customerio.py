@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Record, RefusedError, UnavailableError
 from orchestration.destinations._pace import Pace
 from orchestration.destinations.customerio import CustomerioDestination

@@ -1,4 +1,4 @@
-"""The sandbox: equal bytes, a truth that does not contradict itself, and events that the project reads."""
+"""The simulator: equal bytes, a truth that does not contradict itself, and events that the project reads."""
 
 import csv
 import gzip
@@ -18,7 +18,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
-from orchestration.simulator.make import SandboxReport, make_sandbox
+from orchestration.simulator.make import SimulationReport, make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters, read_end
 from orchestration.simulator.truth import ACCOUNT_STATES, ENGAGEMENT, USER_STATES
 from tests.conftest import queried
@@ -28,47 +28,49 @@ FILES = ("events.ndjson.gz", "truth.csv", "README.md")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SandboxReport]:
-    folder = tmp_path_factory.mktemp("sandbox")
-    return folder, make_sandbox(SMALL, folder)
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationReport]:
+    folder = tmp_path_factory.mktemp("simulation")
+    return folder, make_simulation(SMALL, folder)
 
 
 @pytest.fixture(scope="module")
-def lines(small: tuple[Path, SandboxReport]) -> list[dict[str, Any]]:
+def lines(small: tuple[Path, SimulationReport]) -> list[dict[str, Any]]:
     with gzip.open(small[0] / "events.ndjson.gz", "rt") as file:
         return [json.loads(line) for line in file]
 
 
 @pytest.fixture(scope="module")
-def truth(small: tuple[Path, SandboxReport]) -> list[dict[str, str]]:
+def truth(small: tuple[Path, SimulationReport]) -> list[dict[str, str]]:
     with (small[0] / "truth.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_equal_parameters_give_equal_bytes(small: tuple[Path, SandboxReport], tmp_path: Path) -> None:
-    make_sandbox(SMALL, tmp_path)
+def test_equal_parameters_give_equal_bytes(small: tuple[Path, SimulationReport], tmp_path: Path) -> None:
+    make_simulation(SMALL, tmp_path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (small[0] / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("other", [{"seed": 8}, {"difficulty": 0.6}, {"end": date(2024, 3, 31)}])
 def test_other_parameters_give_another_world(
-    other: dict[str, Any], small: tuple[Path, SandboxReport], tmp_path: Path
+    other: dict[str, Any], small: tuple[Path, SimulationReport], tmp_path: Path
 ) -> None:
-    make_sandbox(Parameters(**{"accounts": 40, "days": 90, "seed": 7} | other), tmp_path)
+    make_simulation(Parameters(**{"accounts": 40, "days": 90, "seed": 7} | other), tmp_path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() != (small[0] / name).read_bytes(), name
 
 
 def test_an_account_does_not_depend_on_how_many_there_are(lines: list[dict[str, Any]], tmp_path: Path) -> None:
-    make_sandbox(Parameters(accounts=3, days=90, seed=7), tmp_path)
+    make_simulation(Parameters(accounts=3, days=90, seed=7), tmp_path)
     with gzip.open(tmp_path / "events.ndjson.gz", "rt") as file:
         fewer = [json.loads(line) for line in file]
     first = {f"evt_{index:05d}" for index in range(3)}
     assert fewer == [line for line in lines if line["event_id"][:9] in first]
 
 
-def test_every_event_says_that_it_is_synthetic(lines: list[dict[str, Any]], small: tuple[Path, SandboxReport]) -> None:
+def test_every_event_says_that_it_is_synthetic(
+    lines: list[dict[str, Any]], small: tuple[Path, SimulationReport]
+) -> None:
     assert all(line["context"]["synthetic"] is True for line in lines)
     assert "synthetic" in (small[0] / "README.md").read_text()
 
@@ -79,7 +81,7 @@ def test_events_lie_in_the_window_in_the_order_of_arrival(lines: list[dict[str, 
     assert all(line["occurred_at"] <= line["received_at"] for line in lines)
 
 
-def test_a_tracker_s_troubles_are_there(lines: list[dict[str, Any]], small: tuple[Path, SandboxReport]) -> None:
+def test_a_tracker_s_troubles_are_there(lines: list[dict[str, Any]], small: tuple[Path, SimulationReport]) -> None:
     ids = Counter(line["event_id"] for line in lines)
     assert sum(count - 1 for count in ids.values()) == small[1].repeated > 20
     assert small[1].late > 50
@@ -100,12 +102,14 @@ def test_identify_carries_both_ids_and_follows_the_plan(lines: list[dict[str, An
     assert all({"user_id", "anonymous_id"} <= set(line) for line in identified)
     assert all(line["properties"]["email"].endswith("@example.com") for line in identified)
     bought = {(line["account_id"], line["properties"]["plan"]) for line in lines if line["event_name"] == "Subscribed"}
-    told = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
+    grouped = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
     assert bought
-    assert bought <= told
+    assert bought <= grouped
 
 
-def test_only_states_that_the_readme_explains(truth: list[dict[str, str]], small: tuple[Path, SandboxReport]) -> None:
+def test_only_states_that_the_readme_explains(
+    truth: list[dict[str, str]], small: tuple[Path, SimulationReport]
+) -> None:
     about = (small[0] / "README.md").read_text()
     for row in truth:
         assert row["state"] in about
@@ -115,7 +119,7 @@ def test_only_states_that_the_readme_explains(truth: list[dict[str, str]], small
 
 @pytest.mark.parametrize("difficulty", [0, 0.3, 1])
 def test_engagement_states_do_not_overlap(difficulty: float, tmp_path: Path) -> None:
-    make_sandbox(Parameters(accounts=60, seed=3, difficulty=difficulty), tmp_path)
+    make_simulation(Parameters(accounts=60, seed=3, difficulty=difficulty), tmp_path)
     intervals = defaultdict(list)
     for row in csv.DictReader((tmp_path / "truth.csv").read_text().splitlines()):
         if row["entity_type"] == "user" and row["state"] in ENGAGEMENT:
@@ -161,7 +165,7 @@ def test_what_is_true_shows_in_what_is_done(truth: list[dict[str, str]], lines: 
 
 
 def test_every_state_happens_at_the_default_size(tmp_path: Path) -> None:
-    made = make_sandbox(Parameters(), tmp_path)
+    made = make_simulation(Parameters(), tmp_path)
     assert min(made.states["user"].values()) >= 10
     assert min(made.states["account"].values()) >= 10
     assert 60_000 <= made.events <= 130_000
@@ -169,7 +173,7 @@ def test_every_state_happens_at_the_default_size(tmp_path: Path) -> None:
 
 
 def test_it_loads_and_the_catalogue_knows_every_event(
-    small: tuple[Path, SandboxReport], home: Home, project_in: Callable[[Home], Any]
+    small: tuple[Path, SimulationReport], home: Home, project_in: Callable[[Home], Any]
 ) -> None:
     loaded = load(home, [small[0] / "events.ndjson.gz"], source=SOURCE)
     assert loaded.rejected == 0

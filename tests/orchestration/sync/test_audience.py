@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.declarations.catalog import Catalog, Scope, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.sync.audience import Audience, audience, declaration_hash, people_names, typed

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import LimitedError, Outcomes, Record, RefusedError, UnavailableError
 from orchestration.home import Home, silent
 from orchestration.sync import deliver as engine

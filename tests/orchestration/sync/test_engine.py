@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from standardwebhooks.webhooks import Webhook
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
 from orchestration.gates.candidates import audit
 from orchestration.home import Home

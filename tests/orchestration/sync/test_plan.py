@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, Options, Record, destinations
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings

@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestration.declarations.catalog import Catalog, Scope, Sync, Target
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Scope, Sync, Target
 from orchestration.destinations import (
     ClosedError,
     Destination,
