@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import duckdb
@@ -26,7 +26,7 @@ from orchestration.publishing.publish import PublishReport, SyncRows, publish
 from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
-from orchestration.sync.ledger import Run, SyncLedger
+from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
 from orchestration.transform.dbt import NodeResult, OnNode, Project, ignore_node
@@ -176,23 +176,21 @@ def publish_build(project: Project, *, build_id: str | None = None, notify: Noti
         apply_retention(project.home, report.as_of, notify=notify)
         _note_refresh(project, report)
         judged = [trait.trait for trait in report.traits if trait.judged]
-        alert(project.home, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
+        alert(
+            project.home,
+            report.build_id,
+            judged,
+            {trait.trait: trait.reason for trait in report.withheld},
+            notify=notify,
+        )
         serve_elsewhere(project, notify=notify)
     return report
 
 
 def _deliveries(home: Home) -> SyncRows:
     """What the sync ledger says, as rows of the published tables."""
-    runs = [field.name for field in fields(Run)]
-    failures = (
-        *("sync", "entity_type", "entity_id", "build_id", "reason", "failed_at"),
-        *("kind", "tries", "first_failed_at"),
-    )
     with SyncLedger(home) as ledger:
-        return {
-            "sync_log": [dict(zip(runs, row, strict=True)) for row in ledger.run_rows()],
-            "sync_failures": [dict(zip(failures, row, strict=True)) for row in ledger.failure_rows()],
-        }
+        return {"sync_log": ledger.run_rows(), "sync_failures": ledger.failure_rows()}
 
 
 def serve_elsewhere(project: Project, *, notify: Notify = silent) -> None:
@@ -206,7 +204,9 @@ def _note_refresh(project: Project, report: PublishReport) -> None:
     """Keep what a person asks for later; a trait that this build did not judge keeps its last verdict."""
     last = {"build_id": report.build_id, "as_of": report.as_of, "failed_models": report.failed_models}
     verdicts = project.home.status().get("verdicts") or {}
-    verdicts |= {one.trait: {"verdict": one.verdict, "reason": one.reason} for one in report.traits if one.judged}
+    verdicts |= {
+        trait.trait: {"verdict": trait.verdict, "reason": trait.reason} for trait in report.traits if trait.judged
+    }
     declared = {trait.name for trait in project.catalog.traits}
     project.home.note(
         last_refresh=last | {"ended_at": utc_now()},
