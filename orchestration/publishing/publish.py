@@ -148,7 +148,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
         served = served_manifest(project.home)
-        # A crash between the commit and the snapshot leaves an older one, and one of an earlier version is replaced.
+        # After a crash between commit and snapshot an older one is served; one of an earlier version is replaced, too.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
         if newest and not (is_newest and PARQUET_FILES in served):
             notify("writing the serving snapshot")

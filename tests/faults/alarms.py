@@ -1,4 +1,4 @@
-"""False alarms and misses: ordinary days through the real doors, and on some of them a population that drops.
+"""False alarms and misses: ordinary days through the real gates, and on some of them a population that drops.
 
     python -m tests.faults.alarms           # 90 days
     python -m tests.faults.alarms --days 7
@@ -50,7 +50,7 @@ LEAST_CAUGHT = 0.95
 
 @dataclass
 class Alarms:
-    """What the doors said.
+    """What the gates said.
 
     Attributes:
         judged: trait -> days on which it passed or was withheld.
@@ -182,7 +182,7 @@ def summary(alarms: Alarms) -> str:
 
 
 def main() -> int:
-    """Replays the days and prints what the doors said."""
+    """Replays the days and prints what the gates said."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--accounts", type=int, default=80)

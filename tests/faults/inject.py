@@ -345,7 +345,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "rows come twice",
             "insert into candidates.at_risk select * from candidates.at_risk limit 20",
-            "grain: expected one row a user",
+            "grain: expected one row for each user",
         ),
         candidate("two columns are swapped", f"{update} user_id = evidence, evidence = user_id", evidence),
         candidate("values are null", f"{update} value = null where {SOME}", "value: expected every value known"),
@@ -435,7 +435,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "an account's rows come twice",
             "insert into candidates.champion_left select * from candidates.champion_left limit 3",
-            "grain: expected one row a account",
+            "grain: expected one row for each account",
             "champion_left",
         ),
         candidate(
@@ -699,7 +699,7 @@ def snapshot_faults() -> list[Fault]:
 
 
 def raw_faults() -> list[Fault]:
-    """What comes in broken: refused as a whole, put aside row by row, or seen by the door in."""
+    """What comes in broken: refused as a whole, put aside row by row, or seen by the source checks."""
 
     def refused(name: str, write: Callable[[Scene], Path], told: str) -> Fault:
         """A file of which nothing may land; the good one of the same day has landed."""
@@ -789,7 +789,7 @@ def raw_faults() -> list[Fault]:
         told: str,
         withheld: frozenset[str] = every,
     ) -> Fault:
-        """A day that is wrong as a whole, which only the door in can tell."""
+        """A day that is wrong as a whole, which only the source checks can find."""
         return Fault(name, "raw", attack, withheld=withheld, told=told, rebuilt=True, other_day=True)
 
     return [

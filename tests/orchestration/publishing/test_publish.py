@@ -95,10 +95,12 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
 
 
 def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_home: Home, sample_project: Project) -> None:
-    one = "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
-    [(reason, evidence, since)] = served(sample_home, one)
+    of_user = (
+        "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
+    )
+    [(reason, evidence, since)] = served(sample_home, of_user)
     refresh(sample_project, as_of="2024-07-01")
-    [(reason_later, evidence_later, since_later)] = served(sample_home, one)
+    [(reason_later, evidence_later, since_later)] = served(sample_home, of_user)
     assert (reason_later, since_later) == (reason, since)
     silent = [json.loads(text)["features"]["silent_days"] for text in (evidence, evidence_later)]
     assert silent[1] == silent[0] + 2
