@@ -38,6 +38,7 @@ def load_command(
 ) -> None:
     """Load CSV, NDJSON or Parquet FILES (also .gz, .zst) into schema raw."""
     from orchestration.landing.load import load
+    from orchestration.pipeline.asset_events import of_load
 
     pairs = [pair.partition("=") for pair in mapping]
     for field, equals, column in pairs:
@@ -53,6 +54,7 @@ def load_command(
         keep_repeats=keep_repeats,
         notify=call.progress,
     )
+    call.record([of_load(call.home, loaded, f"{len(files)} files")])
     call.answer(loaded.as_dict(), show_load)
 
 
@@ -82,6 +84,7 @@ def pull_command(call: Call, source: str | None) -> int:
     """Copy new rows from where the sources declare them (meta.pull) into schema raw: all sources, or SOURCE."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
+    from orchestration.pipeline.asset_events import of_load
 
     declared = declared_pulls(call.project.manifest_dict)
     chosen = [declaration for declaration in declared if source in (None, declaration.source)]
@@ -89,6 +92,7 @@ def pull_command(call: Call, source: str | None) -> int:
         what = "No source declares" if source is None else f"{source} does not declare"
         raise UsageError(f"{what} where to pull from.", "Declare meta.pull in models/staging/<source>/_<source>.yml.")
     reports = pull(call.home, chosen, notify=call.progress)
+    call.record(of_load(call.home, report, f"pulled from {report.source}") for report in reports)
     call.answer({"pulls": [report.as_dict() for report in reports]}, show_pulls)
     return UNREADABLE if any(report.failed for report in reports) else 0
 

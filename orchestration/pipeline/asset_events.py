@@ -7,25 +7,28 @@ Dagster's words. Numbers stay numbers, so that Dagster plots them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration.gates.data_docs import page_of
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home
-from orchestration.landing.loads import LoadReport
-from orchestration.landing.pull import PullReport
-from orchestration.learning.learn import Learned
 from orchestration.pipeline.backfill import HistoryDay
+from orchestration.pipeline.refresh import Written
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.rollback import RollbackReport
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.sync.engine import SyncReport
+from orchestration.sync.report import SyncReport
 from orchestration.transform.build import is_trait
 from orchestration.transform.dbt import NodeResult, Project
+
+if TYPE_CHECKING:  # these bring pandas or scikit-learn, which most commands need not wait for
+    from orchestration.landing.loads import LoadReport
+    from orchestration.landing.pull import PullReport
+    from orchestration.learning.learn import Learned
 
 Key = tuple[str, ...]
 RAW_EVENTS: Key = ("raw", "events")
@@ -119,6 +122,16 @@ def of_loads(home: Home, reports: Sequence[LoadReport | PullReport], source: str
         },
         data_version=f"load-{totals.get('load_id') or 0}",
     )
+
+
+def of_load(home: Home, report: LoadReport | PullReport, source: str) -> Materialized:
+    """Raw events after one load or pull, or the vendor's table that it went into."""
+    event = of_loads(home, [report], source)
+    table = tuple(report.table.split("."))
+    if table == RAW_EVENTS:
+        return event
+    counts = {name: event.metadata[name] for name in ("source", "accepted", "duplicates", "rejected")}
+    return replace(event, asset=table, metadata=counts)
 
 
 def of_models(project: Project, results: Iterable[NodeResult], build_id: str) -> Iterator[Materialized]:
@@ -229,6 +242,14 @@ def _cost(home: Home) -> dict[str, Any]:
     manifest = served_manifest(home)
     costs = ("seconds", "bytes_written", "bytes_shared")
     return {f"snapshot_{name}": manifest[name] for name in costs if name in manifest}
+
+
+def of_refresh(project: Project, written: Written, published: PublishReport) -> Iterator[AssetEvent]:
+    """All that a whole refresh did."""
+    yield from of_models(project, written.results, written.build.build_id)
+    yield from of_candidate_audit(project.home, written.verdicts)
+    yield from of_source_checks(written.source_verdicts)
+    yield from of_publish(project.home, published)
 
 
 def of_history_day(day: HistoryDay) -> Materialized:

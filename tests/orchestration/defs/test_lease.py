@@ -100,7 +100,7 @@ def test_publishing_demands_the_build_that_its_run_has_begun(sample_home: Home, 
     assert written.build.build_id in refused.value.message
 
 
-@pytest.mark.long
+# LONG
 def test_no_run_of_many_processes_is_green_that_published_the_build_of_another(
     sample_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
