@@ -44,7 +44,7 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     """Publish what passed in the current build again; with --waive also a withheld trait."""
     from orchestration.pipeline.asset_events import of_publish
-    from orchestration.pipeline.refresh import accept_trait, publish_build
+    from orchestration.pipeline.refresh import publish_build, waive_trait
 
     if (trait is None) != (why is None):
         raise UsageError(
@@ -53,7 +53,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     if trait is None or why is None:
         published = publish_build(call.project, notify=call.progress)
     else:
-        published = accept_trait(call.project, trait, why=why, who=_user_name(), notify=call.progress)
+        published = waive_trait(call.project, trait, why=why, who=_user_name(), notify=call.progress)
     call.record(of_publish(call.home, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)

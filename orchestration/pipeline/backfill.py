@@ -160,7 +160,7 @@ def backfill(
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
                             publishable = is_publishable(connection, trait, day)
-                            changes = backfill_trait(connection, trait, clock, told=publishable)
+                            changes = backfill_trait(connection, trait, clock, publishable=publishable)
                             reports[name] = replace(
                                 before,
                                 changes=before.changes + changes,
