@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs prove-upgrade test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
 	@$(BIN)/traithouse run
@@ -37,6 +37,9 @@ prove-destinations: .venv/installed  ## every destination under every fault: ack
 
 prove-syncs: .venv/installed  ## syncs killed at random moments while builds are published; ARGS="--kills 120"
 	@$(BIN)/python -m tests.faults.syncs $(ARGS)
+
+prove-upgrade: .venv/installed  ## what is published and sent, next to what an earlier version made of the same events; ARGS="--against 4f4a3ef"
+	@$(BIN)/python -m tests.upgrade.compare $(ARGS)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data
