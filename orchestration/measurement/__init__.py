@@ -1,1 +1,1 @@
-"""What is measured about published traits: replay of the past, lift, stability."""
+"""What is measured about traits: replay of the past, lift, stability and grades; numbers in, numbers out."""

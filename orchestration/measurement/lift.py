@@ -1,12 +1,12 @@
-"""Forward lift: how much likelier is what a trait promises or warns of for those who had it.
+"""Forward lift: how much likelier the outcome of a trait is for those who had the trait.
 
 Features and candidates are computed again (orchestration/measurement/replay.py) as of so many days ago as the outcome
-has, 28 where it says nothing else; then the days that followed are looked at. The lift is the risk ratio of those who
+has (28 where it says nothing else); then the days that followed are read. The lift is the risk ratio of those who
 had the trait against those who were eligible and had it not, with a 95% interval by the Katz log method (Katz,
 Baptista, Azen and Pike, "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 34, 1978), as
 implemented by scipy.stats.contingency.relative_risk.
 
-Who had it: of a boolean trait those with true, of a category those with the value that its outcome names, of a number
+Who had the trait: of a boolean those with true, of a category those with the value that its outcome names, of a number
 the lowest tenth of the eligible, ties at the cut included.
 """
 
@@ -16,13 +16,15 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
+from typing import NamedTuple
 
 import duckdb
 
 from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
+from orchestration.measurement.records import fetch_rows, insert_row
 from orchestration.measurement.replay import Replay, last_date
 from orchestration.transform.build import Build, is_trait
 from orchestration.transform.clock import days_before, local_date
@@ -49,11 +51,19 @@ class Counts:
     others_outcome: int
 
 
-def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> None:
-    """Write measurement.trait_lift; grain is one row a trait, and none where the past is too short.
+class RiskRatio(NamedTuple):
+    """A risk ratio with the bounds of its 95% interval; a number that is not finite is null."""
 
-    Measured once a day and definition: replaying the past costs as much as all features, and a refresh an hour later
-    would find the same days.
+    low: float | None
+    ratio: float | None
+    high: float | None
+
+
+def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> None:
+    """Writes measurement.trait_lift; grain is one row a trait, and none where the past is too short.
+
+    It is measured once a day and definition: replaying the past costs as much as computing all features, and a refresh
+    an hour later would find the same days.
     """
     today = days_before(build.as_of, 0, project.time_zone)
     definitions = _definitions(project, build)
@@ -69,7 +79,7 @@ def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> 
         first = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
     horizons = defaultdict(list)
     for trait in project.catalog.traits:
-        # What does not run today does not run in the past.
+        # A model that fails today cannot be replayed.
         if (trait.name,) not in failed:
             horizons[trait.outcome.days].append(trait)
     for days, traits in sorted(horizons.items(), reverse=True):
@@ -84,17 +94,16 @@ def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> 
                 for trait in traits:
                     counts = count_outcomes(connection, trait, start_date)
                     if counts.had and counts.others:
-                        low, ratio, high = risk_ratio(counts)
-                        connection.execute(
-                            "insert into measurement.trait_lift values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                            [trait.name, start, *vars(counts).values(), ratio, low, high],
-                        )
+                        lift = risk_ratio(counts)
+                        row = {"trait": trait.name, "as_of": start, **asdict(counts)}
+                        row |= {"lift": lift.ratio, "lift_low": lift.low, "lift_high": lift.high}
+                        insert_row(connection, "measurement.trait_lift", row)
     with project.home.connect() as connection:
-        connection.execute("insert into measurement.lift_run values ($1, $2)", [today, definitions])
+        insert_row(connection, "measurement.lift_run", {"as_of": today, "definitions": definitions})
 
 
 def _definitions(project: Project, build: Build) -> str:
-    """Fingerprint of everything up to the candidates, and of what the outcomes are."""
+    """Fingerprint of everything up to the candidates, and of the declared outcomes."""
     checksums = sorted(
         node["checksum"]["checksum"]
         for unique_id, node in project.manifest_dict["nodes"].items()
@@ -104,8 +113,8 @@ def _definitions(project: Project, build: Build) -> str:
     return hashlib.sha256(json.dumps([build.fingerprint, checksums, outcomes]).encode()).hexdigest()[:16]
 
 
-def had_it(trait: Trait) -> str:
-    """SQL over a candidate's columns ``value`` and ``eligible``: whether an entity had what the outcome is said of."""
+def had_trait(trait: Trait) -> str:
+    """SQL over a candidate's columns ``value`` and ``eligible``: whether an entity had the trait."""
     if trait.type == "boolean":
         return "value"
     if trait.type == "category":
@@ -114,12 +123,13 @@ def had_it(trait: Trait) -> str:
 
 
 def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> Counts:
-    """Counts over a replayed candidate; the days after its clock are days from the start on, up to the horizon."""
+    """Counts over a replayed candidate; the outcome is read from the day ``start`` on, up to the trait's horizon."""
     key, came_true = trait.id_column, "coalesce(sum(day.event_count), 0) = 0"
     if trait.outcome.behaviours:
         columns = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
         came_true = f"coalesce(sum({columns}), 0) > 0"
-    row = connection.execute(
+    (row,) = fetch_rows(
+        connection,
         f"""
         with read as (
             select
@@ -129,7 +139,7 @@ def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
             from replay_candidates."{trait.name}"
         ),
         judged as (
-            select {key}, eligible, coalesce({had_it(trait)}, false) as had
+            select {key}, eligible, coalesce({had_trait(trait)}, false) as had
             from read
             where rule != '{NOT_ENOUGH_EVIDENCE}'
         ),
@@ -143,17 +153,19 @@ def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
             group by judged.{key}
         )
         select
-            count(*) filter (had), count(*) filter (had and came_true),
-            count(*) filter (eligible and not had), count(*) filter (eligible and not had and came_true)
+            count(*) filter (had) as had,
+            count(*) filter (had and came_true) as had_outcome,
+            count(*) filter (eligible and not had) as others,
+            count(*) filter (eligible and not had and came_true) as others_outcome
         from followed
         """,
         {"start": start},
-    ).fetchone()
-    return Counts(*row) if row else Counts(0, 0, 0, 0)
+    )
+    return Counts(**row)
 
 
-def risk_ratio(counts: Counts) -> tuple[float | None, float | None, float | None]:
-    """Lower bound, ratio, upper bound; a part that is not finite is null."""
+def risk_ratio(counts: Counts) -> RiskRatio:
+    """The risk ratio of those with the trait against those without it."""
     from scipy.stats.contingency import relative_risk
 
     result = relative_risk(counts.had_outcome, counts.had, counts.others_outcome, counts.others)
@@ -162,4 +174,4 @@ def risk_ratio(counts: Counts) -> tuple[float | None, float | None, float | None
         round(float(number), 3) if math.isfinite(number) else None
         for number in (interval.low, result.relative_risk, interval.high)
     )
-    return low, ratio, high
+    return RiskRatio(low, ratio, high)

@@ -1,11 +1,11 @@
 """The past, computed again: features and candidates as of past clocks, from the project's own SQL.
 
-What a refresh at that clock would have made of the events that are known now, with the identity that is known now. The
-models are compiled once, with a clock that stands for any, and run for each past clock in schemas of their own; the
-state that hysteresis and smoothed thresholds read is carried from one clock to the next.
+The result is what a refresh at that clock would have made of the events and the identity that are known now. The models
+are compiled once, with a placeholder for the clock, and run for each past clock in schemas of their own. The state that
+hysteresis and smoothed thresholds read is carried from one clock to the next.
 
-Days are the grain of what features read. A clock that is a midnight (reporting time zone) sees the events before
-it; one within a day would see that whole day, so it is right only when the warehouse itself was built up to it.
+Features read whole days. A clock at midnight (reporting time zone) sees the events before it. A clock within a day
+would see that whole day, so it is right only when the warehouse itself was built up to it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from orchestration.transform.dbt import Project
 
 REPLAYED_SCHEMAS = ("features", "candidates", "state")
 
-# An instant that no data has; its text in compiled SQL, and that of its last day, is where the clock stands.
+# The placeholder: an instant that no data has. Its text and that of its last day in compiled SQL are replaced.
 ANY_CLOCK = datetime(2222, 2, 22, 12)
-# What a model would hold that reckons with the clock before its SQL is made.
-_RECKONED = re.compile(r"\b222[123]-\d\d-\d\d")
+# What the SQL of a model holds that computes with the clock in Jinja instead of SQL.
+_COMPUTED = re.compile(r"\b222[123]-\d\d-\d\d")
 
 
 class Replay:
@@ -73,20 +73,22 @@ class Replay:
         self.any_date = str(last_date(ANY_CLOCK, project.time_zone))
         self.statements = [self._statement(nodes[unique_id], sql[unique_id]) for unique_id in in_order]
         names = {nodes[unique_id]["name"] for unique_id in needed}
-        # A trait that another one reads has its own state to carry.
+        # Traits that other traits read have a state to carry, too.
         self.carried = tuple(trait for trait in self.catalog.traits if trait.name in names)
 
     def _statement(self, node: dict[str, Any], sql: str) -> str:
-        """What makes a model's relation; a declared contract decides its types, as it does in a build."""
-        if _RECKONED.search(sql.replace(str(ANY_CLOCK), "").replace(self.any_date, "")):
+        """The statement that makes a model's relation; a declared contract decides its types, as it does in a build."""
+        if _COMPUTED.search(sql.replace(str(ANY_CLOCK), "").replace(self.any_date, "")):
             raise TraithouseError(
-                f"{node['name']} cannot be replayed: it reckons with as_of before its SQL is made.",
-                "Tell time by as_of(), as_of_date() and days_ago() alone, and reckon in SQL.",
+                f"{node['name']} cannot be replayed: it computes with as_of in Jinja.",
+                "Use as_of(), as_of_date() and days_ago() alone for times, and compute in SQL.",
             )
         for schema in REPLAYED_SCHEMAS:
             sql = sql.replace(f'"{schema}".', f'"replay_{schema}".')
         if node["config"]["contract"]["enforced"]:
-            columns = [f'cast("{name}" as {one["data_type"]}) as "{name}"' for name, one in node["columns"].items()]
+            columns = [
+                f'cast("{name}" as {column["data_type"]}) as "{name}"' for name, column in node["columns"].items()
+            ]
             sql = f"select {', '.join(columns)} from ({sql})"
         # A view that many models read would be computed for each of them.
         kind = "view" if node["config"]["materialized"] == "view" and self._readers[node["unique_id"]] < 2 else "table"
@@ -128,9 +130,9 @@ class Replay:
             yield clock
 
     def _carry(self, connection: duckdb.DuckDBPyConnection, clock: datetime) -> None:
-        """The next clock's prior state: what publishing would have written; nothing of a trait that is not told."""
+        """Writes the next clock's prior state as publishing would; a trait that is not publishable keeps its own."""
         for trait in self.carried:
-            if is_told(connection, trait, last_date(clock, self.project.time_zone)):
+            if is_publishable(connection, trait, last_date(clock, self.project.time_zone)):
                 _carry_values(connection, trait, clock)
                 _carry_thresholds(connection, trait)
 
@@ -142,14 +144,14 @@ def replay(
     traits: Sequence[str] = (),
     notify: Notify = silent,
 ) -> Iterator[datetime]:
-    """Replays clocks one by one; while it waits at one, a connection finds its rows in ``replay_candidates``.
+    """Yields the clocks one by one; until the next is asked for, ``replay_candidates`` holds the rows as of the clock.
 
     Hold the home's lock, run no dbt meanwhile, and close the generator (``contextlib.closing``) when it is left early.
 
     Args:
         project: whose models.
         clocks: naive UTC, rising.
-        traits: names; all when none is given. Whatever they need is replayed with them.
+        traits: names; all when none is given. Models and traits that they read are replayed with them.
         notify: progress.
 
     """
@@ -166,13 +168,13 @@ def last_date(clock: datetime, time_zone: str) -> date:
 
 
 def drop_replayed(connection: duckdb.DuckDBPyConnection) -> None:
-    """Leave nothing of a replay."""
+    """Drops the schemas of a replay."""
     for schema in REPLAYED_SCHEMAS:
         connection.execute(f"drop schema if exists replay_{schema} cascade")
 
 
-def is_told(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date) -> bool:
-    """Whether a replayed trait would be published: what it needs had happened by then, and there is evidence enough."""
+def is_publishable(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date) -> bool:
+    """Whether a replayed trait could be published: its behaviours had happened by then, and evidence is sufficient."""
     if unmet_need(connection, trait, until):
         return False
     row = connection.execute(
@@ -207,7 +209,7 @@ def _carry_values(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: da
 
 
 def _carry_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait) -> None:
-    """A threshold that the evidence no longer has, or has without a value, stays as it was last published."""
+    """Carries the thresholds of the evidence; one that is missing there, or has no value, stays as it was."""
     connection.execute(
         f"""
         create or replace temp table carried as

@@ -12,7 +12,7 @@ import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
-from orchestration.measurement.replay import Replay, is_told, last_date
+from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.publishing.backfill import Missing, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
 from orchestration.transform.build import STATE_TABLES, project_fingerprint
@@ -117,7 +117,7 @@ def backfill(
                     with _transaction(connection):
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
-                            told = is_told(connection, trait, day)
+                            told = is_publishable(connection, trait, day)
                             reports[name] = replace(
                                 before,
                                 changes=before.changes + backfill_trait(connection, trait, clock, told=told),

@@ -11,7 +11,7 @@ import duckdb
 from orchestration.declarations.catalog import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
-from orchestration.measurement.replay import Replay, is_told, last_date
+from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import served_build
@@ -99,7 +99,7 @@ def diff(project: Project, name: str, *, notify: Notify = silent) -> Diff:
         models = Replay(project, [name])
         with project.home.connect() as connection, models.over(connection, [as_of]) as clocks:
             next(clocks)
-            told = is_told(connection, trait, last_date(as_of, project.time_zone))
+            told = is_publishable(connection, trait, last_date(as_of, project.time_zone))
             facts = _compared(connection, trait)
             values = dict(
                 connection.execute(

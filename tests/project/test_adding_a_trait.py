@@ -1,18 +1,22 @@
-"""One more trait is one SQL file and one YAML entry; taking it away again leaves no trace."""
+"""One more trait is two files, its SQL and its YAML; taking them away again leaves no trace."""
 
+import inspect
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 
 from orchestration.defs import publishing, warehouse
-from orchestration.home import Home
+from orchestration.home import PROJECT_ROOT, Home
 from orchestration.pipeline.refresh import refresh
 from orchestration.pipeline.status import explain
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
+from tests.project import test_conventions
 
 SQL = """
 with user_features as (
@@ -41,35 +45,37 @@ final as (
 select * from final
 """
 
-ENTRY = {
-    "name": "asleep",
-    "description": "Users who have been silent for four weeks. Grain is one row a user that has been seen.",
-    "config": {
-        "contract": {"enforced": True},
-        "meta": {
-            "grain": ["user_id"],
-            "trait": {
-                "title": "Asleep",
-                "entity": "user",
-                "type": "boolean",
-                "owner": "lifecycle",
-                "version": 1,
-                "needs": [],
-                "purpose": "Lifecycle stops mailing them.",
-                "enter": {"silent": "Silent for {silent_days} days, {silent_days_needed} or more."},
-                "exit": {"awake": "Silent for {silent_days} days, fewer than {silent_days_needed}."},
-                "outcome": {"title": "28 days of silence", "silence": True},
-            },
-        },
-    },
-    "columns": [
-        {"name": "user_id", "data_type": "string", "description": "The user."},
-        {"name": "value", "data_type": "boolean", "description": "Whether the user has the trait."},
-        {"name": "score", "data_type": "double", "description": "None."},
-        {"name": "evidence", "data_type": "string", "description": "JSON object text."},
-        {"name": "as_of", "data_type": "timestamp", "description": "Exclusive upper bound; UTC."},
-    ],
-}
+YAML = """
+version: 2
+models:
+  - name: asleep
+    description: Users who have been silent for four weeks. Grain is one row a user that has been seen.
+    config:
+      contract: {enforced: true}
+      meta:
+        grain: [user_id]
+        trait:
+          title: Asleep
+          entity: user
+          type: boolean
+          owner: lifecycle
+          version: 1
+          needs: []
+          purpose: Lifecycle stops mailing them.
+          enter:
+            silent: Silent for {silent_days} days, {silent_days_needed} or more.
+          exit:
+            awake: Silent for {silent_days} days, fewer than {silent_days_needed}.
+          outcome: {title: 28 days of silence, silence: true}
+    columns:
+      - {name: user_id, data_type: string, description: "{{ doc('user_id') }}", constraints: [{type: not_null}]}
+      - {name: value, data_type: boolean, description: "{{ doc('value') }}"}
+      - {name: score, data_type: double, description: None.}
+      - {name: evidence, data_type: string, description: "{{ doc('evidence') }}"}
+      - {name: as_of, data_type: timestamp, description: "{{ doc('as_of') }}"}
+    data_tests:
+      - unique_grain: {arguments: {columns: [user_id]}}
+"""
 
 
 @pytest.fixture
@@ -96,19 +102,21 @@ def mentions(home: Home, word: str) -> set[str]:
     return found
 
 
-def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_home: Home, project_copy: Path) -> None:
+def add(project_copy: Path) -> list[Path]:
+    """The recipe: two files beside each other."""
+    folder = project_copy / "models" / "traits" / "users"
+    sql, declared = folder / "asleep.sql", folder / "asleep.yml"
+    sql.write_text(SQL.lstrip())
+    declared.write_text(YAML.lstrip())
+    return [sql, declared]
+
+
+def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, project_copy: Path) -> None:
     home = changed_home
     run_sync(home, Project(home).catalog, Project(home).catalog.sync("outbox"))
     before = asset_names(home, Project(home))
 
-    sql, entries = (
-        project_copy / "models/traits/users/asleep.sql",
-        project_copy / "models/traits/users/_users.yml",
-    )
-    original = entries.read_text()
-    sql.write_text(SQL)
-    entries.write_text(original + "\n" + "\n".join(f"  {line}" for line in yaml.safe_dump([ENTRY]).splitlines()) + "\n")
-
+    files = add(project_copy)
     added = Project(home)
     _, report = refresh(added)
     assert {trait.trait: trait.verdict for trait in report.traits}["asleep"] == "passed"
@@ -121,6 +129,8 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_home: Home
         "trait_thresholds",
         "candidate",
     }
+    described = served(home, "select description from traits.trait_catalog where trait = 'asleep'")
+    assert described == [("Users who have been silent for four weeks. Grain is one row a user that has been seen.",)]
     synced = run_sync(home, added.catalog, added.catalog.sync("outbox"))
     assert synced.delivered == 600
     assert asset_names(home, added) - before >= {
@@ -131,8 +141,8 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_home: Home
     [explained] = explain(home, added.catalog, "user_0000", trait="asleep")
     assert explained["now"] == "Silent for 11 days, fewer than 28."
 
-    sql.unlink()
-    entries.write_text(original)
+    for file in files:
+        file.unlink()
     removed = Project(home)
     refresh(removed)
     assert mentions(home, "asleep") == set()
@@ -141,3 +151,21 @@ def test_a_fourth_trait_touches_two_files_and_leaves_no_trace(changed_home: Home
     assert cleared.delivered == 600
     retired = "from traits.trait_changes where trait = 'asleep' and cause = 'retirement'"
     assert served(home, f"select count(*), count(distinct seq) {retired}") == [(600, 600)]
+
+
+def test_the_recipe_keeps_every_convention_and_lints_clean(changed_home: Home, project_copy: Path) -> None:
+    sql, _ = add(project_copy)
+    project = Project(changed_home)
+    refresh(project)
+    given = {"project": project, "sample_home": changed_home}
+    held = []
+    for name, check in inspect.getmembers(test_conventions, inspect.isfunction):
+        parameters = inspect.signature(check).parameters
+        if name.startswith("test_") and "project" in parameters:
+            check(**{parameter: given[parameter] for parameter in parameters})
+            held.append(name)
+    assert len(held) > 10
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", project_copy)
+    lint = [sys.executable, "-m", "sqlfluff", "lint", "--nocolor", str(sql.relative_to(project_copy))]
+    linted = subprocess.run(lint, cwd=project_copy, capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stdout + linted.stderr

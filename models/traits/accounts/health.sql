@@ -91,7 +91,7 @@ decided as (
             when scored.probability is null then 'not_enough_evidence'
             when scored.is_cancelled then 'cancelled'
             when abs(scored.prior_health - scored.stay_percent) between 1 and 2 then 'kept'
-            else 'told_anew'
+            else 'updated'
         end as rule
     from scored
 

@@ -36,14 +36,14 @@ def refused(manifest: dict[str, Any]) -> UsageError:
 def test_a_misspelt_key_is_named_with_the_right_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["ownr"] = trait(manifest).pop("owner")
     error = refused(manifest)
-    assert "models/traits/users/_user_risks.yml: trait at_risk" in error.message
+    assert "models/traits/users/at_risk.yml: trait at_risk" in error.message
     assert ("unknown key 'ownr'" in error.message, error.hint) == (True, "Did you mean 'owner'?")
 
 
 def test_an_unknown_key_suggests_the_close_one(manifest: dict[str, Any]) -> None:
     trait(manifest)["titel"] = "x"
     error = refused(manifest)
-    assert error.message == "models/traits/users/_user_risks.yml: trait at_risk: unknown key 'titel'."
+    assert error.message == "models/traits/users/at_risk.yml: trait at_risk: unknown key 'titel'."
     assert error.hint == "Did you mean 'title'?"
 
 

@@ -1,14 +1,14 @@
-"""Stability: rates and stays from the ledger of 28 days, and the grade that they give."""
+"""Stability: rates and spells from the ledger of 28 days."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from orchestration.declarations.catalog import Outcome, Trait
 from orchestration.home import Home
-from orchestration.measurement.stability import Stability, Stays, _measure, graded, median_dwell
+from orchestration.measurement.grades import Stability
+from orchestration.measurement.stability import Spells, measure_window, median_dwell
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 START = datetime(2025, 3, 1)
@@ -25,8 +25,6 @@ TRAIT = Trait(
     outcome=Outcome(title="silence", silence=True),
     purpose="",
 )
-STEADY = Stability(28, 0.001, 0.01, 0.0, 20.0, 1.0)
-
 Change = tuple[str, str | None, str | None, float, str]
 Measured = Callable[[Sequence[Change], Sequence[int]], Stability]
 
@@ -57,7 +55,7 @@ def measured(home: Home) -> Measured:
                         " 't' as trait, $2 as value, $3 as since",
                         [entity, new, instant],
                     )
-            return _measure(connection, [TRAIT], GRID)["t"]
+            return measure_window(connection, [TRAIT], GRID)["t"]
 
     return measure
 
@@ -69,8 +67,8 @@ def test_first_values_and_changes_of_other_causes_are_no_flips(measured: Measure
         ("u0", "true", "false", 2, "definition"),
         ("u1", "true", None, 2, "identity"),
     ]
-    one = measured([*first, *later], [1, 2, 3])
-    assert (one.days, one.flip_rate, one.member_flip_rate, one.repeat_flip_share) == (3, 0, 0, 0)
+    found = measured([*first, *later], [1, 2, 3])
+    assert (found.days, found.flip_rate, found.member_flip_rate, found.repeat_flip_share) == (3, 0, 0, 0)
 
 
 def test_rates_are_means_over_the_days_after_the_first(measured: Measured) -> None:
@@ -82,10 +80,10 @@ def test_rates_are_means_over_the_days_after_the_first(measured: Measured) -> No
         ("u9", "false", "true", 2, "behaviour"),
         ("u0", "false", "true", 3, "behaviour"),
     ]
-    one = measured([*first, *later], [1, 2, 3])
+    found = measured([*first, *later], [1, 2, 3])
     # Day 2: two of ten flip; of u1 to u4, u9 and u0 (who left) two moved. Day 3: one of ten; of six members one came.
-    assert one.flip_rate == pytest.approx((0.2 + 0.1) / 2)
-    assert one.member_flip_rate == pytest.approx((2 / 6 + 1 / 6) / 2, abs=1e-4)
+    assert found.flip_rate == pytest.approx((0.2 + 0.1) / 2)
+    assert found.member_flip_rate == pytest.approx((2 / 6 + 1 / 6) / 2, abs=1e-4)
 
 
 def test_within_a_day_only_its_end_counts(measured: Measured) -> None:
@@ -111,56 +109,34 @@ def test_history_before_the_window_is_what_it_opens_with(measured: Measured) -> 
         ("u1", None, "false", -10, "behaviour"),
         ("u0", "true", "false", 4, "behaviour"),
     ]
-    one = measured(changes, [-10, *range(1, 29)])
-    assert one.days == 28
-    assert one.flip_rate == pytest.approx(0.5 / 28, abs=1e-5)
-    assert one.median_dwell_days == 14
+    found = measured(changes, [-10, *range(1, 29)])
+    assert found.days == 28
+    assert found.flip_rate == pytest.approx(0.5 / 28, abs=1e-5)
+    assert found.median_dwell_days == 14
     # A member on 3 of the first 7 days, a half each; none on the last 7.
-    assert one.prevalence_drift == pytest.approx(-100 * 3 / 7 / 2, abs=0.01)
+    assert found.prevalence_drift == pytest.approx(-100 * 3 / 7 / 2, abs=0.01)
 
 
-def test_the_median_stay_is_that_of_scipy_where_nothing_came_before() -> None:
+def spell(found_at: int, ended_at: int, *, left: bool, count: int = 1) -> Spells:
+    return Spells(found_at=found_at, ended_at=ended_at, has_left=left, count=count)
+
+
+def test_the_median_spell_is_that_of_scipy_where_nothing_came_before() -> None:
     from scipy.stats import CensoredData, ecdf
 
     left, going = [1, 2, 2, 3, 5, 8, 9], [1, 4, 6, 6, 10]
     curve = ecdf(CensoredData(uncensored=left, right=going)).sf
     expected = next(age for age, rest in zip(curve.quantiles, curve.probabilities, strict=True) if rest <= 0.5)
-    stays = [Stays(0, age, True, 1) for age in left] + [Stays(0, age, False, 1) for age in going]
-    assert median_dwell(stays) == expected
+    spells = [spell(0, age, left=True) for age in left] + [spell(0, age, left=False) for age in going]
+    assert median_dwell(spells) == expected
 
 
 def test_who_came_before_the_window_is_at_risk_from_the_age_it_was_found_at() -> None:
-    # Without left truncation, ten old stays would make early leaving look rare.
-    old, young = Stays(100, 110, False, 10), Stays(0, 2, True, 2)
+    # Without left truncation, ten old spells would make early leaving look rare.
+    old, young = spell(100, 110, left=False, count=10), spell(0, 2, left=True, count=2)
     assert median_dwell([old, young]) == 2
 
 
-def test_stays_that_half_never_leave_last_at_least_as_long_as_was_watched() -> None:
-    assert median_dwell([Stays(0, 5, True, 1), Stays(0, 20, False, 9)]) == 20
+def test_spells_that_half_never_leave_last_at_least_as_long_as_was_watched() -> None:
+    assert median_dwell([spell(0, 5, left=True), spell(0, 20, left=False, count=9)]) == 20
     assert median_dwell([]) is None
-
-
-@pytest.mark.parametrize(
-    ("stability", "lift", "grade"),
-    [
-        (STEADY, (1.2, 1.5, 1.9), "A"),
-        (STEADY, None, "A"),
-        (STEADY, (0.9, 1.5, 1.9), "B"),
-        (STEADY, (0.7, 0.9, 1.2), "C"),
-        (replace(STEADY, flip_rate=0.01), (1.2, 1.5, 1.9), "B"),
-        (replace(STEADY, flip_rate=0.05), (1.2, 1.5, 1.9), "C"),
-        (replace(STEADY, median_dwell_days=2), (1.2, 1.5, 1.9), "C"),
-        (replace(STEADY, prevalence_drift=-7), (1.2, 1.5, 1.9), "B"),
-        (replace(STEADY, days=13), (1.2, 1.5, 1.9), None),
-    ],
-)
-def test_a_grade_asks_for_steadiness_and_worth(
-    stability: Stability, lift: tuple[float, float, float] | None, grade: str | None
-) -> None:
-    found, reason = graded(TRAIT, stability, lift)
-    assert found == grade
-    assert bool(reason) == (grade != "A")
-
-
-def test_a_number_has_no_grade() -> None:
-    assert graded(TRAIT.model_copy(update={"type": "number"}), STEADY, None)[0] is None

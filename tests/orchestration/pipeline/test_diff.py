@@ -17,12 +17,11 @@ def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: 
     text = model.read_text()
     assert "scored.active_days_28d < 3" in text
     model.write_text(text.replace("scored.active_days_28d < 3", "scored.active_days_28d < 12"))
-    declared = model.parent / "_users.yml"
-    before, name, after = declared.read_text().partition("- name: power_user")
-    assert name
-    number = after.split("version: ", 1)[1].split()[0]
+    declared = model.with_suffix(".yml")
+    entry = declared.read_text()
+    number = entry.split("  version: ", 1)[1].split()[0]
     raised = str(int(number) + 1)
-    declared.write_text(before + name + after.replace(f"version: {number}", f"version: {raised}", 1))
+    declared.write_text(entry.replace(f"  version: {number}", f"  version: {raised}", 1))
     project = Project(home)
     for sync in project.catalog.syncs:
         run_sync(home, project.catalog, sync)
