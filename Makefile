@@ -3,15 +3,19 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs prove-upgrade test-spark dev lint lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test test-all test-spark prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
-run: .venv/installed  ## load the bundled sample, refresh, gate, publish, sync, summarise
+run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run
 
-test: lint  ## everything: lint, types, dbt parse, dbt tests, pytest
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint  ## before every commit, at most 6 minutes: lint, types, the tests that are not marked long
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
-test-spark: .venv/installed-spark  ## the same rows, gated and served, on a real Spark cluster; brings its own Java
+test-all: .venv/installed  ## what `make test` leaves out, at most 30 minutes: faults, random streams, browser, Spark
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	@$(MAKE) --no-print-directory test-spark
+
+test-spark: .venv/installed-spark  ## the same rows, checked and served, on a real Spark cluster; installs its own Java
 	@PYTHONPATH=$(CURDIR)/.venv/spark $(BIN)/python -m pytest tests/spark
 
 prove-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
@@ -41,8 +45,21 @@ prove-syncs: .venv/installed  ## syncs killed at random moments while builds are
 prove-upgrade: .venv/installed  ## what is published and sent, next to what an earlier version made of the same events; ARGS="--against 4f4a3ef"
 	@$(BIN)/python -m tests.upgrade.compare $(ARGS)
 
-lint: .venv/installed  ## sqlfluff, ruff, mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/sqlfluff lint --nocolor models tests/data
+lint: .venv/installed  ## ruff, mypy, sqlfluff
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target ruff mypy .venv/sqlfluff
+
+ruff: .venv/installed
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+mypy: .venv/installed
+	@$(BIN)/mypy
+
+# What changed since the last lint without a finding; all of it, where a macro or a setting changed.
+LINTED := $(shell find models tests/data -name '*.sql')
+LINTED_WITH := pyproject.toml .sqlfluffignore $(shell find macros tests/lint_context -name '*.sql' -o -name '*.py')
+
+.venv/sqlfluff: $(LINTED) $(LINTED_WITH)
+	@$(BIN)/sqlfluff lint --nocolor --processes 2 $(if $(filter-out $(LINTED),$?),models tests/data,$?) && touch $@
 
 dev: .venv/installed  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/traithouse dev
@@ -81,4 +98,4 @@ bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronge
 	@echo "Adding Spark beside .venv's packages (once)" && rm -rf .venv/spark && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target .venv/spark -r requirements-spark.lock && touch $@
 
 clean:
-	rm -rf .venv .traithouse target logs
+	rm -rf .venv .traithouse .test-cache target logs

@@ -1,9 +1,9 @@
 """Prints the goals for cost, each a ratio that this one run measured: ``make bench``, or ``make bench ARGS=--quick``.
 
 Three histories of the same pace and the same people, so that only their length differs. In each: a full build, three
-equal batches (quickly: one), one process a step. The two smaller ones also take a batch that is as bad as it gets (90
-days late, heavy users merged), and are compared row for row with a full build of the same raw events. The plain dbt
-project (benchmarks/naive) builds the two smaller ones, pandas and Polars the smallest.
+equal batches (with --quick: one), each step in a process of its own. The two smaller ones also take the worst kind of
+batch (90 days late, heavy users merged), and are compared row for row with a full build of the same raw events. The
+plain dbt project (benchmarks/naive) builds the two smaller ones, pandas and Polars the smallest.
 
 Ratios carry over to other machines; seconds do not.
 """
@@ -58,12 +58,12 @@ class History:
     @property
     def batch(self) -> Measured:
         """The batch of median time."""
-        return sorted(self.batches, key=lambda one: one.seconds)[len(self.batches) // 2]
+        return sorted(self.batches, key=lambda batch: batch.seconds)[len(self.batches) // 2]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One line of the table; a line without a goal is only told."""
+    """One line of the table; a line without a goal is only reported."""
 
     what: str
     value: float
@@ -110,7 +110,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes and one batch: does it work, not what does it cost"
+        "--quick", action="store_true", help="small sizes and one batch: shows that it works, not what it costs"
     )
     parser.add_argument("--sizes", type=_sizes, help="three numbers of events; usually 5M,20M,80M")
     folder = ROOT / "benchmarks" / "target"
@@ -136,8 +136,8 @@ def _demand_disk(folder: Path, sizes: tuple[int, ...]) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted:
         raise StepError(
-            f"{folder} has {free / 1e9:.0f} GB free; these sizes want {wanted / 1e9:.0f} GB. "
-            "Give smaller ones (--sizes 2M,8M,32M, --quick) or another disk (--folder)."
+            f"{folder} has {free / 1e9:.0f} GB free; these sizes need {wanted / 1e9:.0f} GB. "
+            "Give smaller sizes (--sizes 2M,8M,32M, --quick) or a folder on another disk (--folder)."
         )
 
 
@@ -171,7 +171,7 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
 
     step("generated", "generate", home_folder=home, shape=shape)
     history = History(
-        events,
+        events=events,
         scan=step("scan of 7 columns", "scan", home_folder=home),
         full=step("full", "build", home_folder=home, project=project, full=True),
     )
@@ -186,7 +186,8 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
                 history.peers[name] = step(name, "peer", name=name, file=place / "events.parquet")
             except StepError as error:
                 missing = "No module named" in str(error)
-                console.print(f"{name} is left out: " + (f"install {REQUIREMENTS}" if missing else str(error)))
+                reason = f"install {REQUIREMENTS} to compare with it" if missing else str(error)
+                console.print(f"{name} is left out: {reason}")
     for number in range(1, batches + 1):
         step(f"batch {number} loaded", "append", home_folder=home, shape=shape, events=middle // BATCH_SHARE)
         history.batches.append(step(f"batch {number}", "build", home_folder=home, project=project, full=False))
@@ -196,13 +197,13 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
         step("an hour loaded", "append", home_folder=home, shape=shape, events=HOUR_EVENTS)
         history.hour = step("an hour", "build", home_folder=home, project=project, full=False)
     else:
-        (place / "by_hand.duckdb").unlink(missing_ok=True)
-        late = {"home": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
+        (place / "plain_dbt.duckdb").unlink(missing_ok=True)
+        late = {"home_folder": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
         step("adversarial batch loaded", "append", **late)
         history.adversarial = step("adversarial batch", "build", home_folder=home, project=project, full=False)
-        step("raw copied", "copy_raw", home_folder=home, other=place / "full")
-        step("full, all loads", "build", home=place / "full", project=project, full=True)
-        compared = step("compared", "compare", home_folder=home, other=place / "full")
+        step("raw copied", "copy_raw", home_folder=home, other_folder=place / "full")
+        step("full, all loads", "build", home_folder=place / "full", project=project, full=True)
+        compared = step("compared", "compare", home_folder=home, other_folder=place / "full")
         history.differing = compared.facts["differing"]
     return history
 
@@ -213,8 +214,8 @@ def judge(histories: list[History]) -> list[Goal]:
     naive_full, naive_batch, adversarial = middle.naive_full, middle.naive_batch, middle.adversarial
     if not (naive_full and naive_batch and adversarial and large.hour and middle.rewrite):
         raise ValueError("a step of the middle or the large history is missing")
-    sizes = [_short(one.events) for one in histories]
-    per_event = [one.full.cpu_seconds / one.events for one in (middle, large)]
+    sizes = [_short(history.events) for history in histories]
+    per_event = [history.full.cpu_seconds / history.events for history in (middle, large)]
     steps = [*large.batches, large.hour]
     goals = [
         Goal(f"full build / scan of 7 columns, {sizes[1]}", middle.full.seconds / middle.scan.seconds, 22, form=".1f"),
@@ -226,10 +227,10 @@ def judge(histories: list[History]) -> list[Goal]:
         Goal(f"growth exponent of a fixed batch, {', '.join(sizes)}", growth_exponent(histories), 0.10),
         Goal(f"full CPU per event, {sizes[2]} / {sizes[1]}", per_event[1] / per_event[0], 1.15),
         Goal(f"peak GB, full build, {sizes[2]}", large.full.peak_gb, 4.5),
-        Goal(f"peak GB, batch, {sizes[2]}", max(one.peak_gb for one in steps), 1.0),
+        Goal(f"peak GB, batch, {sizes[2]}", max(step.peak_gb for step in steps), 1.0),
         Goal(
             f"rows that differ, incremental against full, {', '.join(sizes[:2])}",
-            sum(sum(one.differing.values()) for one in (small, middle)),
+            sum(sum(history.differing.values()) for history in (small, middle)),
             0,
             form=".0f",
         ),
@@ -249,8 +250,8 @@ def judge(histories: list[History]) -> list[Goal]:
 
 def growth_exponent(histories: list[History]) -> float:
     """Slope of log(time of a fixed batch) over log(length of the history), by least squares."""
-    sizes = [math.log(one.events) for one in histories]
-    times = [math.log(median(batch.seconds for batch in one.batches)) for one in histories]
+    sizes = [math.log(history.events) for history in histories]
+    times = [math.log(median(batch.seconds for batch in history.batches)) for history in histories]
     mean_size, mean_time = sum(sizes) / len(sizes), sum(times) / len(times)
     covariance = sum((size - mean_size) * (time - mean_time) for size, time in zip(sizes, times, strict=True))
     return covariance / sum((size - mean_size) ** 2 for size in sizes)
@@ -272,12 +273,16 @@ def _print(histories: list[History], goals: list[Goal], quick: bool) -> None:
     if quick:
         console.print("The goals are meant for the usual sizes; at these, dbt's own cost for each model weighs most.")
 
-    # What grows from left to right, or costs most in a batch, is the next to look at.
+    # A model that grows from left to right, or costs most in a batch, is the next to improve.
     table = Table(title="Seconds by model: the slowest", title_justify="left")
-    for column in ("model", f"full {_short(middle.events)}", *(f"batch {_short(one.events)}" for one in histories)):
+    for column in (
+        "model",
+        f"full {_short(middle.events)}",
+        *(f"batch {_short(history.events)}" for history in histories),
+    ):
         table.add_column(column, justify="left" if column == "model" else "right")
     full = middle.full.facts["models"]
-    batches = [one.batch.facts["models"] for one in histories]
+    batches = [history.batch.facts["models"] for history in histories]
     shown = {*_slowest(full), *_slowest(batches[1]), *_slowest(batches[2])}
     for model in sorted(shown, key=lambda name: -batches[1].get(name, 0)):
         table.add_row(model, *(f"{seconds.get(model, 0):.2f}" for seconds in (full, *batches)))
@@ -287,10 +292,10 @@ def _print(histories: list[History], goals: list[Goal], quick: bool) -> None:
     for column in ("by", "s", "CPU-s", "peak GB", "sessions", "user days", "users"):
         table.add_column(column, justify="left" if column == "by" else "right")
     everybody = {"Traithouse": small.full, "plain dbt": small.naive_full, **small.peers}
-    for name, one in everybody.items():
-        if one:
-            counts = (f"{one.facts[key]:,}" for key in ("sessions", "days", "users"))
-            table.add_row(name, f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.peak_gb:.2f}", *counts)
+    for name, done in everybody.items():
+        if done:
+            counts = (f"{done.facts[key]:,}" for key in ("sessions", "days", "users"))
+            table.add_row(name, f"{done.seconds:.1f}", f"{done.cpu_seconds:.1f}", f"{done.peak_gb:.2f}", *counts)
     console.print(table)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FILE, URL = sys.argv[1], sys.argv[2]
-ROWS, BATCH, WORKERS = (int(one) for one in sys.argv[3:6])
+ROWS, BATCH, WORKERS = (int(number) for number in sys.argv[3:6])
 os.environ |= {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",

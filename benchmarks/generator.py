@@ -2,7 +2,7 @@
 
     python -m benchmarks.generator --home HOME --events 200000 --days 25
 
-fills a home that ``traithouse refresh`` can work with. What the rows are like:
+fills a home that ``traithouse refresh`` can work with. The rows:
 
 - a few users do most (Zipf, exponent 2/3), on one to four devices; a weekend is half as busy, noon is busier than night
 - sessions are bursts of about seven events, some seconds to five minutes apart
@@ -27,7 +27,7 @@ SOURCE = "shop"
 CHUNK_EVENTS = 1_000_000
 LATE_SHARE, LATE_DAYS, REPEATED_SHARE, BOT_SHARE = 0.01, 3, 0.005, 0.002
 
-# What each event draws of its own.
+# Random draws of each event.
 OF_EVENT = ("jitter", "kind", "name", "late", "delay", "bot")
 
 # Names that seeds/event_catalog.csv maps, the frequent ones several times.
@@ -75,7 +75,7 @@ def create_history(connection: duckdb.DuckDBPyConnection, shape: Shape) -> None:
 
 
 def append_batch(connection: duckdb.DuckDBPyConnection, shape: Shape, events: int) -> None:
-    """Adds one load of the events that follow all before, at the pace of the history."""
+    """Adds one load of events that follow the history, at its pace."""
     begin = _end_of_last_load(connection)
     _add_load(connection, shape, events, begin, begin + timedelta(days=shape.days * events / shape.events))
 
@@ -120,8 +120,8 @@ def _add_load(
     for (opened, first, r0), (closed, last, r1) in pairwise(bounds):
         rows = _events_sql(shape, load_id, first, last - first, r1 - r0, opened, closed, days_late)
         connection.execute(f"insert into raw.events by name {rows}", stamp)
-    # After the others: rows that follow an insert of no rows in one transaction stay unseen until the file is reopened
-    # (DuckDB 1.5.5).
+    # This insert comes last: in DuckDB 1.5.5, rows that follow an insert of no rows in the same transaction are not
+    # visible until the file is reopened.
     connection.execute(
         "insert into raw.events select * replace ($loaded_at as loaded_at, $load_id as load_id) from earlier", stamp
     )
@@ -129,8 +129,10 @@ def _add_load(
         connection.execute(f"insert into raw.events by name {_aliases_sql(shape, merged_pairs)}", stamp)
     connection.execute(
         """
-        insert into raw.loads
-        select $load_id, $source, 'raw.events', [], $loaded_at, count(*), 0, 0, max(occurred_at)
+        insert into raw.loads by name
+        select
+            $load_id as load_id, $source as source, 'raw.events' as table_name, [] as files, $loaded_at as loaded_at,
+            count(*) as accepted, 0 as duplicates, 0 as rejected, max(occurred_at) as newest_event_at
         from raw.events where load_id = $load_id
         """,
         {**stamp, "source": SOURCE},

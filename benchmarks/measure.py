@@ -1,6 +1,6 @@
 """One step, one process: wall time, CPU time and peak memory of that step alone.
 
-``run_step`` starts ``python -m benchmarks.steps``; there a step prepares, then does what is measured inside
+``run_step`` starts ``python -m benchmarks.steps``. There a step prepares first, and then does what is measured inside a
 ``Stopwatch``, so that starting Python, importing and parsing the project are not counted.
 """
 
@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step cost, and what it tells.
+    """What a step cost, and facts that it reports.
 
     Attributes:
-        step: which one, and at which size.
+        step: its name and the size of the history.
         seconds: wall time.
         cpu_seconds: user and system time of all threads.
         peak_gb: largest resident memory of the process, Python and imports included.
-        facts: what else the step tells.
+        facts: what else the step reports.
 
     """
 
@@ -39,7 +39,7 @@ class Measured:
 
 
 class StepError(Exception):
-    """A step ended badly."""
+    """A step failed."""
 
 
 class Stopwatch:
@@ -57,21 +57,21 @@ def run_step(label: str, step: str, /, **arguments: Any) -> Measured:
     """Runs one step of benchmarks/steps.py in a process of its own.
 
     Raises:
-        StepError: it ended badly; the message is the end of what it wrote.
+        StepError: the step failed; the message has the end of its output.
 
     """
     command = [sys.executable, "-m", "benchmarks.steps", step, json.dumps(arguments, default=str)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        # A process that the system ended for want of memory writes nothing.
-        words = (done.stderr or done.stdout).strip()[-2000:] or "no word; perhaps memory ran out"
+        # A process that the system killed because memory ran out writes nothing.
+        words = (done.stderr or done.stdout).strip()[-2000:] or "it wrote nothing; perhaps memory ran out"
         raise StepError(f"{label} ended with {done.returncode}: {words}")
     return Measured(step=label, **json.loads(done.stdout.splitlines()[-1]))
 
 
-def tell(watch: Stopwatch, facts: dict[str, Any]) -> None:
-    """Prints what ``run_step`` reads; the last words of a step's process."""
+def print_measure(watch: Stopwatch, facts: dict[str, Any]) -> None:
+    """Prints what ``run_step`` reads: the last line that a step's process writes."""
     # Linux counts the memory of a child from its parent's at the fork, so the parent stays small.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    told = {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "peak_gb": peak / 1e9, "facts": facts}
-    print(json.dumps(told))
+    measure = {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "peak_gb": peak / 1e9, "facts": facts}
+    print(json.dumps(measure))

@@ -1,7 +1,7 @@
 """The same result by data frames, as their users write it: dedupe, owners, sessions, user-days, 28-day features.
 
-In memory, in full, every time; JSON is already taken apart, traits of the design such as the longest session, merges
-and quarantine are left out. So a peer does less than Traithouse does.
+A peer works in memory and always in full. JSON is parsed for it already, and some of what Traithouse makes, such as the
+longest session, merges and quarantine, is left out. So a peer does less than Traithouse does.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def with_polars() -> Features:
 
 
 def with_pandas() -> Features:
-    """Pandas; DuckDB reads the file, for pandas would want one more library to."""
+    """Pandas; DuckDB reads the file, because pandas needs another library to read Parquet."""
     import duckdb
     import pandas as pd
 
@@ -119,8 +119,8 @@ def with_pandas() -> Features:
         silence = owned["occurred_at"].diff() > pd.Timedelta(minutes=GAP_MINUTES)
         owned["session"] = (other_owner | silence).cumsum()
         owned["day"] = owned["occurred_at"].dt.normalize()
-        for one in behaviours:
-            owned[one] = (owned["behaviour"] == one).astype("int32")
+        for meaning in behaviours:
+            owned[meaning] = (owned["behaviour"] == meaning).astype("int32")
         sessions = owned.groupby("session").agg(
             owner=("owner", "first"), began=("occurred_at", "min"), ended=("occurred_at", "max")
         )

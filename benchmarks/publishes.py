@@ -3,10 +3,10 @@
     python -m benchmarks.publishes --entities 1000000
     python -m benchmarks.publishes --active 10      # the 1% are always of the same tenth of the users
 
-One trait of as many users as asked for; in each build 1% of them change. Judging and transforming are not part of it.
-Where all users change as often (the default), every part of Parquet with values loses rows in each build; where a share
-of the users is active, what has not changed for long lies in parts that stay. For that the active ones change once
-together, many builds after the first one, before what is measured. Ratios are to writing all values of the trait once.
+One trait of as many users as asked for; in each build 1% of them change. Transforming and judging are not measured.
+Where all users change equally often (the default), every Parquet file with values loses rows in each build. Where only
+a share of the users is active, values that have not changed for long lie in files that stay. For that, the active users
+change once together, many builds after the first, before the measuring begins. Ratios are to writing all values once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LATER = 64
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int, as_of: datetime, active: int) -> None:
-    """Candidates of one build; each turns another hundredth of the users round, the first one with some active all."""
+    """Candidates of one build: each flips a hundredth of the users; with --active, build 1 flips all who are active."""
     evidence = '{"rule": "no_failure", "eligible": true, "features": {"failures_7d": 0}, "thresholds": {"failures": 3}}'
-    # Every so many-th user is active, and of these as many take turns as make a hundredth of all.
+    # A user in ``every`` is active; each build flips one in ``turns`` of them, which is a hundredth of all users.
     every = SHARE // active
     turns = active
     first = 0 if active == SHARE else 1
@@ -62,7 +62,7 @@ def candidates(connection: duckdb.DuckDBPyConnection, entities: int, number: int
 
 
 def main() -> None:
-    """Print a line a publish, and the disk that is used in the end."""
+    """Prints a line for each publish, and the disk space that is used in the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--entities", type=int, default=1_000_000)
     parser.add_argument("--publishes", type=int, default=10)
@@ -88,15 +88,29 @@ def main() -> None:
                 build_number = LATER + number if number else 1
                 build_id = f"{build_number:06d}-{as_of:%Y%m%dT%H%M%SZ}"
                 connection.execute(
-                    "insert into state.current_build values ($1, $2, $3, null, 0, 0, false, '', $4)",
-                    [build_number, build_id, as_of, utc_now()],
+                    """
+                    insert into state.current_build by name
+                    select
+                        $build_number as build_number, $build_id as build_id, $as_of as as_of, 0 as loaded_after,
+                        0 as loaded_until, false as full_refresh, '' as fingerprint, $now as started_at
+                    """,
+                    {"build_number": build_number, "build_id": build_id, "as_of": as_of, "now": utc_now()},
                 )
                 content = content_hash(connection, trait.candidate, trait.id_column)
-                counts = (given.entities, given.entities, number * given.entities // SHARE)
-                save_verdicts(
-                    connection,
-                    [Verdict(build_id, TRAIT, as_of, trait.version, "passed", "", *counts, content, utc_now())],
+                verdict = Verdict(
+                    build_id=build_id,
+                    trait=TRAIT,
+                    as_of=as_of,
+                    definition_version=trait.version,
+                    verdict="passed",
+                    reason="",
+                    population=given.entities,
+                    eligible=given.entities,
+                    members=number * given.entities // SHARE,
+                    content_hash=content,
+                    decided_at=utc_now(),
                 )
+                save_verdicts(connection, [verdict])
             began = time.perf_counter()
             report = publish(project)
             seconds = time.perf_counter() - began
@@ -109,7 +123,7 @@ def main() -> None:
             parquet = sum(size for is_parquet, size, new in sizes if is_parquet and new) / 1e6
             database = sum(size for is_parquet, size, _ in sizes if not is_parquet) / 1e6
             first = first or (seconds, parquet)
-            changes = sum(one.changes for one in report.traits)
+            changes = sum(trait.changes for trait in report.traits)
             table.add_row(
                 "all values once" if number == 0 else "active once" if number <= warm_up else str(number - warm_up),
                 f"{changes:,}",

@@ -1,11 +1,11 @@
-"""Prints how well a scorecard foretells against stronger and simpler models on the same rows: ``make bench-scores``.
+"""Compares a scorecard with stronger and simpler models on the same rows: ``make bench-scores``.
 
 The purchase log is that of CDNOW (see data/NOTICE.txt): everyone who first bought there in the first quarter of 1997,
-followed until the end of June 1998. Asked is, as of a date, who will buy again within 90 days. Features know only
-purchases before the date. Models learn as of four dates whose 90 days have all passed by the date of the test, and what
-they leave open (how free, how deep) is chosen by cross-validation among the learning rows alone.
+followed until the end of June 1998. The question is, as of a date, who will buy again within 90 days. Features
+know only purchases before the date. Models learn as of four dates whose 90 days have all passed by the date of the
+test, and cross-validation among the learning rows alone chooses their parameters.
 
-With ``ARGS="--home DIR"`` the same is asked of every score trait of a home that has been refreshed, on the rows that
+With ``ARGS="--home DIR"`` the same is done for every score trait of a home that has been refreshed, on the rows that
 ``traithouse learn`` fits to and tests on.
 """
 
@@ -28,8 +28,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from orchestration.home import Home, Settings
-from orchestration.learning.learn import known, look_back, score_traits
-from orchestration.learning.scorecard import MOST_CALIBRATION_ERROR, Quality, fit_scorecard, measure_quality
+from orchestration.learning.quality import MOST_CALIBRATION_ERROR, Quality, measure_quality
+from orchestration.learning.score_models import score_traits
+from orchestration.learning.scorecard import fit_scorecard
+from orchestration.learning.training_data import known_history, look_back
 from orchestration.transform.dbt import Project
 
 PURCHASES = Path(__file__).parent / "data" / "cdnow_purchases.txt.gz"
@@ -37,7 +39,7 @@ HORIZON_DAYS = 90
 LEARNING_DATES = ("1997-10-01", "1997-11-01", "1997-12-01", "1998-01-01")
 TEST_DATE = "1998-04-01"
 SEED = 20240601
-RECENCY = ("silent_days", "silence_in_gaps", "active_days_7d")  # what a score trait has of it
+RECENCY = ("silent_days", "silence_in_gaps", "active_days_7d")  # the recency features that score traits have
 
 console = Console(width=110)
 
@@ -51,7 +53,7 @@ def read_purchases(path: Path) -> pd.DataFrame:
 
 
 def features_as_of(purchases: pd.DataFrame, date: str) -> pd.DataFrame:
-    """One row a customer who has bought before a date; everything is made of those purchases."""
+    """One row a customer who has bought before a date; all features are made of those purchases."""
     as_of = pd.Timestamp(date)
     known = purchases[purchases["date"] < as_of].copy()
     known["days_ago"] = (as_of - known["date"]).dt.days
@@ -71,7 +73,7 @@ def features_as_of(purchases: pd.DataFrame, date: str) -> pd.DataFrame:
             "usual_gap_days": of["gap_days"].median(),
         }
     )
-    # How late a customer is by the customer's own measure: a month is long for some and short for others.
+    # How late a customer is, compared with the customer's usual gap: a month is long for some and short for others.
     made["silence_in_gaps"] = (made["days_since_last"] / made["usual_gap_days"].clip(lower=1)).round(2)
     made["active_span_share"] = (1 - made["days_since_last"] / made["days_since_first"]).round(3)
     return made.astype(float).sort_index()
@@ -137,14 +139,14 @@ def show(title: str, qualities: dict[str, Quality], most_below: float, most_erro
     table = Table(title=f"{title}: {first.rows} rows, {first.positives} positive", title_justify="left")
     for column in ("model", "AUC", "95% interval", "Brier", "calibration error", "top-decile lift"):
         table.add_column(column, justify="left" if column == "model" else "right")
-    for name, one in qualities.items():
+    for name, quality in qualities.items():
         table.add_row(
             name,
-            f"{one.auc:.4f}",
-            f"{one.auc_low:.3f} to {one.auc_high:.3f}",
-            f"{one.brier:.4f}",
-            f"{one.calibration_error:.4f}",
-            f"{one.top_decile_lift:.2f}",
+            f"{quality.auc:.4f}",
+            f"{quality.auc_low:.3f} to {quality.auc_high:.3f}",
+            f"{quality.brier:.4f}",
+            f"{quality.calibration_error:.4f}",
+            f"{quality.top_decile_lift:.2f}",
         )
     console.print(table)
     best = max(qualities, key=lambda name: qualities[name].auc)
@@ -178,15 +180,15 @@ def cdnow() -> bool:
 
 
 def project_in(home_folder: Path) -> bool:
-    """Whether the goals are met for every score trait of a home; one that has too little past is passed over."""
+    """Whether the goals are met for every score trait of a home; a trait that has too little past is left out."""
     home = Home(Settings(home=home_folder))
     project = Project(home)
     traits = score_traits(project)
     with home.lock("benchmark of scores"):
-        pasts = look_back(project, traits, *known(project), notify=console.log)
+        data = look_back(project, traits, known_history(project), notify=console.log)
     good = []
     for trait in traits:
-        fit, test = pasts[trait.name].fit, pasts[trait.name].test
+        fit, test = data[trait.name].fit, data[trait.name].test
         features = [name for name in fit.columns if name not in ("entity", "happened")]
         if not features or test["happened"].nunique() < 2:
             console.print(f"{trait.name}: too little past")
@@ -207,7 +209,7 @@ def project_in(home_folder: Path) -> bool:
 def main() -> int:
     """Exit code 1 when a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, help="home of a home that has been refreshed")
+    parser.add_argument("--home", type=Path, help="a home that has been refreshed")
     given = parser.parse_args()
     return int(not (project_in(given.home) if given.home else cdnow()))
 

@@ -1,10 +1,10 @@
-"""False alarms and misses of the door in, on synthetic days of which it is known whether they are ordinary.
+"""False alarms and misses of the source checks, on synthetic days that are known to be ordinary or faulty.
 
-    python -m benchmarks.door_in --seeds 1,7 --days 60
+    python -m benchmarks.source_checks --seeds 1,7 --days 60
 
-A sandbox is built, then every one of its last days is judged as the newest complete one: each critical check that fails
-is a false alarm. Then faults are put into its last workdays, one at a time, and it is counted how many are caught. At
-weekends so few people come that half a day without them is no sign of anything.
+A simulation is built, and each of its last days is judged as the newest complete day: each critical check that fails is
+a false alarm. Then faults are put into its last workdays, a fault and a day at a time, and the caught ones are counted.
+Weekends are left out: so few people come that half a day without them shows nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FAULTS = {
 def refused(history: History, day: date) -> list[str]:
     """Critical checks that a day fails."""
     measures = measure_day(history, day)
-    return [one.name for one in DAY_CHECKS if one.severity == "critical" and one.refuses(measures[one.name])]
+    return [check.name for check in DAY_CHECKS if check.severity == "critical" and check.refuses(measures[check.name])]
 
 
 def known_until(connection: duckdb.DuckDBPyConnection, day: date) -> History:
@@ -65,7 +65,7 @@ def known_until(connection: duckdb.DuckDBPyConnection, day: date) -> History:
 
 
 def count(connection: duckdb.DuckDBPyConnection) -> None:
-    """All days anew."""
+    """Counts all days again."""
     count_source_days(
         connection,
         newest_day=DEFAULT_END,
@@ -78,7 +78,7 @@ def count(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def with_fault(connection: duckdb.DuckDBPyConnection, day: date, fault: str) -> History:
-    """The source with a fault in one day; the event log is left as it was."""
+    """The source with a fault in one day; the event log is restored afterwards."""
     connection.execute("create or replace temp table kept as select * from events.event_log")
     connection.execute(fault.format(day=f"occurred_date = date '{day}'"))
     connection.execute("update events.event_log set occurred_date = cast(occurred_at as date)")
@@ -108,12 +108,12 @@ def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> Non
                     sum(bool(refused(with_fault(connection, day, fault), day)) for day in workdays)
                     for fault in FAULTS.values()
                 ]
-        table.add_row(str(seed), str(days), str(len(alarms)), *(f"{one} of {len(workdays)}" for one in caught))
+        table.add_row(str(seed), str(days), str(len(alarms)), *(f"{number} of {len(workdays)}" for number in caught))
     console.print(table)
 
 
 def main() -> None:
-    """Command line."""
+    """Prints the table for the seeds of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="1,7")
     parser.add_argument("--days", type=int, default=60)

@@ -1,6 +1,6 @@
 """What benchmarks/bench.py measures, each a function that runs in a process of its own (see benchmarks/measure.py).
 
-Every step takes what JSON can hold, and returns its stopwatch and a few facts.
+Arguments of a step are JSON values; it returns its stopwatch and a few facts.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ from typing import Any
 import duckdb
 
 from benchmarks.generator import Shape, adversarial_batch, append_batch, create_history
-from benchmarks.measure import ROOT, Stopwatch, tell
+from benchmarks.measure import ROOT, Stopwatch, print_measure
 from orchestration.home import Home, Settings
 
-Told = tuple[Stopwatch, dict[str, Any]]
+StepResult = tuple[Stopwatch, dict[str, Any]]
 
-# The stages that are measured; traits, plays and what follows are each a cost of their own.
-STAGES = ("staging", "events", "identity", "sessions", "activity", "features")
+# Folders that follow the features; each has a cost of its own, which other benchmarks measure.
+AFTER_FEATURES = ("traits", "plays", "syncs")
+# The stages that are measured: a folder of models each, whose tables are in the schema of the same name.
+STAGES = tuple(
+    sorted(path.name for path in (ROOT / "models").iterdir() if path.is_dir() and path.name not in AFTER_FEATURES)
+)
 # What pages of the generated web events mean; the same rules stand in benchmarks/naive.
 PAGE_RULES = (("/pricing", "pricing"), ("/invite", "invite"), ("/settings/team", "collaboration"))
-# Tables that tell what a build did, not what it made.
+# Tables that say what a build did, not what it made.
 PER_BUILD = ("new_", "dirty_", "touched_", "replaced_")
 KEPT = ("event_log", "quarantined_events", "identity_changes", "attributes", "memberships")
 
 
-def prepare_project(project: str) -> Told:
+def prepare_project(project: str) -> StepResult:
     """Copies the project without what follows the features, and adds catalogue rows for the generated pages."""
     copy = Path(project)
     with Stopwatch() as watch:
         for stage in STAGES:
             shutil.copytree(ROOT / "models" / stage, copy / "models" / stage)
+        for texts in (ROOT / "models").glob("*.md"):
+            shutil.copy(texts, copy / "models" / texts.name)
         shutil.copytree(ROOT / "macros", copy / "macros")
         shutil.copytree(ROOT / "tests" / "data" / "generic", copy / "tests" / "data" / "generic")
         shutil.copytree(ROOT / "seeds", copy / "seeds", ignore=shutil.ignore_patterns("sample"))
@@ -54,7 +60,7 @@ def prepare_project(project: str) -> Told:
     return watch, {}
 
 
-def generate(home_folder: str, shape: dict[str, Any]) -> Told:
+def generate(home_folder: str, shape: dict[str, Any]) -> StepResult:
     """A home with a history."""
     home = Home(Settings(home=Path(home_folder)))
     with home.lock("benchmark"), home.connect() as connection, Stopwatch() as watch:
@@ -62,7 +68,7 @@ def generate(home_folder: str, shape: dict[str, Any]) -> Told:
     return watch, {"bytes": home.warehouse.stat().st_size}
 
 
-def append(home_folder: str, shape: dict[str, Any], events: int, adversarial: bool = False) -> Told:
+def append(home_folder: str, shape: dict[str, Any], events: int, adversarial: bool = False) -> StepResult:
     """One more load."""
     home = Home(Settings(home=Path(home_folder)))
     add = adversarial_batch if adversarial else append_batch
@@ -71,7 +77,7 @@ def append(home_folder: str, shape: dict[str, Any], events: int, adversarial: bo
     return watch, {}
 
 
-def scan(home_folder: str) -> Told:
+def scan(home_folder: str) -> StepResult:
     """Reads every value of seven raw columns, warm: the best of three."""
     texts = ("event_id", "event_name", "user_id", "anonymous_id", "account_id")
     sums = [f"sum(strlen({column}))" for column in texts]
@@ -83,10 +89,10 @@ def scan(home_folder: str) -> Told:
             with Stopwatch() as watch:
                 connection.execute(f"select {', '.join(sums)} from raw.events").fetchall()
             watches.append(watch)
-    return min(watches, key=lambda one: one.seconds), {}
+    return min(watches, key=lambda watch: watch.seconds), {}
 
 
-def build(home_folder: str, project: str, full: bool) -> Told:
+def build(home_folder: str, project: str, full: bool) -> StepResult:
     """One build up to the features, with the project parsed."""
     from orchestration.transform.build import begin_build, run_build
     from orchestration.transform.dbt import Project
@@ -101,7 +107,9 @@ def build(home_folder: str, project: str, full: bool) -> Told:
     if failed:
         raise SystemExit("\n".join(failed))
     if made.full_refresh != full:
-        raise SystemExit("A batch made the whole history anew: the project or its definitions changed meanwhile.")
+        raise SystemExit(
+            "A batch rebuilt the whole history, because the project or its definitions have changed. Run it again."
+        )
     return watch, {
         "models": {result.name: result.seconds for result in results},
         "bytes": home.warehouse.stat().st_size,
@@ -109,8 +117,8 @@ def build(home_folder: str, project: str, full: bool) -> Told:
     }
 
 
-def rewrite(home_folder: str) -> Told:
-    """Writes the tables that a build has made once more, ready as they are: what no full build can go below."""
+def rewrite(home_folder: str) -> StepResult:
+    """Writes the tables that a build has made once more, as they are: no full build can be faster."""
     home = Home(Settings(home=Path(home_folder)))
     file = home.root / "rewritten.duckdb"
     with home.connect() as connection, Stopwatch() as watch:
@@ -124,14 +132,14 @@ def rewrite(home_folder: str) -> Told:
     return watch, {}
 
 
-def naive(home: str, folder: str, full: bool) -> Told:
+def naive(home_folder: str, folder: str, full: bool) -> StepResult:
     """One build of benchmarks/naive over the same raw table, into a file of its own, with the project parsed."""
     from dbt.cli.main import dbtRunner
 
-    file = Path(folder) / "by_hand.duckdb"
+    file = Path(folder) / "plain_dbt.duckdb"
     os.environ |= {
         "BENCH_NAIVE_FILE": str(file),
-        "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home))).warehouse),
+        "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home_folder))).warehouse),
     }
     flags = ["--project-dir", str(ROOT / "benchmarks" / "naive"), "--profiles-dir", str(ROOT / "benchmarks" / "naive")]
     flags += ["--target-path", f"{folder}/naive_dbt", "--log-path", f"{folder}/naive_logs", "--log-level", "none"]
@@ -139,10 +147,10 @@ def naive(home: str, folder: str, full: bool) -> Told:
     with Stopwatch() as watch:
         done = dbtRunner(manifest=manifest).invoke(["build", *(["--full-refresh"] if full else []), *flags])
     if not done.success:
-        words = [one.message for one in done.result or () if str(one.status) not in ("success", "pass")]
+        words = [node.message for node in done.result or () if str(node.status) not in ("success", "pass")]
         raise SystemExit(str(done.exception or words))
     return watch, {
-        "models": {one.node.name: one.execution_time for one in done.result},
+        "models": {result.node.name: result.execution_time for result in done.result},
         "bytes": file.stat().st_size,
         **_counts(file, "naive.sessions", "naive.user_days", "naive.user_features"),
     }
@@ -156,11 +164,11 @@ def _counts(file: Path, sessions: str, days: str, users: str) -> dict[str, int]:
     return dict(zip(("sessions", "days", "users"), row or (), strict=True))
 
 
-def copy_raw(home: str, other: str) -> Told:
+def copy_raw(home_folder: str, other_folder: str) -> StepResult:
     """Another home with the same raw rows, the newest load first: row order decides nothing."""
     from orchestration.landing.contract import RAW_TABLES
 
-    source, target = (Home(Settings(home=Path(path))) for path in (home, other))
+    source, target = (Home(Settings(home=Path(path))) for path in (home_folder, other_folder))
     with target.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{source.warehouse}' as source (read_only)")
         connection.execute(RAW_TABLES)
@@ -171,10 +179,10 @@ def copy_raw(home: str, other: str) -> Told:
     return watch, {}
 
 
-def compare(home: str, other: str) -> Told:
+def compare(home_folder: str, other_folder: str) -> StepResult:
     """Rows that stand in one home only, by table: all tables up to the features, without when a row was loaded."""
     differing = {}
-    first, second = (Home(Settings(home=Path(path))) for path in (home, other))
+    first, second = (Home(Settings(home=Path(path))) for path in (home_folder, other_folder))
     with first.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{second.warehouse}' as other (read_only)")
         tables = connection.execute(
@@ -196,7 +204,7 @@ def compare(home: str, other: str) -> Told:
     return watch, {"differing": differing}
 
 
-def export(home_folder: str, file: str) -> Told:
+def export(home_folder: str, file: str) -> StepResult:
     """The raw columns that a peer reads, as Parquet."""
     columns = (
         "event_id, event_name, occurred_at, user_id, anonymous_id,"
@@ -209,7 +217,7 @@ def export(home_folder: str, file: str) -> Told:
     return watch, {}
 
 
-def peer(name: str, file: str) -> Told:
+def peer(name: str, file: str) -> StepResult:
     """The same result by a data frame library, held in memory."""
     from benchmarks.peers import PEERS
 
@@ -219,10 +227,10 @@ def peer(name: str, file: str) -> Told:
     return watch, facts
 
 
-STEPS: dict[str, Callable[..., Told]] = {
+STEPS: dict[str, Callable[..., StepResult]] = {
     step.__name__: step
     for step in (prepare_project, generate, append, scan, build, rewrite, naive, copy_raw, compare, export, peer)
 }
 
 if __name__ == "__main__":
-    tell(*STEPS[sys.argv[1]](**json.loads(sys.argv[2])))
+    print_measure(*STEPS[sys.argv[1]](**json.loads(sys.argv[2])))

@@ -2,10 +2,10 @@
 
     python -m benchmarks.syncs --rows 100000 --idle-rows 1000000
 
-The stand-in is a process of its own and only counts, so that it is not what holds the others up. It is given the same
+The stand-in is a process of its own and only counts, so that it does not slow the others down. It is given the same
 rows by the engine in batches of a hundred, by a script that posts one record at a time, and by dlt's custom destination
 (in a virtualenv of its own; left out where there is none). The script and dlt remember nothing and check nothing.
-The script takes so long at a latency that it is given a part of the rows; rows a second are what is told.
+At a latency the script takes so long that it is given a part of the rows; the table has rows a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import duckdb
 import httpx
@@ -31,12 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import ROOT, Stopwatch
-from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
+from orchestration.declarations.traits import Trait
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._pace import Rate
 from orchestration.home import Home, Settings
-from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.sync.engine import run_sync
+from orchestration.sync.report import SyncReport
 
 # HubSpot, private apps of professional and enterprise accounts: calls in any ten seconds; records a batch call.
 LIMIT, BATCH, WORKERS = Rate(190, 10.0), 100, 8
@@ -44,6 +47,19 @@ LATENCY_SECONDS = 0.15
 SLOW_ROWS = 500
 
 console = Console(width=130)
+
+
+class Rows(NamedTuple):
+    """Rows that somebody delivered, and how long it took."""
+
+    who: str
+    rows: int
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds
 
 
 class Batches(HttpDestination):
@@ -54,8 +70,8 @@ class Batches(HttpDestination):
     workers: ClassVar[int] = WORKERS
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """Taken as a whole."""
-        self.call("POST", "/batch", json=[{"id": one.identifier, "fields": one.fields} for one in records])
+        """The stand-in takes every batch as a whole."""
+        self.call("POST", "/batch", json=[{"id": record.identifier, "fields": record.fields} for record in records])
         return [None] * len(records)
 
 
@@ -169,7 +185,7 @@ def declared(url: str, destination: str, **given: Any) -> tuple[Catalog, Sync]:
 
 
 def publish(home: Home, number: int, users: int, traits: int, changed: int = 0) -> None:
-    """A snapshot: so many users with so many traits each; of the first ones the score is another one."""
+    """A snapshot of so many users with so many traits each; the score of the first ``changed`` users differs."""
     home.prepare()
     folder = home.serving / "builds" / f"{number:06d}"
     folder.mkdir(parents=True)
@@ -211,7 +227,7 @@ def by_engine(folder: Path, url: str, rows: int, destination: str) -> tuple[Sync
 
 
 def by_script(file: Path, url: str, rows: int) -> Stopwatch:
-    """One record at a time over one connection: what is written first."""
+    """A record at a time over one connection: the script that people write first."""
     with Stopwatch() as watch, httpx.Client(base_url=url) as client, file.open() as lines:
         for _, line in zip(range(rows), lines, strict=False):
             client.post("/record", content=line).raise_for_status()
@@ -241,27 +257,27 @@ def rates(folder: Path, rows: int, dlt: Path) -> None:
     for latency in (0.0, LATENCY_SECONDS):
         with standin(latency) as url:
             few = rows if not latency else min(rows, SLOW_ROWS)
-            measured: list[tuple[str, int, float]] = [("script, one by one", few, by_script(file, url, few).seconds)]
+            measured = [Rows("script, a record at a time", few, by_script(file, url, few).seconds)]
             checked(url, few)
             _, watch = by_engine(folder / f"engine-{latency}", url, rows, "batches")
-            measured.append(("engine", rows, watch.seconds))
+            measured.append(Rows("engine", rows, watch.seconds))
             checked(url, rows)
             seconds = by_dlt(dlt, file, url, rows)
             if seconds:
-                measured.append(("dlt, custom destination", rows, seconds))
+                measured.append(Rows("dlt, custom destination", rows, seconds))
                 checked(url, rows)
-        first = measured[0][1] / measured[0][2]
-        for who, count, seconds in measured:
-            speed = count / seconds
-            cells = (f"{count:,}", f"{seconds:.1f}", f"{speed:,.0f}", f"{speed / first:.1f}")
-            table.add_row(f"{latency * 1000:.0f} ms", who, *cells)
+        first = measured[0]
+        for done in measured:
+            ratio = done.speed / first.speed
+            cells = (f"{done.rows:,}", f"{done.seconds:.1f}", f"{done.speed:,.0f}", f"{ratio:.1f}")
+            table.add_row(f"{latency * 1000:.0f} ms", done.who, *cells)
         if len(measured) < 3:
-            console.print("dlt is not installed; make bench-sync does it.")
+            console.print("dlt is not installed, so it is left out; make bench-sync installs it.")
     console.print(table)
 
 
 def checked(url: str, rows: int) -> None:
-    """The stand-in has to have got all of them."""
+    """Ends the benchmark unless the stand-in got all rows."""
     counts = counted(url)
     if counts.get("rows") != rows:
         raise SystemExit(f"the stand-in got {counts} of {rows} rows")
@@ -289,7 +305,7 @@ def share_of_limit(folder: Path, rows: int) -> None:
 
 
 def idle(folder: Path, rows: int) -> None:
-    """What a sync costs that has nothing to do, and one that has a little."""
+    """What a sync costs that has nothing to do, and a sync that has a little to do."""
     home = Home(Settings(home=folder / "idle", env="production"))
     table = Table("1 trait", "seconds", "CPU s", "peak GB so far", "goal", box=None, header_style="bold")
     with standin() as url:

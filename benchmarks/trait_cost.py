@@ -2,8 +2,8 @@
 
     python -m benchmarks.trait_cost --users 1000000
 
-A sandbox is refreshed and replayed at its last day; its feature and state rows are multiplied until there are as many
-users as asked for, every copy with ids of its own. Then each trait is decided for all of them, and a scan reads every
+A simulation is refreshed and replayed at its last day. Its feature and state rows are multiplied until there are as
+many users as asked for, every copy with its own ids. Then each trait is decided for all of them, and a scan reads every
 value of the tables that the trait reads. Both are timed warm, in one process, on the same tables: the best of three.
 """
 
@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 from rich.console import Console
@@ -26,14 +27,23 @@ from benchmarks.traits import prepared
 from orchestration.measurement.replay import ANY_CLOCK, Replay, last_date
 from orchestration.simulator.parameters import Parameters
 
-# Copied as often as the entities that they are of.
+# Columns that get an id of their own in every copy.
 IDS = ("user_id", "account_id", "entity_id")
 READ = re.compile(r'"replay_(features|state|candidates)"\."(\w+)"')
 BEST_OF = 3
 
 
+class TraitCost(NamedTuple):
+    """Rows of a trait, and seconds to decide them and to scan the tables that it reads."""
+
+    trait: str
+    rows: int
+    deciding: float
+    scanning: float
+
+
 def multiply(connection: duckdb.DuckDBPyConnection, copies: int) -> None:
-    """Every row about an entity, so many times; rows about the whole population stay as they are."""
+    """Copies every row about an entity so many times; rows about the whole population stay as they are."""
     tables = connection.execute(
         "select table_schema, table_name from information_schema.tables"
         " where table_schema in ('replay_features', 'replay_state') and table_type = 'BASE TABLE'"
@@ -80,7 +90,7 @@ def main() -> None:
     """Print a line for each trait, and one for all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--accounts", type=int, default=150, help="of the sandbox that is multiplied")
+    parser.add_argument("--accounts", type=int, default=150, help="accounts of the simulation that is multiplied")
     given = parser.parse_args()
     console = Console(width=120)
     table = Table(box=None, header_style="bold")
@@ -96,19 +106,18 @@ def main() -> None:
                 next(clocks)
                 (users,) = connection.execute("select count(*) from replay_features.user_features").fetchone() or (1,)
                 multiply(connection, -(-given.users // users))
-                told = measured(connection, replay, clock)
-    deciding = sum(one[2] for one in told)
-    scanning = sum(one[3] for one in told)
-    for trait, rows, took, scan in told:
-        table.add_row(trait, f"{rows:,}", f"{took:.2f}", f"{scan:.2f}", f"{took / scan:.1f}")
+                costs = measured(connection, replay, clock)
+    deciding = sum(cost.deciding for cost in costs)
+    scanning = sum(cost.scanning for cost in costs)
+    for cost in costs:
+        ratio = f"{cost.deciding / cost.scanning:.1f}"
+        table.add_row(cost.trait, f"{cost.rows:,}", f"{cost.deciding:.2f}", f"{cost.scanning:.2f}", ratio)
     table.add_row("all", "", f"{deciding:.2f}", f"{scanning:.2f}", f"{deciding / scanning:.1f}")
     console.print(table)
 
 
-def measured(
-    connection: duckdb.DuckDBPyConnection, replay: Replay, clock: datetime
-) -> list[tuple[str, int, float, float]]:
-    """Trait, rows, seconds to decide it, seconds to scan what it reads."""
+def measured(connection: duckdb.DuckDBPyConnection, replay: Replay, clock: datetime) -> list[TraitCost]:
+    """What each trait costs."""
     date = str(last_date(clock, replay.project.time_zone))
     statements = {}
     for statement in replay.statements:
@@ -116,13 +125,13 @@ def measured(
         made = READ.search(ready)
         if made and made.group(1) == "candidates":
             statements[made.group(2)] = ready
-    told = []
+    costs = []
     for trait, statement in track(statements.items(), description="Deciding"):
         took = seconds(connection, statement)
         reads = sorted({found for found in READ.findall(statement) if found[1] != trait})
         (rows,) = connection.execute(f'select count(*) from replay_candidates."{trait}"').fetchone() or (0,)
-        told.append((trait, rows, took, seconds(connection, scan_of(connection, reads))))
-    return told
+        costs.append(TraitCost(trait, rows, took, seconds(connection, scan_of(connection, reads))))
+    return costs
 
 
 if __name__ == "__main__":

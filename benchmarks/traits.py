@@ -1,9 +1,9 @@
-"""Do traits find what they are named after? Precision, recall and delay against the sandbox's hidden states.
+"""Do traits find what they are named after? Precision, recall and delay against the simulator's hidden states.
 
     python -m benchmarks.traits --seeds 11 12 13 --days 90
 
-For every seed a sandbox is simulated, loaded and refreshed, and its last days are replayed one by one. Printed for each
-trait, next to the one line that a product manager would write instead:
+For every seed a product is simulated, loaded and refreshed, and its last days are replayed day by day. The table has
+for each trait, and for the one-line rule that a product manager would write instead:
 
 - precision: of the entities that entered, the share that were in the hidden state then, or no longer than two days ago
 - recall: of the hidden states that began within these days, the share that was found before it was over (two days more
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 from rich.console import Console
@@ -43,13 +44,12 @@ BURN_IN = 7
 
 @dataclass(frozen=True)
 class Judged:
-    """What a trait is held against.
+    """Hidden states that a trait is compared with.
 
     Attributes:
         states: hidden states in which an entry is right.
         onset: the state whose beginnings are to be found; the first of them if not given.
-        unless: what began in one of these states, or within a day before one, is not to be found: nobody has to be
-            told of it.
+        unless: an onset in one of these states, or within a day before one, does not count: it is of no use to anybody.
         rule: the static rule, a condition over user_features or account_features called f.
 
     """
@@ -73,7 +73,7 @@ ALONE = (
     "f.is_in_trial and f.days_since_start >= 3 and 1 = (select a.member_count"
     " from replay_features.account_features as a where a.account_id = f.account_id)"
 )
-# The traits leave out whose subscription or job has ended.
+# The traits leave out everybody whose subscription or job has ended.
 OVER = ("cancelled", "left")
 USERS = {
     "power_user": Judged(("enthusiast",), "f.active_days_7d >= 5"),
@@ -98,12 +98,12 @@ ACCOUNTS = {
 
 @dataclass
 class Intervals:
-    """Hidden states of one entity and state."""
+    """When an entity was in a hidden state."""
 
     spans: list[tuple[datetime, datetime]] = field(default_factory=list)
 
     def holds(self, clock: datetime) -> bool:
-        """Whether one of them lasts, or ended a little while ago."""
+        """Whether the entity is in the state, or left it within the grace period."""
         return any(started <= clock <= ended + GRACE for started, ended in self.spans)
 
 
@@ -139,11 +139,19 @@ class Tally:
         return self.flips / self.entity_days if self.entity_days else 0.0
 
 
-Members = dict[str, list[tuple[datetime, set[str], int]]]
+class Day(NamedTuple):
+    """Who had a trait at a clock, and how many entities there were."""
+
+    clock: datetime
+    members: set[str]
+    population: int
+
+
+Members = dict[str, list[Day]]
 
 
 def prepared(parameters: Parameters, folder: Path) -> tuple[Home, Project]:
-    """A home with one sandbox, refreshed."""
+    """A home with one simulation, refreshed."""
     home = Home(Settings(home=folder / "home"))
     make_simulation(parameters, folder)
     load(home, [folder / "events.ndjson.gz"], source=SOURCE)
@@ -160,17 +168,17 @@ def replayed_members(home: Home, replay: Replay, clocks: Sequence[datetime], *, 
             for entity, judged in (("user", USERS), ("account", ACCOUNTS)):
                 for trait, how in judged.items():
                     candidate = f'select {entity}_id, value from replay_candidates."{trait}"'
-                    members[trait].append((clock, *_read(connection, candidate)))
+                    members[trait].append(_read(connection, clock, candidate))
                     if remembers:
                         features = f"replay_features.{entity}_features"
                         static = f"select {entity}_id, coalesce({how.rule}, false) from {features} as f"
-                        members[f"static {trait}"].append((clock, *_read(connection, static)))
+                        members[f"static {trait}"].append(_read(connection, clock, static))
     return members
 
 
-def _read(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[set[str], int]:
+def _read(connection: duckdb.DuckDBPyConnection, clock: datetime, query: str) -> Day:
     rows = connection.execute(query).fetchall()
-    return {entity for entity, value in rows if value}, len(rows)
+    return Day(clock, members={entity for entity, value in rows if value}, population=len(rows))
 
 
 def read_truth(file: Path) -> dict[tuple[str, str, str], Intervals]:
@@ -189,52 +197,49 @@ def _instant(text: str) -> datetime | None:
 
 
 def tally(
-    days: Sequence[tuple[datetime, set[str], int]],
+    days: Sequence[Day],
     entity: str,
     how: Judged,
     truth: dict[tuple[str, str, str], Intervals],
     into: Tally,
 ) -> None:
-    """Count one seed; who is a member when counting begins has not entered."""
+    """Counts one seed; a member when counting begins has not entered."""
     before: set[str] | None = None
-    first_counted = days[BURN_IN][0]
-    for number, (clock, now, population) in enumerate(days):
+    first_counted = days[BURN_IN].clock
+    for number, day in enumerate(days):
         if before is not None and number > BURN_IN:
-            into.flips += len(now ^ before)
-            into.entity_days += population
-            for one in now - before:
-                right = any(
-                    (entity, state, one) in truth and truth[entity, state, one].holds(clock) for state in how.states
-                )
+            into.flips += len(day.members ^ before)
+            into.entity_days += day.population
+            for entered in day.members - before:
+                held = [truth[key] for state in how.states if (key := (entity, state, entered)) in truth]
+                right = any(intervals.holds(day.clock) for intervals in held)
                 into.right += right
                 into.wrong += not right
-        before = now
-    last = days[-1][0]
-    for (kind, state, one), intervals in truth.items():
+        before = day.members
+    last = days[-1].clock
+    for (kind, state, entity_id), intervals in truth.items():
         if kind != entity or state != how.found:
             continue
         for started, ended in intervals.spans:
             # What began in the last days may still be found.
             over = any(
-                truth[kind, other, one].holds(started + timedelta(days=1))
+                truth[kind, other, entity_id].holds(started + timedelta(days=1))
                 for other in how.unless
-                if (kind, other, one) in truth
+                if (kind, other, entity_id) in truth
             )
             if over or not first_counted <= started <= last - timedelta(days=10) or ended - started < timedelta(days=1):
                 continue
-            entered = _first_day(days, one, started, ended + GRACE)
-            if entered is None:
+            found = _first_day(days, entity_id, started, ended + GRACE)
+            if found is None:
                 into.missed += 1
             else:
-                into.delays.append(max(0.0, (entered - started).total_seconds() / 86_400))
+                into.delays.append(max(0.0, (found - started).total_seconds() / 86_400))
 
 
-def _first_day(
-    days: Sequence[tuple[datetime, set[str], int]], one: str, started: datetime, until: datetime
-) -> datetime | None:
-    for clock, now, _ in days:
-        if started <= clock <= until and one in now:
-            return clock
+def _first_day(days: Sequence[Day], entity_id: str, started: datetime, until: datetime) -> datetime | None:
+    for day in days:
+        if started <= day.clock <= until and entity_id in day.members:
+            return day.clock
     return None
 
 

@@ -1,4 +1,4 @@
-"""Houses to test in: an empty one, and copies of one that holds the published sample."""
+"""Homes to test in: an empty one, and copies of one in which the sample is published."""
 
 from __future__ import annotations
 
@@ -18,19 +18,15 @@ from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 
 NOW = datetime(2026, 1, 1)
 
 
 @pytest.fixture(scope="session")
 def project() -> Project:
-    """The project, parsed once a session; ``project_in`` moves it to another home."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        parsed = Project(Home(Settings(home=Path(folder))))
-        _ = parsed.manifest, parsed.manifest_dict, parsed.catalog
-    return parsed
+    """The project, parsed once for all runs of these files; ``project_in`` moves it to another home."""
+    return parsed_project()
 
 
 @pytest.fixture(scope="session")
@@ -45,22 +41,23 @@ def home(tmp_path: Path) -> Home:
     return Home(Settings(home=tmp_path / "home"))
 
 
+def publish_sample(folder: Path) -> None:
+    """Loads and publishes the sample."""
+    home = Home(Settings(home=folder))
+    load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
+    refresh(parsed_project(home))
+
+
 @pytest.fixture(scope="session")
-def published_home(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Path:
+def published_home() -> Path:
     """A home with the sample loaded and published; copy it, do not touch it."""
-    home = tmp_path_factory.mktemp("published") / "home"
-    made = Home(Settings(home=home))
-    load(made, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    refresh(project_in(made))
-    return home
+    return cached("published", publish_sample)
 
 
 @pytest.fixture
 def sample_home(published_home: Path, tmp_path: Path) -> Home:
-    """A home of one's own with the sample published."""
-    home = tmp_path / "home"
-    shutil.copytree(published_home, home, symlinks=True)
-    return Home(Settings(home=home))
+    """A copy of the home in which the sample is published."""
+    return copied(published_home, tmp_path / "home")
 
 
 @pytest.fixture

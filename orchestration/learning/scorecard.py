@@ -1,11 +1,11 @@
-"""Scorecards: a probability as whole points per bin of each feature, which add up.
+"""Scorecards: whole points for each bin of each feature, and a probability for each sum of points.
 
 A table of points can be read by a person ("9 points for being active on 8 of 28 days") and joined by SQL on any engine.
-How it is fitted follows Siddiqi ("Credit Risk Scorecards", 2006), but for the bins: many narrow ones, whose weights are
-held close to those of their neighbours by a ridge on the steps between them (the first-order difference penalty of
-Eilers and Marx, "Flexible smoothing with B-splines and penalties", Statistical Science 11, 1996), with a slope over all
-of them that is hardly held at all. So little data gives a straight rise, much data any shape. Neighbours that round to
-the same points become one bin.
+The fit follows Siddiqi ("Credit Risk Scorecards", 2006), but for the bins. There are many narrow bins. A ridge on the
+steps between them (the first-order difference penalty of Eilers and Marx, "Flexible smoothing with B-splines and
+penalties", Statistical Science 11, 1996) keeps the weights of neighbours close to each other, and hardly penalises a
+slope over all of them. So little data gives a straight line, and much data any shape. Neighbours that round to the same
+points become one bin.
 
 Nothing here reads a warehouse or a clock; the same frame gives the same scorecard.
 """
@@ -14,33 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-Numbers = np.ndarray  # one dimension, doubles
+from orchestration.learning.quality import Numbers, group_codes
 
-# What a model must show out of time before its trait is published: better than a coin by more than chance explains, and
-# probabilities that can be taken at their word.
-LEAST_AUC_LOW = 0.55
-MOST_CALIBRATION_ERROR = 0.05
-# Fewer of either outcome tell nothing: 50 to fit, as the weights are held close to each other; 30 to test.
+# At least so many rows of either outcome: 50 suffice to fit, because the ridge keeps the weights close; 30 to test.
 LEAST_OF_EACH_TO_FIT, LEAST_OF_EACH_TO_TEST = 50, 30
 
-CONFIDENCE = 0.95
 BIN_COUNTS = (5, 10, 20)  # at most so many bins a feature
 LEAST_ROWS_OF_A_BIN = 20
 RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # scikit-learn's C: the larger, the freer the weights
-SLOPE_SCALE = 10.0  # a column so many times larger is held back so many times less, squared
+SLOPE_SCALE = 10.0  # a column n times as large is penalised 1/n² as much
 FOLDS = 5
 POINTS_TO_DOUBLE_ODDS = (10, 20, 40, 80)  # from coarse to fine
 MOST_AUC_LOST_BY_ROUNDING = 0.0005
-CALIBRATION_BINS, LEAST_ENTITIES_OF_A_CALIBRATION_BIN = 10, 100
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Scorecard:
     @property
     def features(self) -> list[str]:
         """Features in the order in which they were given."""
-        return list(dict.fromkeys(one.feature for one in self.bins))
+        return list(dict.fromkeys(score_bin.feature for score_bin in self.bins))
 
     def points(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Points of each row for each feature."""
@@ -98,61 +92,27 @@ class Scorecard:
         return np.array([self.probabilities[int(points)] for points in self.score(frame)])
 
     def _points_of(self, feature: str, values: Numbers) -> np.ndarray:
-        own = [one for one in self.bins if one.feature == feature]
-        (missing,) = (one.points for one in own if one.is_missing)
-        ranges = [one for one in own if not one.is_missing]
-        edges = [one.low for one in ranges if one.low is not None]
-        found = np.array([one.points for one in ranges])[np.searchsorted(edges, values, side="right")]
+        own = [candidate for candidate in self.bins if candidate.feature == feature]
+        (missing,) = (own_bin.points for own_bin in own if own_bin.is_missing)
+        ranges = [own_bin for own_bin in own if not own_bin.is_missing]
+        edges = [own_bin.low for own_bin in ranges if own_bin.low is not None]
+        found = np.array([own_bin.points for own_bin in ranges])[np.searchsorted(edges, values, side="right")]
         return np.where(np.isnan(values), missing, found)
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How well probabilities foretold what happened.
+class Complexity(NamedTuple):
+    """How free a scorecard is: bins a feature, and scikit-learn's C of its ridge (larger is freer)."""
 
-    Attributes:
-        rows: how many were tested.
-        positives: for how many it happened.
-        auc: area under the ROC curve: how often one for whom it happened ranks before one for whom it did not.
-        auc_low: lower bound of its 95% interval.
-        auc_high: upper bound.
-        brier: mean squared difference of probability and outcome.
-        calibration_error: mean difference of probability and share, over bins of equally many rows.
-        top_decile_lift: share of positives in the tenth with the highest probability, over that of all.
-
-    """
-
-    rows: int
-    positives: int
-    auc: float
-    auc_low: float
-    auc_high: float
-    brier: float
-    calibration_error: float
-    top_decile_lift: float
-
-    @property
-    def shortfall(self) -> str:
-        """Why a model of this quality is not used; empty when it is."""
-        if self.auc_low <= LEAST_AUC_LOW:
-            return (
-                f"out of time its AUC is {self.auc:.3f}, at least {self.auc_low:.3f} with 95% confidence, "
-                f"and must surely be above {LEAST_AUC_LOW}"
-            )
-        if self.calibration_error > MOST_CALIBRATION_ERROR:
-            return (
-                f"out of time its probabilities are off by {self.calibration_error:.3f} on average, "
-                f"and may be off by {MOST_CALIBRATION_ERROR}"
-            )
-        return ""
+    bin_count: int
+    ridge: float
 
 
 def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[object] | None = None) -> Scorecard:
     """Fits points to what happened.
 
-    How many bins there are and how free their weights is chosen by cross-validation, and probabilities are fitted to
-    rows that the points were not (Platt, "Probabilistic outputs for support vector machines", 1999), so neither
-    flatters itself.
+    Cross-validation chooses how many bins there are and how free their weights are. Probabilities are fitted to rows
+    that the points were not fitted to (Platt, "Probabilistic outputs for support vector machines", 1999), so that
+    neither is too optimistic.
 
     Args:
         frame: one numeric column a feature; missing values are allowed.
@@ -161,34 +121,34 @@ def fit_scorecard(frame: pd.DataFrame, happened: Numbers, groups: Sequence[objec
 
     """
     happened = np.asarray(happened, dtype=float)
-    entities = _codes(groups, len(frame))
+    entities = group_codes(groups, len(frame))
     folds = list(GroupKFold(n_splits=FOLDS).split(frame, happened, entities))
     all_edges = {
         count: {str(name): _edges(_values(frame, name), count) for name in frame.columns} for count in BIN_COUNTS
     }
     held_out = {
-        (count, ridge): _held_out_log_odds(_design(frame, edges), happened, ridge, folds)
+        Complexity(count, ridge): _held_out_log_odds(_design(frame, edges), happened, ridge, folds)
         for count, edges in all_edges.items()
         for ridge in RIDGES
     }
-    count, ridge = _stiffest_of_the_best(happened, held_out, entities)
-    edges, design = all_edges[count], _design(frame, all_edges[count])
-    model = _fitted(design, happened, ridge)
+    chosen = _simplest_of_the_best(happened, held_out, entities)
+    edges, design = all_edges[chosen.bin_count], _design(frame, all_edges[chosen.bin_count])
+    model = _fitted(design, happened, chosen.ridge)
     exact_auc = roc_auc_score(happened, model.decision_function(design))
     for points_to_double_odds in POINTS_TO_DOUBLE_ODDS:
         scale = points_to_double_odds / np.log(2)
         bins = tuple(_bins(frame, edges, model.coef_[0] * scale))
-        card = Scorecard(bins, {}, points_to_double_odds, ridge)
+        card = Scorecard(bins, {}, points_to_double_odds, chosen.ridge)
         if roc_auc_score(happened, card.score(frame)) >= exact_auc - MOST_AUC_LOST_BY_ROUNDING:
             break
     # The scale of points is fixed, so the sums of rounded points stand for the same odds as the model's own.
     offset = float(np.mean(model.decision_function(design) - card.score(frame) / scale))
-    platt = LogisticRegression(C=np.inf).fit(held_out[count, ridge].reshape(-1, 1), happened)
+    platt = LogisticRegression(C=np.inf).fit(held_out[chosen].reshape(-1, 1), happened)
     probabilities = {
         points: float(np.clip(np.round(expit(_line(platt, points / scale + offset)), 3), 0.001, 0.999))
         for points in _sums(bins)
     }
-    return Scorecard(bins, probabilities, points_to_double_odds, ridge)
+    return Scorecard(bins, probabilities, points_to_double_odds, chosen.ridge)
 
 
 def _held_out_log_odds(
@@ -201,111 +161,21 @@ def _held_out_log_odds(
     return log_odds
 
 
-def _stiffest_of_the_best(
-    happened: Numbers, held_out: dict[tuple[int, float], Numbers], entities: np.ndarray
-) -> tuple[int, float]:
-    """Bin count and ridge: the stiffest weights, over the most bins, whose loss is within an error of the least.
+def _simplest_of_the_best(happened: Numbers, held_out: dict[Complexity, Numbers], entities: np.ndarray) -> Complexity:
+    """The least free weights, over the most bins, whose loss is within one standard error of the least loss.
 
-    One standard error of the difference, row by row, where rows of one entity are not independent: the rule of Breiman,
-    Friedman, Olshen and Stone ("Classification and regression trees", 1984). Shapes that a few hundred accounts cannot
-    prove do not last until the test.
+    This is the rule of Breiman, Friedman, Olshen and Stone ("Classification and regression trees", 1984). The standard
+    error is that of the difference, summed by entity, because rows of one entity are not independent. Shapes that a few
+    hundred accounts cannot prove would fail the test.
     """
     # The logarithmic loss of a row, from its log-odds.
     losses = {choice: np.logaddexp(0, np.where(happened == 1, -odds, odds)) for choice, odds in held_out.items()}
     best = min(losses, key=lambda choice: (round(float(losses[choice].mean()), 9), choice))
-    for choice in sorted(losses, key=lambda choice: (choice[1], -choice[0])):
+    for choice in sorted(losses, key=lambda choice: (choice.ridge, -choice.bin_count)):
         more = np.bincount(entities, losses[choice] - losses[best])
         if more.sum() <= np.sqrt(more @ more):
             return choice
     return best
-
-
-def measure_quality(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> Quality:
-    """How well probabilities foretold what happened; rows of one group are not independent of each other."""
-    happened = np.asarray(happened, dtype=float)
-    probability = np.asarray(probability, dtype=float)
-    low, auc, high = auc_interval(happened, probability, groups)
-    return Quality(
-        rows=len(happened),
-        positives=int(happened.sum()),
-        auc=round(auc, 4),
-        auc_low=round(low, 4),
-        auc_high=round(high, 4),
-        brier=round(float(brier_score_loss(happened, probability)), 4),
-        calibration_error=round(calibration_error(happened, probability, groups), 4),
-        top_decile_lift=round(_top_decile_lift(happened, probability), 2),
-    )
-
-
-def auc_interval(
-    happened: Numbers, score: Numbers, groups: Sequence[object] | None = None
-) -> tuple[float, float, float]:
-    """Lower bound, AUC, upper bound, at 95% confidence.
-
-    The variance is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), for rows in groups that of
-    Obuchowski ("Nonparametric analysis of clustered ROC curve data", Biometrics 53, 1997), which is the same when every
-    group has one row; midranks as in Sun and Xu (IEEE Signal Processing Letters 21, 2014). The interval is symmetric in
-    the log-odds of the AUC, so that it stays between 0 and 1.
-    """
-    positive = np.asarray(happened) == 1
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    ranks = rankdata(score)
-    # Of each row: the share of the other outcome's rows that it is ranked rightly against.
-    rightly = np.empty(len(ranks))
-    rightly[positive] = (ranks[positive] - rankdata(np.asarray(score)[positive])) / negatives
-    rightly[~positive] = 1 - (ranks[~positive] - rankdata(np.asarray(score)[~positive])) / positives
-    auc = float(rightly[positive].mean())
-    codes = _codes(groups, len(ranks))
-    above = np.bincount(codes, np.where(positive, rightly - auc, 0.0))
-    below = np.bincount(codes, np.where(positive, 0.0, rightly - auc))
-    with_positives = len(set(codes[positive].tolist()))
-    with_negatives = len(set(codes[~positive].tolist()))
-    all_groups = len(above)
-    if min(with_positives, with_negatives) < 2:
-        return 0.0, auc, 1.0
-    if auc in (0.0, 1.0):
-        return auc, auc, auc
-    variance = float(
-        (above @ above) * with_positives / (with_positives - 1) / positives**2
-        + (below @ below) * with_negatives / (with_negatives - 1) / negatives**2
-        + 2 * (above @ below) * all_groups / (all_groups - 1) / (positives * negatives)
-    )
-    reach = norm.ppf((1 + CONFIDENCE) / 2) * max(variance, 0.0) ** 0.5 / (auc * (1 - auc))
-    return float(expit(logit(auc) - reach)), auc, float(expit(logit(auc) + reach))
-
-
-def calibration_error(happened: Numbers, probability: Numbers, groups: Sequence[object] | None = None) -> float:
-    """Expected calibration error: mean difference of probability and share over bins of equally many rows.
-
-    Ten bins, fewer where there are less than 100 entities for each: chance alone would make a smaller one differ, and
-    the same entity seen again makes it no larger. Naeini, Cooper and Hauskrecht, "Obtaining well calibrated
-    probabilities using Bayesian binning", 2015.
-    """
-    order = np.argsort(probability, kind="stable")
-    entities = len(np.unique(_codes(groups, len(order))))
-    count = int(np.clip(entities // LEAST_ENTITIES_OF_A_CALIBRATION_BIN, 1, CALIBRATION_BINS))
-    differences = [
-        abs(float(np.sum(np.asarray(probability)[rows] - np.asarray(happened)[rows])))
-        for rows in np.array_split(order, count)
-    ]
-    return sum(differences) / len(order)
-
-
-def _top_decile_lift(happened: Numbers, probability: Numbers) -> float:
-    """Rows that tie at the cut count in part."""
-    wanted = len(happened) / 10
-    by_value = (
-        pd.DataFrame({"value": probability, "happened": happened}).groupby("value")["happened"].agg(["size", "sum"])
-    )
-    by_value = by_value.sort_index(ascending=False)
-    before = by_value["size"].cumsum() - by_value["size"]
-    taken = ((wanted - before) / by_value["size"]).clip(0, 1)
-    return float((taken * by_value["sum"]).sum() / wanted / np.mean(happened))
-
-
-def _codes(groups: Sequence[object] | None, rows: int) -> np.ndarray:
-    """A number for each row's group; without groups every row is one."""
-    return np.arange(rows) if groups is None else np.asarray(pd.factorize(np.asarray(groups))[0])
 
 
 def _values(frame: pd.DataFrame, name: object) -> Numbers:
@@ -330,7 +200,7 @@ def _edges(values: Numbers, bin_count: int) -> list[float]:
 def _encoded(values: Numbers, edges: Sequence[float]) -> np.ndarray:
     """A column for each edge (1 from there on), one for the slope and one for missing values.
 
-    Missing values lie at the average of the others, so that without a weight of their own they say nothing.
+    Missing values lie at the average of the others, so that they count only by the weight of their own column.
     """
     missing = np.isnan(values)
     steps = (values[:, None] >= np.array(edges)[None, :]).astype(float)
@@ -350,7 +220,7 @@ def _fitted(design: np.ndarray, happened: Numbers, ridge: float) -> LogisticRegr
 
 
 def _bins(frame: pd.DataFrame, edges: dict[str, list[float]], weights: Numbers) -> Iterator[Bin]:
-    """Bins of every feature; points are told from the average row, so that 0 is usual and the sign has a meaning."""
+    """Bins of every feature; the average row has 0 points, so that the sign of a bin's points has a meaning."""
     position = 0
     for feature, own_edges in edges.items():
         values = _values(frame, feature)
@@ -362,20 +232,20 @@ def _bins(frame: pd.DataFrame, edges: dict[str, list[float]], weights: Numbers) 
         low: float | None = None
         for number, edge in enumerate(own_edges):
             if points[number + 1] != points[number]:
-                yield Bin(feature, low, edge, False, points[number])
+                yield Bin(feature=feature, low=low, high=edge, is_missing=False, points=points[number])
                 low = edge
-        yield Bin(feature, low, None, False, points[-1])
-        # A feature that was never missing says nothing of a row where it is.
+        yield Bin(feature=feature, low=low, high=None, is_missing=False, points=points[-1])
+        # A feature that was never missing in the fit counts 0 points for a row where it is missing.
         missing = np.isnan(values)
         unknown = float(_encoded(values, own_edges)[missing][0] @ own) if missing.any() else average
-        yield Bin(feature, None, None, True, round(unknown - average))
+        yield Bin(feature=feature, low=None, high=None, is_missing=True, points=round(unknown - average))
 
 
 def _sums(bins: Sequence[Bin]) -> range:
-    """Every sum of points that may occur."""
+    """Every sum of points that can occur."""
     by_feature: dict[str, list[int]] = {}
-    for one in bins:
-        by_feature.setdefault(one.feature, []).append(one.points)
+    for score_bin in bins:
+        by_feature.setdefault(score_bin.feature, []).append(score_bin.points)
     return range(sum(map(min, by_feature.values())), sum(map(max, by_feature.values())) + 1)
 
 

@@ -1,1 +1,1 @@
-"""Proposals of what events mean, for a person to look at."""
+"""Proposals of what unmapped events mean; a person reads them and decides."""

@@ -1,7 +1,8 @@
 """What raw rows say of an event: its type, short examples of its properties, the parts of its paths.
 
-Read are ``raw.events``, and vendors' tables as their adapters' views (``staging.stg_<source>__events``) give them.
-Examples are for a person's eyes: no property that is called like personal data, and no value that looks like it.
+The sources are ``raw.events``, and vendors' tables through the views of their adapters
+(``staging.stg_<source>__events``). Examples are shown to a person, so they have no property whose name suggests
+personal data and no value that looks like personal data.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import duckdb
 
@@ -19,11 +21,35 @@ from orchestration.mapping.rules import word_set, words
 EXAMPLES = 3
 EXAMPLE_LENGTH = 80
 SAMPLED_ROWS = 200
-# Says who somebody is, or which one something is: neither tells what an event means.
+# Words of properties that say who somebody is or which thing it is: neither says what an event means.
 _PRIVATE = word_set(
     "email mail phone tel mobile name firstname lastname surname fullname username address street zip postcode "
     "ip password token secret key auth birthday birthdate dob ssn iban card cookie id ids uuid guid hash"
 )
+
+
+class EventKey(NamedTuple):
+    """A source and an event name."""
+
+    source: str
+    event_name: str
+
+
+class PathStart(NamedTuple):
+    """The first parts of a path; a part that does not name a page is empty.
+
+    Attributes:
+        property: the property that it was read from: path or url.
+        host: scheme and host of a URL; empty for a path.
+        first: the first part, with its slash.
+        second: the second part, with its slash.
+
+    """
+
+    property: str
+    host: str
+    first: str
+    second: str
 
 
 @dataclass(frozen=True)
@@ -32,15 +58,15 @@ class Facts:
 
     types: Counter[str] = field(default_factory=Counter)
     values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    paths: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    paths: Counter[PathStart] = field(default_factory=Counter)
 
 
-def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Facts]:
+def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[EventKey]) -> dict[EventKey, Facts]:
     """What the raw rows of each wanted source and event name say."""
-    facts: dict[tuple[str, str], Facts] = defaultdict(Facts)
+    facts: dict[EventKey, Facts] = defaultdict(Facts)
     connection.execute("create or replace temp table wanted (source varchar, event_name varchar)")
     if wanted:
-        connection.executemany("insert into wanted values ($1, $2)", [list(one) for one in wanted])
+        connection.executemany("insert into wanted values ($1, $2)", [list(key) for key in wanted])
     adapters = connection.execute(
         """
         select table_schema || '.' || table_name from information_schema.tables
@@ -55,19 +81,19 @@ def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[str,
         try:
             _read_facts(connection, relation, facts)
         except duckdb.Error:
-            # An adapter that no longer fits its table costs the examples, not the listing.
+            # An adapter that no longer fits its table gives no examples; the events are listed all the same.
             continue
     return facts
 
 
-def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dict[tuple[str, str], Facts]) -> None:
-    """Adds what the rows of a relation say: types and paths of all, values of the newest."""
+def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dict[EventKey, Facts]) -> None:
+    """Adds the facts of a relation: types and paths of all rows, values of the newest rows."""
     rows = f"(select r.* from {relation} as r semi join wanted using (source, event_name))"
     types = connection.execute(
         f"select source, event_name, coalesce(event_type, 'track'), count(*) from {rows} group by all"
     ).fetchall()
     for source, name, kind, count in types:
-        facts[source, name].types[kind] += count
+        facts[EventKey(source, name)].types[kind] += count
     paths = connection.execute(
         f"""
         with texts as (
@@ -96,7 +122,8 @@ def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dic
     ).fetchall()
     for source, name, key, host, first, second, count in paths:
         if _is_plain(first):
-            facts[source, name].paths[key, host, first, second if _is_plain(second) else ""] += count
+            start = PathStart(key, host, first, second if _is_plain(second) else "")
+            facts[EventKey(source, name)].paths[start] += count
     newest = connection.execute(
         f"""
         select source, event_name, properties from {rows}
@@ -107,11 +134,11 @@ def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dic
         """
     ).fetchall()
     for source, name, text in newest:
-        _count_values(facts[source, name].values, text)
+        _count_values(facts[EventKey(source, name)].values, text)
 
 
 def _is_plain(part: str) -> bool:
-    """Whether a part of a path names a page, and not one thing or person."""
+    """Whether a part of a path names a page, and not a single thing or person."""
     return bool(re.fullmatch(r"/[A-Za-z][A-Za-z_-]{0,30}|/404|/500", part))
 
 
@@ -129,13 +156,13 @@ def _count_values(values: dict[str, Counter[str]], text: str) -> None:
 
 
 def _shown(value: str | int | float | bool) -> str:
-    """A value in one short line; what could be an address, a number of a person or a secret is masked."""
+    """A value in one short line; it is masked when it could be an address, a person's number or a secret."""
     text = json.dumps(value) if not isinstance(value, str) else " ".join(value.split())
     if text.startswith(("/", "http://", "https://")):
         text = re.split(r"[?#]", text, maxsplit=1)[0]
         host = re.match(r"https?://[^/]*", text)
         start = host.end() if host else 0
-        # A part that names no page may name a person.
+        # A part that does not name a page may name a person.
         parts = (part if _is_plain(part) or part == "/" else "/***" for part in re.findall(r"/[^/]*", text[start:]))
         text = text[:start] + "".join(parts)
     if re.match(r"\d{4}-\d{2}-\d{2}\b", text) and len(text) < 30:
@@ -152,5 +179,5 @@ def examples(facts: Facts) -> tuple[str, ...]:
 
 
 def most_frequent(counted: Counter[str]) -> str:
-    """The most frequent one, of several the least; empty when there is none."""
-    return min(counted, key=lambda one: (-counted[one], one), default="")
+    """The most frequent text, of equally frequent texts the first; empty when there is none."""
+    return min(counted, key=lambda text: (-counted[text], text), default="")

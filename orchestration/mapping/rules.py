@@ -1,7 +1,7 @@
-"""What the words of an event's name, or of a page's path, suggest: fixed rules, the first that holds wins.
+"""What the words of an event's name, or of a page's path, suggest: fixed rules, of which the first that holds wins.
 
-A rule looks at whole words, whatever the spelling: "Signed Up", "signed_up" and "signedUp" are the same two words.
-What a rule is not sure of is a guess and says so. Nothing here is applied by itself: a person reads the proposal.
+A rule compares whole words, in any spelling: "Signed Up", "signed_up" and "signedUp" are the same two words. A rule
+that is not sure marks its proposal as a guess. Nothing is applied by itself: a person reads the proposal.
 
 | words | behaviour |
 | --- | --- |
@@ -57,7 +57,7 @@ _COMPOUNDS = {
 }
 PAGE = word_set("page screen pageview screenview pages screens")
 _FILLERS = word_set("a an the to of in on for and by with from my new first button event user")
-# Verbs, too, are left out of a feature's name, unless nothing else would remain.
+# Verbs are left out of a feature's name, too, unless nothing else would remain.
 _VERBS = word_set(
     "create created add added update updated edit edited delete deleted remove removed save saved send sent "
     "use used run ran submit submitted generate generated upload uploaded download downloaded export exported "
@@ -71,10 +71,10 @@ class Rule:
     """Holds when the name has a word of every group.
 
     Attributes:
-        behaviour: what it suggests.
-        groups: space-separated words each.
-        sure: no guess.
-        done: only when the name does not say that somebody looked or began.
+        behaviour: the behaviour that it suggests.
+        groups: each a text of words, separated by spaces.
+        sure: whether the proposal is no guess.
+        done: whether it holds only for names that do not say that somebody looked or began.
 
     """
 
@@ -150,10 +150,10 @@ class Meaning:
     """What a name suggests.
 
     Attributes:
-        behaviour: of the closed vocabulary.
+        behaviour: one of the closed vocabulary.
         feature: the thing that was used, or empty.
-        guess: a person should doubt it.
-        why: the words that led here.
+        guess: whether a person should doubt it.
+        why: the words that it follows from.
 
     """
 
@@ -179,18 +179,18 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def thing(name: str) -> str:
-    """What a name speaks of, as a feature's name; may be empty."""
+    """What a name is about, as the name of a feature; may be empty."""
     kept = [word for word in words(name) if word not in STARTED | DONE | FAILED | LOOKED | PAGE | _FILLERS]
     return "_".join([word for word in kept if word not in _VERBS] or kept)[:60]
 
 
 def stem(name: str) -> str:
-    """What begins, ends or fails, as a step's name: the name without the words that say which; may be empty."""
+    """What begins, ends or fails, as the name of a step: all words but those for begin, end or fail; may be empty."""
     return "_".join(word for word in words(name) if word not in STARTED | DONE | FAILED | _FILLERS)[:60]
 
 
 def meaning(name: str) -> Meaning | None:
-    """What the first rule that holds says of an event's name, or nothing."""
+    """The meaning of an event's name by the first rule that holds; none without one."""
     return _first(RULES, words(name), thing(name)) or _cancelled(name)
 
 
@@ -209,7 +209,7 @@ def outcome(name: str) -> str:
 
 
 def _cancelled(name: str) -> Meaning | None:
-    """What "cancelled" alone speaks of is the subscription; with another thing it is that thing."""
+    """The word "cancelled" alone is about the subscription; with another thing it is about that thing."""
     if set(words(name)) <= {"cancelled", "canceled", "cancellation"}:
         return Meaning("cancelled", "", False, "cancelled")
     return None

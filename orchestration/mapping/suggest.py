@@ -1,6 +1,6 @@
-"""Events without a row in the catalogue, and proposed rows for each: rules.py tells what is proposed and why.
+"""Events without a row in the catalogue, and proposed rows for each, by the rules of orchestration/mapping/rules.py.
 
-Reads ``events.unmapped_events`` and raw rows (facts.py).
+Reads ``events.unmapped_events`` and raw rows (orchestration/mapping/facts.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.home import Home, write_atomically
-from orchestration.mapping.facts import Facts, examples, most_frequent, raw_facts
+from orchestration.mapping.facts import EventKey, Facts, PathStart, examples, most_frequent, raw_facts
 from orchestration.mapping.rules import PAGE, Meaning, meaning, outcome, path_meaning, stem, thing, words
 
 COLUMNS = ("source", "event_name", "property", "match", "pattern", "behaviour", "feature", "step", "outcome")
@@ -29,7 +30,7 @@ PLAIN_PATHS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """A proposed row of the catalogue; guess and why stay out of the file."""
+    """A proposed row of the catalogue; ``guess`` and ``why`` are shown and not written to the file."""
 
     source: str
     event_name: str
@@ -44,9 +45,17 @@ class Row:
     why: str
 
 
-def _key(row: Row) -> tuple[str, ...]:
+class RowKey(NamedTuple):
     """Grain of the seed."""
-    return row.source, row.event_name, row.property, row.pattern
+
+    source: str
+    event_name: str
+    property: str
+    pattern: str
+
+
+def _key(row: Row) -> RowKey:
+    return RowKey(row.source, row.event_name, row.property, row.pattern)
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,9 @@ class Unmapped:
         event_count: events.
         first_seen_at: oldest one.
         last_seen_at: newest one.
-        examples: ``property=value``, at most 80 characters; without what could say who somebody is.
-        rows: proposal; empty when nothing can be said.
-        note: why there is no proposal, or empty.
+        examples: texts ``property=value`` of at most 80 characters, without personal data.
+        rows: the proposal; may be empty.
+        note: why there is no proposal; empty when there is one.
 
     """
 
@@ -79,7 +88,7 @@ class Unmapped:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What to look at; ``left_out`` names more events than were asked for."""
+    """Unmapped events with their proposals; ``left_out`` counts those beyond the limit."""
 
     events: tuple[Unmapped, ...]
     left_out: int = 0
@@ -92,7 +101,7 @@ class Suggestions:
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return {"events": [asdict(one) for one in self.events], "left_out": self.left_out, "csv": self.csv}
+        return {"events": [asdict(event) for event in self.events], "left_out": self.left_out, "csv": self.csv}
 
 
 def suggest(home: Home, limit: int = 100) -> Suggestions:
@@ -105,30 +114,32 @@ def suggest(home: Home, limit: int = 100) -> Suggestions:
     """
     with home.lock("traithouse catalog suggest"), home.connect() as connection:
         if not _exists(connection, "events", "unmapped_events"):
-            raise UsageError("Nothing is built yet.", "traithouse refresh reads what was loaded; then ask again.")
+            raise UsageError("Nothing is built yet.", "Run traithouse refresh first; then ask again.")
         found = connection.execute(
             """
             select source, event_name, event_count, first_seen_at, last_seen_at from events.unmapped_events
             order by event_count desc, source, event_name
             """
         ).fetchall()
-        facts = raw_facts(connection, [(row[0], row[1]) for row in found[:limit]])
+        shown = found[:limit]
+        facts = raw_facts(connection, [EventKey(source, name) for source, name, *_ in shown])
     events = [
         Unmapped(
-            source,
-            name,
-            most_frequent(facts[source, name].types),
-            count,
-            first_seen_at,
-            last_seen_at,
-            examples(facts[source, name]),
+            source=source,
+            event_name=name,
+            event_type=most_frequent(facts[EventKey(source, name)].types),
+            event_count=count,
+            first_seen_at=first_seen_at,
+            last_seen_at=last_seen_at,
+            examples=examples(facts[EventKey(source, name)]),
         )
-        for source, name, count, first_seen_at, last_seen_at in found[:limit]
+        for source, name, count, first_seen_at, last_seen_at in shown
     ]
-    known = {key for key, _ in _seed_rows(home.settings.project / SEED)}
-    proposed = _propose(events, facts, known)
+    proposed = _propose(events, facts, _seed_keys(home.settings.project / SEED))
     return Suggestions(
-        tuple(proposed), max(len(found) - limit, 0), tuple(row for event in proposed for row in event.rows)
+        events=tuple(proposed),
+        left_out=max(len(found) - limit, 0),
+        rows=tuple(row for event in proposed for row in event.rows),
     )
 
 
@@ -140,7 +151,7 @@ def append(home: Home, rows: Sequence[Row]) -> int:
 
     """
     path = home.settings.project / SEED
-    known = {key for key, _ in _seed_rows(path)}
+    known = _seed_keys(path)
     new = [row for row in rows if _key(row) not in known]
     with path.open(newline="", encoding="utf-8") as file:
         text = file.read()
@@ -151,9 +162,7 @@ def append(home: Home, rows: Sequence[Row]) -> int:
     return len(new)
 
 
-def _propose(
-    events: Sequence[Unmapped], facts: Mapping[tuple[str, str], Facts], known: set[tuple[str, ...]]
-) -> list[Unmapped]:
+def _propose(events: Sequence[Unmapped], facts: Mapping[EventKey, Facts], known: set[RowKey]) -> list[Unmapped]:
     steps: dict[tuple[str, str], set[str]] = defaultdict(set)
     for event in events:
         steps[event.source, stem(event.event_name)].add(outcome(event.event_name))
@@ -164,9 +173,9 @@ def _propose(
         if event.event_type in ("identify", "group", "alias"):
             note = f"{event.event_type} events say who, not what"
         elif _is_page(event):
-            rows = [*_path_rows(event, facts[event.source, event.event_name].paths), _page_row(event)]
-        elif told := meaning(event.event_name):
-            rows = [_row(event, told, steps[event.source, stem(event.event_name)])]
+            rows = [*_path_rows(event, facts[EventKey(event.source, event.event_name)].paths), _page_row(event)]
+        elif suggested := meaning(event.event_name):
+            rows = [_row(event, suggested, steps[event.source, stem(event.event_name)])]
         elif core[event.source] < CORE_CANDIDATES:
             core[event.source] += 1
             what = Meaning("core_value", thing(event.event_name), True, "no keyword, but frequent")
@@ -187,28 +196,29 @@ def _is_page(event: Unmapped) -> bool:
 
 
 def _page_row(event: Unmapped) -> Row:
-    """Every other page of the event; a page that has a name may tell more."""
-    told = path_meaning(event.event_name)
+    """A row for every other page of the event; the event's own name may say more than navigation."""
+    suggested = path_meaning(event.event_name)
     feature = thing(event.event_name)
-    if told.behaviour == "navigation" or not feature:
-        told = Meaning("navigation", feature, False, "a page view")
-    return _row(event, Meaning(told.behaviour, feature, told.guess, told.why), set())
+    if suggested.behaviour == "navigation" or not feature:
+        suggested = Meaning("navigation", feature, guess=False, why="a page view")
+    return _row(event, replace(suggested, feature=feature), set())
 
 
-def _path_rows(event: Unmapped, paths: Counter[tuple[str, str, str, str]]) -> list[Row]:
-    """A prefix rule for each part of a path that means more than a page, and for the most frequent others."""
+def _path_rows(event: Unmapped, paths: Counter[PathStart]) -> list[Row]:
+    """A prefix rule for each part of a path that means more than navigation, and for the most frequent other parts."""
     rows: dict[str, Row] = {}
     plain: Counter[tuple[str, str]] = Counter()
     ranked = sorted(paths.items(), key=lambda item: (-item[1], item[0]))
-    for (key, host, first, second), count in ranked:
-        deeper = [(path_meaning(part), prefix) for part, prefix in ((second, first + second), (first, first)) if part]
-        telling = [(told, prefix) for told, prefix in deeper if told.behaviour != "navigation"]
-        # The deeper part tells more, but a rule counts before a guess.
-        for told, prefix in sorted(telling, key=lambda one: one[0].guess)[:1]:
+    for start, count in ranked:
+        # The deeper part says more, but a rule that is sure counts before a guess.
+        prefixes = {start.first + start.second: start.second, start.first: start.first}
+        suggested = [(path_meaning(part), start.host + prefix) for prefix, part in prefixes.items() if part]
+        telling = [(what, prefix) for what, prefix in suggested if what.behaviour != "navigation"]
+        for what, prefix in sorted(telling, key=lambda pair: pair[0].guess)[:1]:
             if len(rows) < KEYWORD_PATHS:
-                rows.setdefault(host + prefix, _row(event, told, set(), key, host + prefix))
-        if first:
-            plain[key, f"{host}{first}"] += count
+                rows.setdefault(prefix, _row(event, what, set(), start.property, prefix))
+        if start.first:
+            plain[start.property, f"{start.host}{start.first}"] += count
     frequent = sorted(plain.items(), key=lambda item: (-item[1], item[0]))
     others = [(key, prefix) for (key, prefix), _ in frequent if prefix not in rows]
     for key, prefix in others[:PLAIN_PATHS]:
@@ -216,10 +226,10 @@ def _path_rows(event: Unmapped, paths: Counter[tuple[str, str, str, str]]) -> li
     return list(rows.values())
 
 
-def _row(event: Unmapped, told: Meaning, kinds: set[str], key: str = "", prefix: str = "") -> Row:
+def _row(event: Unmapped, suggested: Meaning, kinds: set[str], key: str = "", prefix: str = "") -> Row:
     """A row of the catalogue; events that begin and end the same thing share its step."""
-    kind = outcome(event.event_name) if not prefix else "failure" if told.behaviour == "error" else ""
-    paired = len(kinds - {""}) > 1 or told.behaviour == "error"
+    kind = outcome(event.event_name) if not prefix else "failure" if suggested.behaviour == "error" else ""
+    paired = len(kinds - {""}) > 1 or suggested.behaviour == "error"
     step = stem(event.event_name) if kind and paired and not prefix else ""
     return Row(
         source=event.source,
@@ -227,12 +237,12 @@ def _row(event: Unmapped, told: Meaning, kinds: set[str], key: str = "", prefix:
         property=key,
         match="prefix" if prefix else "",
         pattern=prefix,
-        behaviour=told.behaviour,
-        feature=told.feature,
+        behaviour=suggested.behaviour,
+        feature=suggested.feature,
         step=step,
-        outcome=kind if step or told.behaviour == "error" else "",
-        guess=told.guess,
-        why=told.why,
+        outcome=kind if step or suggested.behaviour == "error" else "",
+        guess=suggested.guess,
+        why=suggested.why,
     )
 
 
@@ -243,16 +253,14 @@ def _exists(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> bo
     return row is not None
 
 
-def _seed_rows(path: Path) -> list[tuple[tuple[str, ...], dict[str, str]]]:
+def _seed_keys(path: Path) -> set[RowKey]:
     if not path.is_file():
-        raise UsageError(f"There is no {SEED}.", "It is the event catalogue of the project.")
+        raise UsageError(f"There is no {SEED}.", "The project needs this file: it is its event catalogue.")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UsageError(f"{SEED} has other columns.", f"They are: {','.join(COLUMNS)}")
-        return [
-            (tuple(row[name] or "" for name in ("source", "event_name", "property", "pattern")), row) for row in reader
-        ]
+            raise UsageError(f"{SEED} has other columns than expected.", f"Its columns have to be: {','.join(COLUMNS)}")
+        return {RowKey(*(row[name] or "" for name in RowKey._fields)) for row in reader}
 
 
 def _csv(rows: Iterable[Row], newline: str) -> str:

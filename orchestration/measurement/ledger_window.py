@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.measurement.records import insert_row
 
 DRIFT_DAYS = 7

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from orchestration.declarations.catalog import NOT_ENOUGH_EVIDENCE, Trait
+from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
 from orchestration.measurement.records import fetch_rows, insert_row
 from orchestration.measurement.replay import Replay, last_date

@@ -26,7 +26,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.measurement.grades import Stability, graded
 from orchestration.measurement.ledger_window import RATES, SPELLS, prepare_window
 from orchestration.measurement.lift import LIFT_TABLES, RiskRatio

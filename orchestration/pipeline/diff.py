@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_publishable, last_date

@@ -7,7 +7,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import PublishReport
-from orchestration.spark.build import bring_people_back
+from orchestration.spark.build import pull_identities
 from orchestration.transform.build import raw_kept_from
 from orchestration.transform.dbt import Project
 
@@ -30,7 +30,7 @@ def forget(
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    with project.home.lock("traithouse forget"):
+    with project.home.lease("traithouse forget"), project.home.lock("traithouse forget"):
         with project.home.connect() as connection:
             kept_from = raw_kept_from(connection)
         if kept_from and not accept_loss:
@@ -42,7 +42,7 @@ def forget(
         if not is_built(project.home):
             write_and_audit(project, full_refresh=accept_loss, notify=notify)
         if project.home.settings.on_spark:
-            bring_people_back(project)
+            pull_identities(project)
         done = forget_person(project, entity_id, entity_type, notify=notify)
         _, published = refresh(project, full_refresh=accept_loss, notify=notify)
     return done, published

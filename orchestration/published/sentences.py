@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 
 
 def sentence(trait: Trait, evidence: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 

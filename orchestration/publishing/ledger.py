@@ -6,7 +6,8 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.state import ledger_state
 from orchestration.published.tables import BACKFILLED_DAYS

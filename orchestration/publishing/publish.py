@@ -12,7 +12,8 @@ from typing import Any
 
 import duckdb
 
-from orchestration.declarations.catalog import Catalog, Trait
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
@@ -290,5 +291,5 @@ def copy_sync_ledger(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
         ):
             connection.execute(f"delete from traits.{table}")
             if rows:
-                marks = ", ".join("?" * len(rows[0]))
-                connection.executemany(f"insert into traits.{table} values ({marks})", rows)
+                columns, values = ", ".join(rows[0]), ", ".join(f"${column}" for column in rows[0])
+                connection.executemany(f"insert into traits.{table} ({columns}) values ({values})", rows)

@@ -1,8 +1,9 @@
-"""A build whose models Spark makes: raw rows go there, dbt runs there, and what the gate reads comes back.
+"""A build whose models Spark makes: raw rows go there, dbt runs there, and what the gates read comes back.
 
-Replacing partitions is not atomic, so a marker says what Spark's tables are: the view ``state.watermark`` there repeats
-the home's watermark, says ``building`` while dbt runs, and is gone after a run by hand. Where it differs from that of
-the home (a run was killed or failed, the home was restored, another home was here), the next build rebuilds everything.
+Replacing partitions is not atomic, so a marker says which build Spark's tables are of: the view ``state.watermark``
+there repeats the home's watermark, is ``building`` while dbt runs, and is dropped by a manual run. Where it differs
+from the home's watermark (a run was killed or failed, the home was restored, another home used this Spark), the next
+build rebuilds everything.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 MARKER = "state.watermark"
 
 
-def forget_other_watermark(home: Home) -> None:
-    """Takes the home's watermark away when Spark's tables are not what it says; call it before a build begins."""
+def drop_other_watermark(home: Home) -> None:
+    """Deletes the home's watermark when Spark's tables are of another build; call it before a build begins."""
     spark = open_session()
     found = spark.table(MARKER).collect() if spark.catalog.tableExists(MARKER) else []
     with home.connect() as connection:
         connection.execute(STATE_TABLES)
-        if [row.said for row in found] != [_watermark(connection)]:
+        if [row.asDict().get("watermark") for row in found] != [_watermark(connection)]:
             connection.execute("delete from state.watermark")
 
 
@@ -55,8 +56,8 @@ def run_on_spark(project: Project, build: Build, *, notify: Notify = silent) -> 
     return results
 
 
-def bring_people_back(project: Project) -> None:
-    """Brings back what tells who is who, for forgetting to read; hold the home's lock."""
+def pull_identities(project: Project) -> None:
+    """Brings back the tables of identity that forgetting reads; hold the home's lock."""
     pull_models(project, open_session(), also=READ_TO_FORGET)
 
 
@@ -65,12 +66,12 @@ def _watermark(connection: duckdb.DuckDBPyConnection) -> str:
     return " ".join(map(str, row)) if row else ""
 
 
-def _mark(spark: SparkSession, said: str) -> None:
-    set_view(spark, MARKER, f"select '{said}' as said")
+def _mark(spark: SparkSession, watermark: str) -> None:
+    set_view(spark, MARKER, f"select '{watermark}' as watermark")
 
 
 def _made_by_dbt(project: Project) -> list[str]:
-    """Tables of all models and seeds, and those in which components go round (macros/engine/components.sql)."""
+    """Tables of all models and seeds, and the working tables of macros/engine/components.sql."""
     nodes = [node for node in project.manifest_dict["nodes"].values() if node["resource_type"] in ("model", "seed")]
     schemas = {node["schema"] for node in nodes}
     return [

@@ -1,6 +1,6 @@
-"""What gate, publishing and keeping read of the models comes back into the home; the rest stays on Spark.
+"""Brings back into the home what gates, publishing and admin read of the models; the rest stays on Spark.
 
-Spark never changes a file of a table, so a partition whose files have the names of last time is not brought again.
+Spark never changes a file of a table, so a partition whose files have the same names as last time is not brought again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from orchestration.transform.dbt import Project
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# A test holds the statements of gates, publishing, cataloguing, status and refresh against the first list, and those of
-# keeping against both.
+# A test compares these lists with the statements of the rooms that read models: admin reads both lists, the others the
+# first.
 READ_AT_HOME = (
     "events.catalog_rules",
     "events.event_kinds",
@@ -43,7 +43,7 @@ READ_TO_FORGET = (
     "identity.identity_observations",
 )
 
-# Grain: table x partition (`column=value`, empty for a table without). files is a hash of their names.
+# Grain: table x partition (`column=value`, empty for a table without partitions). files: a hash of the files' names.
 PULLED_PARTS = "create table if not exists state.pulled_parts (table_name varchar, part varchar, files varchar)"
 
 _TYPES = {"string": "varchar", "int": "integer"}
@@ -52,7 +52,16 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class _Change:
-    """What of a table differs from what the home has; ``parts`` is null when all of it comes."""
+    """How a table differs from what the home has.
+
+    Attributes:
+        table: schema and name.
+        columns: name to type in DuckDB.
+        files: partition to a hash of its files' names.
+        parts: partitions that changed; null when the whole table is brought.
+        gone: partitions that Spark has no more.
+
+    """
 
     table: str
     columns: dict[str, str]
@@ -67,8 +76,8 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
     Args:
         project: whose traits; hold the lock of its home.
         spark: the session.
-        also: tables beyond ``READ_AT_HOME`` and the candidates.
-        whole: what the home has is not looked at, for another engine may have made it.
+        also: tables besides ``READ_AT_HOME`` and the candidates.
+        whole: bring everything, because another engine may have made what the home has.
 
     """
     names = (*READ_AT_HOME, *also, *(f"candidates.{trait.name}" for trait in project.catalog.traits))
@@ -78,7 +87,7 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
         if whole:
             connection.execute("delete from state.pulled_parts")
         changes = [change for name in wanted if (change := _change(connection, spark, name))]
-        # Most of the time of a small table is waiting for Spark.
+        # For a small table most of the time is spent waiting for Spark.
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda change: _write(spark, change, folder), changes))
         connection.execute("begin")
@@ -90,7 +99,7 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
 
 def _change(connection: duckdb.DuckDBPyConnection, spark: SparkSession, table: str) -> _Change | None:
     frame = spark.table(table)
-    is_partitioned = any(one.isPartition for one in spark.catalog.listColumns(table))
+    is_partitioned = any(column.isPartition for column in spark.catalog.listColumns(table))
     files = _files_of_parts(frame.inputFiles(), is_partitioned)
     columns = {name: _TYPES.get(kind, kind) for name, kind in frame.dtypes}
     known = dict(
@@ -100,14 +109,15 @@ def _change(connection: duckdb.DuckDBPyConnection, spark: SparkSession, table: s
         "select column_name from duckdb_columns() where schema_name || '.' || table_name = $1", [table]
     ).fetchall()
     if not known or {name for (name,) in stored} != set(columns):
-        return _Change(table, columns, files, None, [])
+        return _Change(table, columns, files, parts=None, gone=[])
     if known == files:
         return None
-    # A value that is escaped in a path is not read from there.
+    # A value that is escaped in its path cannot be compared with the column.
     if not is_partitioned or any("%" in part for part in (*files, *known)):
-        return _Change(table, columns, files, None, [])
+        return _Change(table, columns, files, parts=None, gone=[])
     changed = [part for part, name in files.items() if known.get(part) != name]
-    return _Change(table, columns, files, changed, [part for part in known if part not in files])
+    gone = [part for part in known if part not in files]
+    return _Change(table, columns, files, parts=changed, gone=gone)
 
 
 def _files_of_parts(paths: Sequence[str], is_partitioned: bool) -> dict[str, str]:
@@ -126,7 +136,7 @@ def _write(spark: SparkSession, change: _Change, folder: Path) -> None:
 
 
 def _is_among(parts: list[str], text: str) -> str:
-    """SQL of the rows of some partitions of one column, which stand in a path as they are cast to text."""
+    """SQL condition of the rows of some partitions of one column; a path has the values as they are cast to text."""
     if not parts:
         return "false"
     column = parts[0].partition("=")[0]
@@ -143,19 +153,19 @@ def _replace(connection: duckdb.DuckDBPyConnection, change: _Change, folder: Pat
     else:
         connection.execute(f"delete from {change.table} where {_is_among([*change.parts, *change.gone], 'varchar')}")
     if any((folder / change.table).glob("*.parquet")):
-        # Spark's instants come with a zone, which is UTC.
+        # Timestamps of Spark have a time zone, which is UTC.
         cells = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in change.columns.items())
         path = str(folder / change.table / "*.parquet").replace("'", "''")
         connection.execute(f"insert into {change.table} by name select {cells} from '{path}'")
     connection.execute("delete from state.pulled_parts where table_name = $1", [change.table])
     connection.execute(
-        "insert into state.pulled_parts select $1, unnest($2), unnest($3)",
-        [change.table, list(change.files), list(change.files.values())],
+        "insert into state.pulled_parts (table_name, part, files) select $table, unnest($parts), unnest($files)",
+        {"table": change.table, "parts": list(change.files), "files": list(change.files.values())},
     )
 
 
 def _drop_others(connection: duckdb.DuckDBPyConnection, derived: frozenset[str], wanted: list[str]) -> None:
-    """What the home has of the models is what Spark made, or nothing."""
+    """Drops tables of models in the home that Spark did not make, for they are of another engine or another build."""
     found = connection.execute(
         """
         select schema_name, table_name, 'table' from duckdb_tables() union all

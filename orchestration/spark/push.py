@@ -1,7 +1,7 @@
-"""What the models read goes to Spark: raw rows by load, and the small tables of state and learning whole.
+"""Sends to Spark what the models read: raw rows by load, and the small tables of state and learning as a whole.
 
-A load is a partition, and it is compared by its number of rows: one that is not there, was pushed in part, or has lost
-rows here since, is replaced. A rebuild replaces all of them, for forgetting a person also changes texts within rows.
+A load is a partition. It is compared by its number of rows: a load that is missing on Spark, was sent in part, or has
+lost rows in the home since, is replaced. A rebuild replaces all loads, because forgetting also changes texts in rows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def push_sources(home: Home, spark: SparkSession, *, whole: bool, notify: Notify
     Args:
         home: where; hold its lock.
         spark: the session.
-        whole: every load is replaced.
+        whole: replace every load.
         notify: progress.
 
     """

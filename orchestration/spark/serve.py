@@ -1,20 +1,21 @@
-"""What is published, served to readers of Spark: the snapshot of the home, in partitions that never change.
+"""Serves to readers of Spark what is published: the snapshot of the home, in partitions that never change.
 
-Schema ``traits_store`` holds every published table in partitions ``part`` (of values a trait, of the ledger and of
-verdicts a day of their clock, of the others all) and ``written`` (the version that wrote it). A version is one serving
-of one snapshot: the build and a rising number. ``manifests`` says of which partitions a version consists; a part whose
-rows are those of a version that is kept is named again and not written. The views ``traits.*`` show what the view
-``served`` names.
+Schema ``traits_store`` holds every published table in partitions. ``part`` is a trait (values), a day of the clock
+(ledger, verdicts) or ``all`` (other tables); ``written`` is the version that wrote the partition. A version is one
+serving of one snapshot: its build and a rising number. ``manifests`` lists the partitions of each version. A part whose
+rows equal those of a kept version is listed again and not written. The views ``traits.*`` show the version that the
+view ``served`` names.
 
-The order, each step of which may be the last of a killed process:
+The steps, in this order; a process may be killed after any of them:
 
-1. ``writing`` names the version that is about to be written. A version that is named there and not served was cut off:
-   its partitions are dropped first, and its number is never used again, so that nothing a reader has cached is wrong.
-2. Partitions that changed, then the manifest.
-3. ``served`` names the version: one change of one view, so one call of the metastore. (A table whose location moves
-   would do as much, but a long reader keeps a table that it has looked up, and never a view.) A query finds all tables
-   of one version, for a relation is looked up once in a query however often it is read.
-4. Versions whose snapshot the home no longer keeps lose their manifests, and then partitions that no manifest names go.
+1. ``writing`` names the version that will be written. A version that is named there and not served was cut off: its
+   partitions are dropped first, and its number is never used again, so that no cache of a reader is wrong.
+2. Partitions that changed are written, then the manifest.
+3. ``served`` names the version: one change of one view, so one call of the metastore. (Moving the location of a table
+   would do as well, but a long-running reader keeps a table that it has looked up, and never a view.) A query sees all
+   tables of one version, because a query looks a relation up once, however often it reads it.
+4. Versions whose snapshot the home no longer keeps lose their manifests; then partitions that no manifest lists are
+   dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
@@ -54,17 +55,31 @@ _PARTS = {"trait_values": "trait", "trait_changes": _DAY, "gate_verdicts": _DAY,
 
 _MANIFEST = "build_id string, snapshot string, table_name string, part string, content string, written string"
 
-Part = tuple[str, str]
-"""Table and part."""
+
+class Part(NamedTuple):
+    """A part of a published table; the views are one part, too."""
+
+    table: str
+    name: str
+
+
+ALL_VIEWS = Part("views", "all")
+
+
+class Stored(NamedTuple):
+    """Hash of the rows of a part, and the version that wrote them."""
+
+    content: str
+    written: str
 
 
 @dataclass(frozen=True)
 class _Version:
-    """One serving: the name of the snapshot's folder, and of each part its content and the version that wrote it."""
+    """One serving: its name, the name of the snapshot's folder, and the parts that it consists of."""
 
     name: str
     snapshot: str
-    parts: Mapping[Part, tuple[str, str]]
+    parts: Mapping[Part, Stored]
 
     @property
     def number(self) -> int:
@@ -76,7 +91,7 @@ def serve_on_spark(project: Project, *, notify: Notify = silent) -> str | None:
 
     Args:
         project: whose traits are columns of the wide views.
-        notify: progress; told before each step.
+        notify: progress; called before each step.
 
     Returns:
         The version that Spark serves now; null when nothing has ever been published.
@@ -95,12 +110,12 @@ def serve_on_spark(project: Project, *, notify: Notify = silent) -> str | None:
         versions.pop(begun, None)
     contents = _contents(snapshot)
     views = _views(project, snapshot)
-    contents["views", "all"] = hashlib.sha256("\n".join(views.values()).encode()).hexdigest()
+    contents[ALL_VIEWS] = hashlib.sha256("\n".join(views.values()).encode()).hexdigest()
     now = versions.get(served)
-    if now is None or {part: content for part, (content, _) in now.parts.items()} != contents:
+    if now is None or {part: stored.content for part, stored in now.parts.items()} != contents:
         number = max([0, *(int(name.rpartition(".")[2]) for name in (*versions, begun) if name)]) + 1
         now = _written(spark, project.home, snapshot, f"{build_id}.{number}", build_id, contents, versions, notify)
-        if served not in versions or versions[served].parts["views", "all"] != now.parts["views", "all"]:
+        if served not in versions or versions[served].parts[ALL_VIEWS] != now.parts[ALL_VIEWS]:
             notify("Spark: the views")
             for name, query in views.items():
                 set_view(spark, f"traits.{name}", query)
@@ -123,10 +138,13 @@ def _prepare(spark: SparkSession) -> None:
 
 def _versions(spark: SparkSession) -> dict[str, _Version]:
     """What the manifests hold, by name, oldest first."""
-    parts: dict[tuple[str, str], dict[Part, tuple[str, str]]] = defaultdict(dict)
+    parts: dict[tuple[str, str], dict[Part, Stored]] = defaultdict(dict)
     for row in spark.table(MANIFESTS).collect():
-        parts[row.version, row.snapshot][row.table_name, row.part] = (row.content, row.written)
-    found = sorted((_Version(*key, held) for key, held in parts.items()), key=lambda version: version.number)
+        parts[row.version, row.snapshot][Part(row.table_name, row.part)] = Stored(row.content, row.written)
+    found = sorted(
+        (_Version(name, snapshot, held) for (name, snapshot), held in parts.items()),
+        key=lambda version: version.number,
+    )
     return {version.name: version for version in found}
 
 
@@ -160,7 +178,7 @@ def _contents(snapshot: Path) -> dict[Part, str]:
                 """,
                 {"parts": str(snapshot / table / "*.parquet")},
             ).fetchall()
-            found |= {(table, part): content for part, content in rows}
+            found |= {Part(table, part): content for part, content in rows}
     return found
 
 
@@ -174,13 +192,15 @@ def _written(
     versions: Mapping[str, _Version],
     notify: Notify,
 ) -> _Version:
-    """Writes a version whole, its manifest last; nobody reads it yet."""
-    known = {(*part, content): written for one in versions.values() for part, (content, written) in one.parts.items()}
-    parts = {part: (content, known.get((*part, content), version)) for part, content in contents.items()}
+    """Writes a version completely, its manifest last; nobody reads it yet."""
+    known = {
+        (part, stored.content): stored.written for kept in versions.values() for part, stored in kept.parts.items()
+    }
+    parts = {part: Stored(content, known.get((part, content), version)) for part, content in contents.items()}
     notify(f"Spark: intent to write {version}")
     _name(spark, WRITING, version)
     for table in TABLES:
-        fresh = [part for (name, part), (_, written) in parts.items() if name == table and written == version]
+        fresh = [part.name for part, stored in parts.items() if part.table == table and stored.written == version]
         if fresh or not spark.catalog.tableExists(f"{STORE}.{table}"):
             notify(f"Spark: {table}, {len(fresh)} parts")
             clear_leftovers(spark, [f"{STORE}.{table}"])
@@ -193,9 +213,7 @@ def _written(
     notify("Spark: the manifest")
     made = _Version(version, snapshot.name, parts)
     with exchange(home) as folder, duckdb.connect() as connection:
-        rows = [(table, part, content, written) for (table, part), (content, written) in parts.items()]
         file = folder / "manifest.parquet"
-        tables, names, hashes, writers = (list(column) for column in zip(*rows, strict=True))
         connection.execute(
             f"""
             copy (
@@ -207,10 +225,10 @@ def _written(
             {
                 "build_id": build_id,
                 "snapshot": snapshot.name,
-                "tables": tables,
-                "parts": names,
-                "contents": hashes,
-                "writers": writers,
+                "tables": [part.table for part in parts],
+                "parts": [part.name for part in parts],
+                "contents": [stored.content for stored in parts.values()],
+                "writers": [stored.written for stored in parts.values()],
                 "version": version,
             },
         )
@@ -252,7 +270,7 @@ def _drop_cut_off(spark: SparkSession, version: str) -> None:
     for table in (*(f"{STORE}.{table}" for table in TABLES), MANIFESTS):
         clear_leftovers(spark, [table])
         if spark.catalog.tableExists(table):
-            # What was moved into place and not made known yet has to be known to be dropped.
+            # Partitions that are in place and not in the metastore yet have to be added before they can be dropped.
             spark.sql(f"alter table {table} recover partitions")
             drop_partitions(spark, table, [{"version" if table == MANIFESTS else "written": version}])
 
@@ -260,9 +278,10 @@ def _drop_cut_off(spark: SparkSession, version: str) -> None:
 def _drop_expired(
     home: Home, spark: SparkSession, versions: Mapping[str, _Version], now: _Version, notify: Notify
 ) -> None:
-    """A version goes with its snapshot; forgetting drops snapshots, too, and a name of theirs may come again.
+    """Drops versions whose snapshot is gone; forgetting deletes snapshots, too, and their names may come again.
 
-    Manifests go first: what one names is there, and what none names is dropped, also what a killed process has left.
+    Manifests go first, so that what a manifest lists always exists. Then partitions that no manifest lists are dropped,
+    also those that a killed process left.
     """
     newest = {version.snapshot: name for name, version in versions.items()}
     kept = {name for snapshot, name in newest.items() if (home.serving / "builds" / snapshot).is_dir()} | {now.name}
@@ -270,9 +289,9 @@ def _drop_expired(
     if expired:
         notify(f"Spark: dropping {', '.join(expired)}")
         drop_partitions(spark, MANIFESTS, [{"version": name} for name in expired])
-    named = {(*part, written) for name in kept for part, (_, written) in versions[name].parts.items()}
+    listed = {(part, stored.written) for name in kept for part, stored in versions[name].parts.items()}
     for table in TABLES:
         stored = [row[0].split("/") for row in spark.sql(f"show partitions {STORE}.{table}").collect()]
-        specs = [dict(one.split("=", 1) for one in keys) for keys in stored]
-        gone = [spec for spec in specs if (table, spec["part"], spec["written"]) not in named]
+        specs = [dict(key.split("=", 1) for key in keys) for keys in stored]
+        gone = [spec for spec in specs if (Part(table, spec["part"]), spec["written"]) not in listed]
         drop_partitions(spark, f"{STORE}.{table}", gone)

@@ -1,4 +1,4 @@
-"""The session of Spark that dbt uses too, and what both planes need to move rows: tables, and Parquet between them."""
+"""The Spark session that dbt uses, too, and what moving rows between home and Spark needs: tables, Parquet files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def open_session() -> SparkSession:
-    """The session that SPARK_CONF_DIR describes; the one of this process when there is one.
+    """The session that SPARK_CONF_DIR describes; a session that this process has already is used again.
 
     Raises:
         UsageError: Spark is not installed.
@@ -34,7 +34,7 @@ def open_session() -> SparkSession:
     for name, value in {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.sources.partitionOverwriteMode": "dynamic",
-        # Spark's own default is a form that has no name for its instants.
+        # Spark's default is a form of timestamps that DuckDB reads as another type.
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }.items():
         spark.conf.set(name, value)
@@ -43,9 +43,9 @@ def open_session() -> SparkSession:
 
 @contextmanager
 def exchange(home: Home) -> Iterator[Path]:
-    """An empty folder of the home for Parquet files on their way; it is gone when the block ends.
+    """An empty folder of the home for Parquet files between home and Spark; it is deleted when the block ends.
 
-    Driver and executors have to see the home under the same path.
+    Driver and executors have to see the home at the same path.
     """
     folder = home.root / "exchange"
     shutil.rmtree(folder, ignore_errors=True)
@@ -57,14 +57,14 @@ def exchange(home: Home) -> Iterator[Path]:
 
 
 def read_parquet(spark: SparkSession, path: Path) -> DataFrame:
-    """Rows of a file or folder that DuckDB wrote: its timestamps have no zone, which Spark takes for another type."""
+    """Rows of a file or folder that DuckDB wrote; its timestamps without a zone become Spark's ``timestamp`` (UTC)."""
     frame = spark.read.parquet(path.as_uri())
     kinds = [(name, "timestamp" if kind == "timestamp_ntz" else kind) for name, kind in frame.dtypes]
     return frame.selectExpr(*(f"cast(`{name}` as {kind}) as `{name}`" for name, kind in kinds))
 
 
 def replace_partitions(spark: SparkSession, table: str, frame: DataFrame, partitioned_by: Sequence[str] = ()) -> None:
-    """Overwrites the partitions (without any: the table) that a frame has rows of; makes table and columns it lacks."""
+    """Overwrites the partitions (without any: the table) that a frame has rows of; adds missing columns and tables."""
     inner = [f"`{name}` {kind}" for name, kind in frame.dtypes if name not in partitioned_by]
     keys = [f"`{name}` {kind}" for name, kind in frame.dtypes if name in partitioned_by]
     by = f"partitioned by ({', '.join(keys)})" if keys else ""
@@ -77,15 +77,15 @@ def replace_partitions(spark: SparkSession, table: str, frame: DataFrame, partit
 
 
 def drop_partitions(spark: SparkSession, table: str, specs: Iterable[Mapping[str, object]]) -> None:
-    """Drops partitions with their files; a spec that names some of the columns stands for all that match."""
+    """Drops partitions with their files; a spec that names only some of the columns drops all that match."""
     listed = [", ".join(f"{name} = '{value}'" for name, value in spec.items()) for spec in specs]
     for start in range(0, len(listed), 200):
-        some = ", ".join(f"partition ({one})" for one in listed[start : start + 200])
+        some = ", ".join(f"partition ({spec})" for spec in listed[start : start + 200])
         spark.sql(f"alter table {table} drop if exists {some}")
 
 
 def set_view(spark: SparkSession, view: str, query: str) -> None:
-    """Makes a view, or changes what it says in one call of the metastore, so that readers always find it."""
+    """Makes a view, or changes its query in one call of the metastore, so that readers always find the view."""
     if spark.catalog.tableExists(view):
         spark.sql(f"alter view {view} as {query}")
     else:
@@ -93,9 +93,9 @@ def set_view(spark: SparkSession, view: str, query: str) -> None:
 
 
 def clear_leftovers(spark: SparkSession, tables: Iterable[str]) -> None:
-    """Deletes what a killed process left where tables lie: folders of tables that nobody knows, and unfinished files.
+    """Deletes what a killed process left: folders of tables that the metastore does not know, and unfinished files.
 
-    Spark refuses to make a table where a folder of its name is.
+    Spark refuses to make a table where a folder of its name exists.
     """
     for table in tables:
         schema, name = table.split(".")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.gates.candidates import MADE_OF, audit
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Settings
@@ -34,7 +34,8 @@ from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
-from tests.faults.fixture import moved, parsed, table
+from tests.cache import parsed_project
+from tests.faults.fixture import moved, table
 
 # Days that are known before the first refresh: enough for windows of 28 days and a usual week.
 KNOWN_DAYS = 70
@@ -187,7 +188,11 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         alarms = replayed(
-            Path(name), parsed(), given.days, given.accounts, lambda text: print(text, file=sys.stderr, flush=True)
+            Path(name),
+            parsed_project(),
+            given.days,
+            given.accounts,
+            lambda text: print(text, file=sys.stderr, flush=True),
         )
     print(summary(alarms))
     print(*alarms.false, *alarms.missed[:20], sep="\n")

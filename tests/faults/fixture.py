@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,13 @@ from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 
 DAY, NEXT_DAY = "2024-06-26", "2024-06-27"
 PARAMETERS = Parameters(accounts=60, days=100, seed=1)
 # Enough for the gate to know what is usual.
 DAYS_OF_HISTORY = 8
+SECOND, ROWS = "second.ndjson", "rows.pickle"
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -63,8 +64,7 @@ class Arena:
 
     def copy(self, home: Path, to: Path) -> Home:
         """A home of one's own."""
-        shutil.copytree(home, to, symlinks=True)
-        return Home(Settings(home=to))
+        return copied(home, to)
 
     def project_of(self, home: Home) -> Project:
         """The parsed project in another home."""
@@ -76,17 +76,18 @@ def moved(project: Project, home: Home) -> Project:
     return project.replace(home)
 
 
-def parsed() -> Project:
-    """The project, parsed."""
-    with tempfile.TemporaryDirectory() as folder:
-        project = Project(Home(Settings(home=Path(folder))))
-        _ = project.manifest, project.manifest_dict, project.catalog
-    return project
+def cached_arena() -> Arena:
+    """The homes, made once for these contents of the project."""
+    folder = cached("faults", make_arena)
+    rows, passed = pickle.loads((folder / ROWS).read_bytes())
+    homes = {name: folder / name for name in ("published", "written")}
+    return Arena(folder, parsed_project(), next_day=folder / SECOND, passed=passed, **homes, **rows)
 
 
-def make_arena(folder: Path, project: Project, parameters: Parameters = PARAMETERS) -> Arena:
+def make_arena(folder: Path) -> None:
     """Makes the homes: two refreshes, less than a minute."""
-    first, second = split_events(folder, parameters)
+    project = parsed_project()
+    first, second = split_events(folder, PARAMETERS)
     home = Home(Settings(home=folder / "published"))
     load(home, [first], source=SOURCE)
     write_and_audit(moved(project, home), as_of=DAY)
@@ -101,7 +102,9 @@ def make_arena(folder: Path, project: Project, parameters: Parameters = PARAMETE
     shutil.copytree(written.root, twin.root, symlinks=True)
     report = publish(moved(project, twin))
     passed = frozenset(one.trait for one in report.traits if one.verdict == "passed") & frozenset(before)
-    return Arena(folder, project, home.root, written.root, second, before, served_rows(twin), passed)
+    rows = {"before": before, "undisturbed": served_rows(twin)}
+    (folder / ROWS).write_bytes(pickle.dumps((rows, passed)))
+    shutil.rmtree(twin.root)
 
 
 def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
@@ -109,7 +112,7 @@ def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
     make_simulation(parameters, folder / "sandbox")
     with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:
         events = [(json.loads(line)["received_at"][:10], line) for line in lines]
-    first, second = folder / "first.ndjson", folder / "second.ndjson"
+    first, second = folder / "first.ndjson", folder / SECOND
     first.write_text("".join(line for day, line in events if day <= DAY), encoding="utf-8")
     second.write_text("".join(line for day, line in events if DAY < day <= NEXT_DAY), encoding="utf-8")
     return first, second
@@ -196,13 +199,6 @@ def contradictions(home: Home) -> list[str]:
         if ledger != (0,):
             wrong.append(f"{ledger} values are not what the ledger adds up to")
     return wrong
-
-
-@contextmanager
-def arena_in(folder: Path | None = None) -> Iterator[Arena]:
-    """An arena of its own, taken away afterwards."""
-    with tempfile.TemporaryDirectory() as made:
-        yield make_arena(folder or Path(made), parsed())
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

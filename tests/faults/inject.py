@@ -46,10 +46,9 @@ from tests.faults.fixture import (
     NEXT_DAY,
     Arena,
     Rows,
+    cached_arena,
     contradictions,
     differing,
-    make_arena,
-    parsed,
     served_rows,
     table,
 )
@@ -206,7 +205,6 @@ class Fault:
         publish: how it is published at first.
         retired: traits whose values go.
         other_day: the events themselves are others; of a trait that goes out, readers find what this build made.
-        slow: not in `make test`, for another fault of its kind is.
 
     """
 
@@ -221,7 +219,6 @@ class Fault:
     publish: Callable[[Scene], object] = Scene.publish
     retired: frozenset[str] = frozenset()
     other_day: bool = False
-    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -791,11 +788,9 @@ def raw_faults() -> list[Fault]:
         attack: Callable[[Scene], object],
         told: str,
         withheld: frozenset[str] = every,
-        *,
-        slow: bool = True,
     ) -> Fault:
         """A day that is wrong as a whole, which only the door in can tell."""
-        return Fault(name, "raw", attack, withheld=withheld, told=told, rebuilt=True, other_day=True, slow=slow)
+        return Fault(name, "raw", attack, withheld=withheld, told=told, rebuilt=True, other_day=True)
 
     return [
         refused("the file is empty", lambda scene: scene.file([]), "No row was accepted"),
@@ -815,7 +810,6 @@ def raw_faults() -> list[Fault]:
             silent,
             "pricing_before_value: failed.* silent: Page Viewed",
             frozenset({"pricing_before_value"}),
-            slow=False,
         ),
         seen("times are of another zone", shifted, "hours: expected people at their usual hours of the day"),
         seen(
@@ -870,7 +864,6 @@ def staging_faults() -> list[Fault]:
             withheld=frozenset({"champion_left", "expansion_ready", "single_player", "stuck_setup"}),
             told="^account_windows: .*no_such_column",
             rebuilt=True,
-            slow=True,
         ),
         Fault(
             "a raw table lost a column",
@@ -880,7 +873,7 @@ def staging_faults() -> list[Fault]:
             told="at_risk: failed. It was not computed, because an upstream model failed",
             rebuilt=True,
         ),
-        Fault("the state before is missing", "staging", no_prior_state, rebuilt=True, slow=True),
+        Fault("the state before is missing", "staging", no_prior_state, rebuilt=True),
     ]
 
 
@@ -919,7 +912,7 @@ def main() -> int:
     lines, surprises = [], 0
     wrong_rows = good_withheld = 0
     with tempfile.TemporaryDirectory() as folder:
-        arena = make_arena(Path(folder), parsed())
+        arena = cached_arena()
         for number, fault in enumerate(one for one in faults() if given.only in f"{one.stage} {one.name}"):
             place = Path(folder) / f"fault_{number}"
             place.mkdir()

@@ -37,7 +37,7 @@ from orchestration.publishing.publish import publish
 from orchestration.simulator.parameters import SOURCE
 from orchestration.transform.dbt import Project
 from tests.children import forked, in_child, killed, killing_at
-from tests.faults.fixture import NEXT_DAY, Arena, contradictions, make_arena, parsed, table
+from tests.faults.fixture import NEXT_DAY, Arena, cached_arena, contradictions, table
 from tests.streams.harness import OF_THE_RUN
 
 # What tells of a run and not of its result.
@@ -367,7 +367,7 @@ def main() -> int:
         at_random = {"publish": share}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arena = make_arena(folder, parsed())
+        arena = cached_arena()
         kills = attack(arena, folder, runs, at_random, lambda text: print(text, file=sys.stderr, flush=True))
     wrong = [kill for kill in kills if is_wrong(kill)]
     print(summary(kills))

@@ -34,7 +34,7 @@ from orchestration.publishing.publish import publish
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
 from tests.children import in_child
-from tests.faults.fixture import make_arena, parsed, table
+from tests.faults.fixture import cached_arena, table
 
 MARKED = "dormant"
 # Seconds between two reads: readers that never rest measure each other's waiting.
@@ -226,7 +226,7 @@ def read_slowly(home: Home, stop: Path, kept: int) -> Readings:
 
 def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callable[[str], None]) -> list[Readings]:
     """Publishes so many builds while readers of each kind, and one that is slow, look on."""
-    arena = make_arena(folder, parsed())
+    arena = cached_arena()
     home = arena.copy(arena.written, folder / "home")
     home = Home(home.settings.model_copy(update={"builds_kept": kept}))
     project = arena.project_of(home)

@@ -28,7 +28,8 @@ from typing import Any, ClassVar
 
 import httpx
 
-from orchestration.declarations.catalog import Catalog, Sync
+from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.syncs import Sync
 from orchestration.destinations import ObjectKind, Outcomes, Record, destinations
 from orchestration.destinations._http import HttpDestination
 from orchestration.home import Home, Settings
@@ -269,7 +270,7 @@ class Attack:
         self.done.again = self.again()
         with SyncLedger(self.home) as ledger:
             self.done.doubts = len(ledger.in_doubt(self.sync.name))
-            self.done.letters = len(ledger.letters(self.sync.name))
+            self.done.letters = len(ledger.dead_letters(self.sync.name))
         return self.done
 
 

@@ -1,9 +1,11 @@
-"""Two weeks of ordinary days; `make attack-alarms` replays ninety."""
+"""Two weeks of ordinary days; `make prove-alarms` replays ninety."""
 
 import pytest
 
 from orchestration.transform.dbt import Project
 from tests.faults.alarms import DROPS, LEAST_CAUGHT, Alarms, replayed
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,67 @@
 """Each fault of the matrix alone: what it breaks is withheld, all else goes out, and the user is told.
 
-`make attack-faults` adds those that are slow, and prints the matrix.
+One fault of each mechanism runs before every commit; `make prove-faults` prints the matrix of all.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestration.transform.dbt import Project
-from tests.faults.fixture import Arena, make_arena
+from tests.faults.fixture import Arena, cached_arena
 from tests.faults.inject import Fault, faults, run, wrongs
 
+BEFORE_EVERY_COMMIT = {
+    "the file is cut off",
+    "a tracker is silent",
+    "a trait's model fails",
+    "rows come twice",
+    "values are null",
+    "evidence names no rule",
+    "the clock is yesterday's",
+    "a quarter of the population is lost",
+    "a candidate is gone",
+    "rows are written by hand before the gate looks",
+    "the catalogue forgets what pricing is",
+    "a verdict is missing",
+    "a verdict is of another build",
+    "a verdict was turned from failed to passed",
+    "a value changed after the audit",
+    "killed while a trait is published",
+    "killed between commit and snapshot",
+    "the disk is full while the snapshot is written",
+    "the serving folder is read-only",
+    "two refreshes at once",
+    "a trait is no longer declared",
+    "manifest.json is cut off",
+    "the link leads nowhere",
+    "a folder stands where the link should",
+    "the database is garbage",
+    "the lock of a killed process is left",
+}
 
-@pytest.fixture(scope="module")
-def arena(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Iterator[Arena]:
-    yield make_arena(tmp_path_factory.mktemp("arena"), project)
+
+@pytest.fixture(scope="session")
+def arena() -> Arena:
+    return cached_arena()
 
 
-@pytest.mark.parametrize("fault", [one for one in faults() if not one.slow], ids=lambda one: f"{one.stage}: {one.name}")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(
+            fault,
+            id=f"{fault.stage}: {fault.name}",
+            marks=() if fault.name in BEFORE_EVERY_COMMIT else pytest.mark.long,
+        )
+        for fault in faults()
+    ],
+)
 def test_a_fault_withholds_what_it_breaks_and_nothing_else(fault: Fault, arena: Arena, tmp_path: Path) -> None:
     assert wrongs(fault, run(fault, arena, tmp_path), arena) == []
 
 
 def test_the_matrix_is_as_large_as_promised_and_names_are_unique() -> None:
     named = {(fault.stage, fault.name) for fault in faults()}
-    assert len(named) == len(faults()) >= 40
+    assert len(named) == len(faults()) >= 93
     assert {stage for stage, _ in named} == {"raw", "staging", "candidates", "verdicts", "publish", "snapshot"}
+    assert {name for _, name in named} >= BEFORE_EVERY_COMMIT

@@ -1,14 +1,17 @@
-"""About ten kills; `make attack-kill` makes more than two hundred."""
+"""About ten kills; `make prove-kill` makes more than two hundred."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from orchestration.home import PROJECT_ROOT, Home, Settings
 from tests.faults.fixture import contradictions
 
 
+@pytest.mark.long
 def test_a_killed_load_audit_or_publish_is_never_half_read_and_made_good_by_the_next_run() -> None:
     command = [sys.executable, "-m", "tests.faults.kill", "--runs", "10"]
     result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=900)

@@ -1,11 +1,14 @@
-"""A few publishes under readers; `make attack-readers` makes a hundred."""
+"""A few publishes under readers; `make prove-readers` makes a hundred."""
 
 import subprocess
 import sys
 
+import pytest
+
 from orchestration.home import PROJECT_ROOT
 
 
+@pytest.mark.long
 def test_readers_meet_no_error_and_no_mixed_build_while_builds_are_published_and_deleted() -> None:
     command = [sys.executable, "-m", "tests.faults.readers", "--publishes", "8", "--each", "1", "--kept", "2"]
     result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=600)

@@ -12,7 +12,7 @@ import pytest
 from orchestration.defs import publishing, warehouse
 from orchestration.home import PROJECT_ROOT, Home
 from orchestration.pipeline.refresh import refresh
-from orchestration.pipeline.status import explain
+from orchestration.serving.explain import explain
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
 from tests.conftest import queried, served

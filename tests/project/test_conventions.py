@@ -1,7 +1,7 @@
 """Conventions of the project, held over its files and the manifest.
 
-A test that takes ``project`` holds for any copy of the project's files; tests/project/test_adding_a_trait.py runs it on a
-copy that has one trait more.
+A test that takes ``project`` holds for any copy of the project's files; tests/project/test_adding_a_trait.py runs it
+on a copy that has one trait more.
 """
 
 import ast
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestration.declarations.catalog import TRAIT_FOLDER
+from orchestration.declarations.traits import TRAIT_FOLDER
 from orchestration.home import PROJECT_ROOT
 from orchestration.transform.dbt import Project
 

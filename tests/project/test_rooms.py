@@ -1,4 +1,4 @@
-"""Arrows between the rooms of ``orchestration/`` go down: a room imports rooms below it, and nothing of its own level."""
+"""Arrows between the rooms of ``orchestration/`` go down: a room imports rooms below it, none of its own level."""
 
 import ast
 from collections.abc import Iterator

@@ -1,11 +1,12 @@
 """The catalogue on synthetic users: every explanation reads true, stages and traits never contradict each other."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestration.declarations.catalog import Trait
+from orchestration.declarations.traits import Trait
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
@@ -16,21 +17,24 @@ from orchestration.simulator.parameters import Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.clock import days_before
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
 # What is counted from the day is the same number in the features; the others are made in the trait itself.
 FEATURES = {"user": "features.user_features", "account": "features.account_features"}
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Home:
-    """A home with synthetic events, refreshed; read it only."""
-    folder = tmp_path_factory.mktemp("sandbox")
+def make_home(folder: Path) -> None:
     made = Home(Settings(home=folder / "home"))
     make_simulation(Parameters(accounts=130, days=150), folder)
     load(made, [folder / EVENTS], source="sandbox")
-    refresh(project_in(made))
-    return made
+    refresh(parsed_project(made))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with synthetic events, refreshed; read it only."""
+    return copied(cached("simulation", make_home) / "home", tmp_path_factory.mktemp("simulation") / "home")
 
 
 def all_traits(project: Project) -> tuple[Trait, ...]:
@@ -43,21 +47,21 @@ def test_every_trait_has_an_owner_a_purpose_and_a_meaning(project: Project) -> N
         assert trait.owner and len(trait.purpose) > 20 and len(trait.description) > 40, trait.name
 
 
-def test_every_explanation_quotes_its_own_evidence(sandbox: Home, project: Project) -> None:
+def test_every_explanation_quotes_its_own_evidence(simulated: Home, project: Project) -> None:
     for trait in all_traits(project):
-        rows = queried(sandbox, f"select {trait.id_column}, evidence, {sentence_sql(trait)} from {trait.candidate}")
+        rows = queried(simulated, f"select {trait.id_column}, evidence, {sentence_sql(trait)} from {trait.candidate}")
         assert rows, trait.name
         for entity, evidence, reason in rows:
             assert reason == sentence(trait, evidence), (trait.name, entity)
             assert "None" not in reason and "null" not in reason, (trait.name, entity, reason)
 
 
-def test_numbers_in_explanations_are_the_numbers_in_the_features(sandbox: Home, project: Project) -> None:
+def test_numbers_in_explanations_are_the_numbers_in_the_features(simulated: Home, project: Project) -> None:
     for trait in all_traits(project):
         relation = FEATURES[trait.entity]
-        columns = [row[0] for row in queried(sandbox, f"select column_name from (describe {relation})")]
+        columns = [row[0] for row in queried(simulated, f"select column_name from (describe {relation})")]
         known = queried(
-            sandbox,
+            simulated,
             f"select evidence, {', '.join(f'cast(f.{column} as varchar)' for column in columns)}"
             f" from {trait.candidate} as c join {relation} as f using ({trait.id_column})",
         )
@@ -75,9 +79,9 @@ def test_numbers_in_explanations_are_the_numbers_in_the_features(sandbox: Home, 
 MADE_IN_THE_TRAIT = {"stuck", "stuck_setup", "champion_left", "needs_teammate"}
 
 
-def test_stage_and_traits_never_contradict_each_other(sandbox: Home) -> None:
+def test_stage_and_traits_never_contradict_each_other(simulated: Home) -> None:
     wrong = queried(
-        sandbox,
+        simulated,
         """
         select s.user_id, s.value, r.value, d.value, b.value, a.value
         from candidates.lifecycle_stage as s
@@ -97,23 +101,23 @@ def test_stage_and_traits_never_contradict_each_other(sandbox: Home) -> None:
     assert wrong == []
 
 
-def test_prices_before_value_and_ready_to_upgrade_are_disjoint(sandbox: Home) -> None:
+def test_prices_before_value_and_ready_to_upgrade_are_disjoint(simulated: Home) -> None:
     both = """
         select u.user_id from candidates.ready_to_upgrade as u join candidates.pricing_before_value as p using (user_id)
         where u.value and p.value
     """
-    assert queried(sandbox, both) == []
+    assert queried(simulated, both) == []
 
 
-def test_realised_prevalence_stays_within_two_points_of_the_target(sandbox: Home, project_in: Any) -> None:
-    project = project_in(sandbox)
+def test_realised_prevalence_stays_within_two_points_of_the_target(simulated: Home, project_in: Any) -> None:
+    project = project_in(simulated)
     aimed = [trait for trait in all_traits(project) if trait.target]
     assert aimed
-    (as_of,) = queried(sandbox, "select as_of from state.current_build")[0]
+    (as_of,) = queried(simulated, "select as_of from state.current_build")[0]
     clocks = [days_before(as_of, back, project.time_zone) for back in range(30, -1, -1)]
-    with sandbox.lock("test"):
+    with simulated.lock("test"):
         replay = Replay(project, [trait.name for trait in aimed])
-        with sandbox.connect() as connection, replay.over(connection, clocks) as days:
+        with simulated.connect() as connection, replay.over(connection, clocks) as days:
             for number, clock in enumerate(days):
                 for trait in aimed:
                     row = connection.execute(

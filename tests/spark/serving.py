@@ -20,7 +20,7 @@ from orchestration.cli.app import main as command_line
 from orchestration.home import Home, Settings
 from orchestration.pipeline.refresh import audit_again, publish_build
 from orchestration.published.tables import TABLES, WIDE_TABLES
-from orchestration.spark.build import MARKER, forget_other_watermark
+from orchestration.spark.build import MARKER, drop_other_watermark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.spark.session import open_session, set_view
 from orchestration.transform.dbt import Project
@@ -56,14 +56,14 @@ def is_rebuilt_next(home_folder: str) -> bool:
     """Whether the next build would rebuild everything."""
     home, _ = opened(home_folder)
     with home.lock("test"):
-        forget_other_watermark(home)
+        drop_other_watermark(home)
         with home.connect() as connection:
             return connection.execute("select 1 from state.watermark").fetchone() is None
 
 
 def mark_as_building() -> None:
     """What a process leaves that was killed while dbt ran."""
-    set_view(open_session(), MARKER, "select 'building' as said")
+    set_view(open_session(), MARKER, "select 'building' as watermark")
 
 
 def withhold(home_folder: str, trait: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
-from orchestration.pipeline.status import explain
+from orchestration.serving.explain import explain
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
 from tests.conftest import queried, served

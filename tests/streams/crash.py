@@ -22,6 +22,7 @@ from orchestration.home import Home, Settings
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.build import begin_build, run_build
 from orchestration.transform.dbt import Project
+from tests.cache import parsed_project
 from tests.children import in_child, killing_at
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
@@ -45,8 +46,7 @@ def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) 
     streams |= {prefix: random_stream(random, prefix) for prefix in (f"s{number:04d}-" for number in range(STREAMS))}
     whole, before = (Home(Settings(home=folder / name)) for name in ("whole", "before"))
     before.prepare()
-    project = Project(before)
-    _ = project.manifest, project.manifest_dict, project.catalog
+    project = parsed_project(before)
 
     def at(home: Home) -> Project:
         return project.replace(home)

@@ -24,14 +24,20 @@ def told(made: Trial) -> str:
     return "\n".join([f"{made.streams} streams, {len(made.tables)} tables", *made.report])
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_two_hundred_streams_each(tmp_path: Path, project_in: Callable[[Home], Project], seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [(4, 60), pytest.param(1, 200, marks=pytest.mark.long), pytest.param(2, 200, marks=pytest.mark.long)],
+)
+def test_streams_with_the_project_as_it_is(
+    tmp_path: Path, project_in: Callable[[Home], Project], seed: int, count: int
+) -> None:
     home = Home(Settings(home=tmp_path / "home"))
-    made = trial(home, project_in(home), seed=seed, count=200)
+    made = trial(home, project_in(home), seed=seed, count=count)
     assert made.right, told(made)
     assert len(made.tables) > 20
 
 
+@pytest.mark.long
 def test_a_hundred_streams_with_other_vars(tmp_path: Path, project_copy: Path) -> None:
     """Native session ids, another time zone, few users a device, short sessions."""
     settings = project_copy / "dbt_project.yml"

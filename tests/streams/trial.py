@@ -15,6 +15,7 @@ from random import Random
 
 from orchestration.home import Home, Settings
 from orchestration.transform.dbt import Project
+from tests.cache import parsed_project
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
 from tests.streams.harness import Batches, build, differing, frozen, run_increments, wrong_streams
@@ -107,12 +108,11 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1000)
     given = parser.parse_args()
-    tried, failed, project = 0, 0, None
+    tried, failed = 0, 0
     for number in range(-(-given.streams // given.at_once)):
         with tempfile.TemporaryDirectory() as folder:
             home = Home(Settings(home=Path(folder)))
-            here = project = project.replace(home) if project else Project(home)
-            made = trial(home, here, seed=given.seed + number, count=given.at_once)
+            made = trial(home, parsed_project(home), seed=given.seed + number, count=given.at_once)
             tried += made.streams
             failed += not made.right
             rows = sum(made.differing.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +20,7 @@ from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import NOW
 from tests.orchestration.admin.search import PAT
 
@@ -29,8 +29,8 @@ START = datetime(2024, 6, 1, 9)
 
 def event(number: int, **given: Any) -> dict[str, Any]:
     """An event of the story, so many hours after its start."""
-    said = {"event_id": f"story-{number}", "event_name": "page", "occurred_at": START + timedelta(hours=number)}
-    return {name: str(value) if name == "occurred_at" else value for name, value in (said | given).items()}
+    defaults = {"event_id": f"story-{number}", "event_name": "page", "occurred_at": START + timedelta(hours=number)}
+    return {name: str(value) if name == "occurred_at" else value for name, value in (defaults | given).items()}
 
 
 def story(*, with_pat: bool) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def story(*, with_pat: bool) -> list[dict[str, Any]]:
         event(20, anonymous_id="dev-shared-tablet", user_id="u-otto-other"),
         event(21, user_id="u-otto-other", event_name="invite", properties={"to": mention, "page": f"/u/{mention}/x"}),
     ]
-    return sorted(ottos + (pats if with_pat else []), key=lambda one: one["occurred_at"])
+    return sorted(ottos + (pats if with_pat else []), key=lambda row: row["occurred_at"])
 
 
 def write_ndjson(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -77,17 +77,15 @@ def fill(home: Home, project: Project, folder: Path, *, with_pat: bool) -> None:
     load(home, [write_ndjson(folder / "tracks.ndjson", tracks)], source="vendor", table="tracks", now=NOW)
 
 
-@pytest.fixture(scope="session")
-def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable[[Home], Project]) -> Path:
-    """A home full of Pat; copy it, do not touch it."""
-    folder = tmp_path_factory.mktemp("traced")
+def fill_with_traces(folder: Path) -> None:
+    """Makes a home full of Pat."""
     home = Home(Settings(home=folder / "home"))
-    project = project_in(home)
+    project = parsed_project(home)
     fill(home, project, folder, with_pat=True)
     run_sync(home, project.catalog, project.catalog.sync("outbox"))
     with home.connect() as connection:
         connection.execute(FAILED_ROWS)
-        rows = [(one, json.dumps({"user_id": one, "value": None})) for one in (PAT, "u-otto-other")]
+        rows = [(user, json.dumps({"user_id": user, "value": None})) for user in (PAT, "u-otto-other")]
         connection.executemany("insert into state.failed_rows values ('b', 'at_risk', 'value', 2, ?, ?)", rows)
     write_ndjson(home.inbox / "loaded" / "story.ndjson", story(with_pat=True))
     with gzip.open(home.inbox / "loaded" / f"export of {PAT}.csv.gz", "wt") as stream:
@@ -100,14 +98,18 @@ def traced_folder(tmp_path_factory: pytest.TempPathFactory, project_in: Callable
     with closing(sqlite3.connect(home.root / "dagster" / "runs.sqlite")) as connection, connection:
         connection.execute("create table event_logs (event text)")
         connection.execute("insert into event_logs values (?)", (json.dumps({"observed": PAT}),))
-    return home.root
+
+
+@pytest.fixture(scope="session")
+def traced_folder() -> Path:
+    """A home full of Pat; copy it, do not touch it."""
+    return cached("traced", fill_with_traces) / "home"
 
 
 @pytest.fixture
 def traced_home(traced_folder: Path, tmp_path: Path) -> Home:
-    """A home of one's own, full of Pat."""
-    shutil.copytree(traced_folder, tmp_path / "home", symlinks=True)
-    return Home(Settings(home=tmp_path / "home"))
+    """A copy of the home full of Pat, for one test."""
+    return copied(traced_folder, tmp_path / "home")
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import duckdb
 from backports import zstd
 
 PAT = "u-pat-secret"
-PERSON = (PAT, "u-pat-former", "dev-pat-phone")
+PAT_IDS = (PAT, "u-pat-former", "dev-pat-phone")
 
 
-def places(root: Path, ids: Sequence[str] = PERSON) -> set[str]:
+def places(root: Path, ids: Sequence[str] = PAT_IDS) -> set[str]:
     """Where one of the ids stands below a folder: files, and tables of DuckDB files."""
     found = set()
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        if any(one in path.name for one in ids):
+        if any(known in path.name for known in ids):
             found.add(name)
         if path.is_symlink() or not path.is_file():
             continue
@@ -27,7 +27,7 @@ def places(root: Path, ids: Sequence[str] = PERSON) -> set[str]:
         if path.suffix in openers:
             with openers[path.suffix](path, "rb") as stream:
                 content += stream.read()
-        if any(one.encode() in content for one in ids):
+        if any(known.encode() in content for known in ids):
             found.add(name)
         if path.suffix == ".duckdb":
             found |= {f"{name}: {table}" for table in _tables(path, ids)}

@@ -1,4 +1,4 @@
-"""Keeping a home from the command line: what it prints holds no id, and exit codes say what went wrong."""
+"""Administration from the command line: what it prints holds no id, and exit codes say what went wrong."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from orchestration.cli import app as cli
 from orchestration.home import Home
 from orchestration.transform.dbt import Project
-from tests.orchestration.admin.search import PERSON, places
+from tests.orchestration.admin.search import PAT_IDS, places
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_backup_forget_restore(traced_home: Home, tmp_path: Path, traithouse: Ca
     made = json.loads(traithouse("backup", "--json", *home).stdout)
     forgotten = traithouse("forget", "dev-pat-phone", "--json", *home)
     assert forgotten.exit_code == 0
-    assert not any(one in forgotten.stdout for one in PERSON)
+    assert not any(known in forgotten.stdout for known in PAT_IDS)
     assert json.loads(forgotten.stdout)["forgotten"]["pending"] == ["outbox"]
     assert json.loads(forgotten.stdout)["refresh"]["failed_models"] == []
     # The backup was made of a home that knew her, and is restored without her.

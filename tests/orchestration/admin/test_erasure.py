@@ -28,11 +28,11 @@ from orchestration.transform.dbt import Project
 from tests.children import in_child
 from tests.conftest import NOW, queried, served
 from tests.orchestration.admin.conftest import VENDOR_ROWS, fill, story, write_ndjson
-from tests.orchestration.admin.search import PAT, PERSON, places
+from tests.orchestration.admin.search import PAT, PAT_IDS, places
 from tests.streams.harness import differing, frozen
 
 LEDGER = "sync_ledger.development.sqlite"
-OTHERS = f"where entity_id not in {PERSON} order by all"
+OTHERS = f"where entity_id not in {PAT_IDS} order by all"
 
 
 def published(home: Home) -> list[list[tuple[object, ...]]]:
@@ -57,7 +57,7 @@ def test_nothing_of_a_person_is_left_and_others_stay(traced_home: Home, traced_p
 
     done = forget_person(project, PAT)
 
-    assert done.ids == len(PERSON)
+    assert done.ids == len(PAT_IDS)
     # The destination of the sync still has her, and until it is told the ledger has to know whom to clear there.
     assert done.pending == ("outbox",)
     assert places(home.root) == {LEDGER}
@@ -114,7 +114,7 @@ def test_a_home_that_forgot_is_one_that_never_knew(
 ) -> None:
     """Up to the features, row for row; also when the files are loaded again, and by an id that was merged."""
     forgotten, _ = forget(traced_project, "u-pat-former")
-    assert forgotten.ids == len(PERSON)
+    assert forgotten.ids == len(PAT_IDS)
     without = Home(Settings(home=tmp_path / "without"))
     fill(without, project_in(without), tmp_path, with_pat=False)
     refresh(project_in(without), now=NOW)
@@ -144,7 +144,7 @@ def test_the_destination_is_told_to_delete_and_the_ledger_lets_go(traced_home: H
     forget_person(traced_project, PAT)
     with SyncLedger(traced_home) as ledger:
         records = plan(traced_home, catalog, catalog.sync("outbox"), ledger).records
-    (record,) = (one for one in records if one.entity_id == PAT)
+    (record,) = (record for record in records if record.entity_id == PAT)
     assert (record.action, set(record.fields.values())) == ("delete", {None})
     assert record.message()["forgotten"] is True
     run_sync(traced_home, catalog, catalog.sync("outbox"))
@@ -184,11 +184,11 @@ def test_a_forgetting_that_was_killed_is_finished_by_the_next_one(
     traced_home: Home, traced_project: Project, step: int
 ) -> None:
     served_before, kept = served_build(traced_home), published(traced_home)
-    said = []
+    steps = []
 
     def die(message: str) -> None:
-        said.append(message)
-        if len(said) == step + 1:
+        steps.append(message)
+        if len(steps) == step + 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
     status = in_child(lambda: forget_person(traced_project, PAT, notify=die))
@@ -237,8 +237,14 @@ def test_a_short_id_takes_no_other_word_with_it(
     home: Home, events_file: Callable[..., Path], project_in: Callable[[Home], Project]
 ) -> None:
     rows = [
-        {"event_id": f"e{n}", "user_id": one, "event_name": "page", "occurred_at": f"2024-01-0{n}", "properties": said}
-        for n, one, said in ((1, "5", {}), (2, "55", {"by": "5", "count": 5, "note": "5 of 5"}))
+        {
+            "event_id": f"e{n}",
+            "user_id": user,
+            "event_name": "page",
+            "occurred_at": f"2024-01-0{n}",
+            "properties": values,
+        }
+        for n, user, values in ((1, "5", {}), (2, "55", {"by": "5", "count": 5, "note": "5 of 5"}))
     ]
     load(home, [events_file(rows)])
     project = project_in(home)

@@ -1,4 +1,4 @@
-"""Retention: what is old leaves raw and ledger, and nothing that is told of later days changes."""
+"""Retention: old rows leave raw and ledger, and nothing that is known of later days changes."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_increments_are_what_they_were_without_retention(
     tmp_path: Path, files: list[Path], project_in: Callable[[Home], Project]
 ) -> None:
     """Also when an old file is loaded again; the rebuild that would lose the old days has to be asked for."""
-    keeping = Home(Settings(home=tmp_path / "keeping"))
+    whole = Home(Settings(home=tmp_path / "whole"))
     dropping = Home(Settings(home=tmp_path / "dropping", raw_days=400))
     for path in files:
-        for home in (keeping, dropping):
+        for home in (whole, dropping):
             load(home, [path], now=NOW)
             refresh(project_in(home), now=NOW)
-    frozen(keeping)
-    assert differing(dropping, keeping) == {}
-    assert queried(keeping, "select count(*) from raw.events where occurred_at < '2023-01-01'") == [(25,)]
+    frozen(whole)
+    assert differing(dropping, whole) == {}
+    assert queried(whole, "select count(*) from raw.events where occurred_at < '2023-01-01'") == [(25,)]
     assert queried(dropping, "select count(*) from raw.events where occurred_at < '2023-01-01'") == [(0,)]
-    said = queried(dropping, "select table_name, rows_deleted from state.retention order by deleted_at")
-    assert said == [("raw.events", 20), ("raw.events", 25)]
+    deleted = queried(dropping, "select table_name, rows_deleted from state.retention order by deleted_at")
+    assert deleted == [("raw.events", 20), ("raw.events", 25)]
 
     with dropping.connect() as connection:
         connection.execute("update state.watermark set fingerprint = 'of other definitions'")
@@ -67,7 +67,7 @@ def test_increments_are_what_they_were_without_retention(
         forget(project_in(dropping), "new")
     refresh(project_in(dropping), now=NOW, full_refresh=True)
     assert queried(dropping, "select min(first_seen_at) from identity.dim_users") == [(LATELY,)]
-    # Nothing more is lost by another one.
+    # Another rebuild loses nothing more.
     with dropping.connect() as connection:
         connection.execute("update state.watermark set fingerprint = 'of other definitions'")
     assert refresh(project_in(dropping), now=NOW)[0].build.full_refresh
@@ -106,8 +106,8 @@ def test_the_ledger_tells_every_kept_state_without_its_old_rows(sample_home: Hom
         def states() -> list[Any]:
             found = []
             for clock in clocks:
-                copy_prior_state(connection, sample_project.catalog, clock, "told")
-                found.append(connection.execute("from told.trait_state order by all").fetchall())
+                copy_prior_state(connection, sample_project.catalog, clock, "kept")
+                found.append(connection.execute("from kept.trait_state order by all").fetchall())
             return found
 
         before = states()

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli import app as cli
+from orchestration.cli import demo
 from orchestration.home import Home
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.simulator.parameters import Parameters
@@ -62,7 +63,7 @@ def test_every_command_has_help() -> None:
 def test_run_again_loads_changes_and_delivers_nothing(
     home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "Parameters", lambda: Parameters(accounts=8, days=60))
+    monkeypatch.setattr(demo, "Parameters", lambda: Parameters(accounts=8, days=60))
     first = traithouse("run", home=home)
     assert first.exit_code == 0
     assert "0 rejected" in first.stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.declarations.catalog import Expectation
+from orchestration.declarations.traits import Expectation
 from orchestration.gates.candidates import audit, check_names
 from orchestration.home import Home
 from orchestration.pipeline.refresh import accept_trait, refresh, write_and_audit

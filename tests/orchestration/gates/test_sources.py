@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import Parameters
 from orchestration.transform.build import current_build
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried, served
 
 # A Thursday, loaded by itself after ten weeks that were loaded at once; and the day after it, still to come.
@@ -34,13 +34,15 @@ TODAY = f"occurred_date = date '{DAY}'"
 LATER = "set occurred_at = occurred_at + interval 3 hour"
 
 
-@pytest.fixture(scope="session")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Eleven weeks of a product, in the order in which the events were received."""
-    folder = tmp_path_factory.mktemp("stream")
-    make_simulation(Parameters(accounts=120, days=77, seed=5, end=NEXT + timedelta(days=1)), folder)
+def events_of(folder: Path) -> list[dict[str, Any]]:
     with gzip.open(folder / "events.ndjson.gz", "rt") as lines:
         return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def stream(watched_home: Path) -> list[dict[str, Any]]:
+    """Eleven weeks of a product, in the order in which the events were received."""
+    return events_of(watched_home.parent)
 
 
 def received(stream: list[dict[str, Any]], day: date) -> list[dict[str, Any]]:
@@ -56,26 +58,29 @@ def land(home: Home, path: Path, events: list[dict[str, Any]], day: date) -> Non
     load(home, [written(path, events)], source="sandbox", now=datetime(day.year, day.month, day.day, 23, 59))
 
 
-@pytest.fixture(scope="session")
-def watched_home(
-    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, project_in: Callable[[Home], Project]
-) -> Path:
-    """A home with ten weeks published, and a day after them built and audited; copy it."""
-    folder = tmp_path_factory.mktemp("watched")
+def make_watched(folder: Path) -> None:
+    """Makes a home with ten weeks published, and a day after them built and audited."""
+    make_simulation(Parameters(accounts=120, days=77, seed=5, end=NEXT + timedelta(days=1)), folder)
+    stream = events_of(folder)
     home = Home(Settings(home=folder / "home"))
+    project = parsed_project(home)
     past = [event for event in stream if event["received_at"][:10] < str(DAY)]
     land(home, folder / "past.ndjson", past, DAY - timedelta(days=1))
-    refresh(project_in(home), as_of=str(DAY - timedelta(days=1)))
+    refresh(project, as_of=str(DAY - timedelta(days=1)))
     land(home, folder / "day.ndjson", received(stream, DAY), DAY)
-    refresh(project_in(home), as_of=str(DAY))
-    return folder / "home"
+    refresh(project, as_of=str(DAY))
+
+
+@pytest.fixture(scope="session")
+def watched_home() -> Path:
+    """A home with ten weeks published, and a day after them built and audited; copy it."""
+    return cached("watched", make_watched) / "home"
 
 
 @pytest.fixture
 def watched(watched_home: Path, tmp_path: Path) -> Home:
-    """A home of one's own with the watched source."""
-    shutil.copytree(watched_home, tmp_path / "home", symlinks=True)
-    return Home(Settings(home=tmp_path / "home"))
+    """A copy of the home with the watched source."""
+    return copied(watched_home, tmp_path / "home")
 
 
 def judged_again(home: Home, project: Project, sql: str) -> SourceVerdict:

@@ -1,7 +1,7 @@
 """Learning: point in time, tested out of time, never used when it does not hold."""
 
 import json
-import shutil
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,10 +16,13 @@ from orchestration.cli.app import main
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.learning.learn import Learned, Past, learn, score_traits
-from orchestration.learning.scorecard import LEAST_AUC_LOW, Scorecard
+from orchestration.learning.learn import Learned, learn
+from orchestration.learning.quality import LEAST_AUC_LOW
+from orchestration.learning.score_models import score_traits
+from orchestration.learning.scorecard import Scorecard
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
 FIRST_DAY = date(2025, 1, 1)
@@ -65,22 +68,23 @@ def stream() -> list[dict[str, Any]]:
     return list(visits(users=400, days=200, seed=3))
 
 
+def make_learned(folder: Path) -> None:
+    known = [event for event in visits(users=400, days=200, seed=3) if of_day(event) <= LEARNED_ON]
+    home = home_with(known, folder, parsed_project)
+    (learned,) = learn(parsed_project(home), traits=[CHURN])
+    (folder / "learned.pickle").write_bytes(pickle.dumps(learned))
+
+
 @pytest.fixture(scope="module")
-def learned_once(
-    stream: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, project_in: Any
-) -> tuple[Path, Learned]:
+def learned_once() -> tuple[Path, Learned]:
     """A home that has learned likely_to_churn; copy it, do not touch it."""
-    known = [event for event in stream if of_day(event) <= LEARNED_ON]
-    home = home_with(known, tmp_path_factory.mktemp("learned"), project_in)
-    (learned,) = learn(project_in(home), traits=[CHURN])
-    return home.root, learned
+    folder = cached("learned", make_learned)
+    return folder / "home", pickle.loads((folder / "learned.pickle").read_bytes())
 
 
 @pytest.fixture
 def learned_home(learned_once: tuple[Path, Learned], tmp_path: Path) -> Home:
-    home = tmp_path / "home"
-    shutil.copytree(learned_once[0], home, symlinks=True)
-    return Home(Settings(home=home))
+    return copied(learned_once[0], tmp_path / "home")
 
 
 def test_a_real_signal_is_learned_and_holds_out_of_time(learned_once: tuple[Path, Learned]) -> None:
@@ -108,7 +112,7 @@ def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
     card = learned_once[1].card
     assert isinstance(card, Scorecard)
     _, report = refresh(project_in(learned_home))
-    assert {one.trait: one.verdict for one in report.traits}[CHURN] == "passed"
+    assert {trait.trait: trait.verdict for trait in report.traits}[CHURN] == "passed"
     rows = scored(learned_home)
     features = pd.DataFrame([json.loads(row[2]) for row in rows])
     frame = features[card.features].astype(float)
@@ -146,18 +150,6 @@ def test_what_comes_after_the_clock_changes_nothing(
         learn(project_in(later), traits=[CHURN], as_of=str(LEARNED_ON))
 
 
-def test_labels_of_the_fit_are_known_before_the_test_begins() -> None:
-    clocks = [datetime(2025, 6, 1) - timedelta(days=7 * number) for number in range(12)]
-    few = pd.DataFrame({"entity": ["a", "b"], "happened": [1.0, 0.0]})
-    past = Past(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, few))
-    assert past.test_clocks == clocks[:4]
-    assert max(past.fit_clocks) + timedelta(days=28) <= min(past.test_clocks)
-    many = pd.concat([few] * 200, ignore_index=True)
-    past = Past(clocks, horizon=28, time_zone="UTC", frames=dict.fromkeys(clocks, many))
-    assert past.test_clocks == clocks[:1]
-    assert past.fit_clocks == clocks[4:]
-
-
 def test_learning_the_same_again_adds_no_model(learned_home: Home, project_in: Any) -> None:
     (again,) = learn(project_in(learned_home), traits=[CHURN])
     assert (again.version, again.is_new) == (1, False)
@@ -168,7 +160,7 @@ def test_a_model_of_another_definition_scores_nobody(learned_home: Home, project
     with learned_home.connect() as connection:
         connection.execute("update learning.score_models set definition_version = 99")
     _, report = refresh(project_in(learned_home))
-    verdict = next(one for one in report.traits if one.trait == CHURN)
+    verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "none has been learned" in verdict.reason
     assert {row[3] for row in scored(learned_home)} == {"not_enough_evidence"}
@@ -178,7 +170,7 @@ def test_points_for_other_features_score_nobody(learned_home: Home, project_in: 
     with learned_home.connect() as connection:
         connection.execute("delete from learning.score_points where feature = 'silent_days'")
     _, report = refresh(project_in(learned_home))
-    verdict = next(one for one in report.traits if one.trait == CHURN)
+    verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "other features" in verdict.reason
 
@@ -186,15 +178,15 @@ def test_points_for_other_features_score_nobody(learned_home: Home, project_in: 
 def test_too_short_a_past_gives_no_model_and_says_what_is_missing(
     stream: list[dict[str, Any]], tmp_path: Path, project_in: Any
 ) -> None:
-    home = home_with([one for one in stream if of_day(one) < date(2025, 2, 20)], tmp_path / "short", project_in)
+    home = home_with([event for event in stream if of_day(event) < date(2025, 2, 20)], tmp_path / "short", project_in)
     project = project_in(home)
-    learned = {one.trait.name: one for one in learn(project)}
+    learned = {found.trait.name: found for found in learn(project)}
     assert set(learned) == {trait.name for trait in score_traits(project)} == {"health", CHURN, "likely_to_convert"}
     assert not learned[CHURN].model.usable
     assert "there must be 50" in learned[CHURN].model.reason
     assert "until 2025-03-2" in learned[CHURN].model.reason
     _, report = refresh(project)
-    verdict = next(one for one in report.traits if one.trait == CHURN)
+    verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert learned[CHURN].model.reason in verdict.reason
 
@@ -206,10 +198,10 @@ def test_an_empty_home_and_a_trait_without_score_are_refused(home: Home, project
         learn(project_in(home), traits=["power_user"])
 
 
-def test_the_command_line_tells_points_and_quality(learned_home: Home) -> None:
+def test_the_command_line_shows_points_and_quality(learned_home: Home) -> None:
     arguments = ["learn", "--home", str(learned_home.root), "--trait", CHURN]
-    told = CliRunner().invoke(main, arguments)
-    assert told.exit_code == 0, told.output
-    assert "as before" in told.output and "in use" in told.output and "silent_days" in told.output
-    (one,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["scores"]
-    assert one["usable"] and one["points"] and one["model_version"] == 1
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "as before" in shown.output and "in use" in shown.output and "silent_days" in shown.output
+    (score,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["scores"]
+    assert score["usable"] and score["points"] and score["model_version"] == 1

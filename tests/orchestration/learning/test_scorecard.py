@@ -10,17 +10,10 @@ import pandas as pd
 import pytest
 from jinja2 import Environment
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from orchestration.home import PROJECT_ROOT
-from orchestration.learning.scorecard import (
-    MOST_CALIBRATION_ERROR,
-    Scorecard,
-    auc_interval,
-    calibration_error,
-    fit_scorecard,
-    measure_quality,
-)
+from orchestration.learning.quality import MOST_CALIBRATION_ERROR, measure_quality
+from orchestration.learning.scorecard import Scorecard, fit_scorecard
 
 
 def sample(rows: int, seed: int, signal: float = 1.0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -46,28 +39,28 @@ def test_points_are_whole_and_add_up_and_every_sum_has_a_probability(card: Score
     frame, _ = sample(500, seed=2)
     points = card.points(frame)
     assert list(points.columns) == ["days", "amount", "rhythm"]
-    assert all(isinstance(one.points, int) for one in card.bins)
+    assert all(isinstance(own.points, int) for own in card.bins)
     assert (points.sum(axis=1) == card.score(frame)).all()
-    least = sum(min(one.points for one in card.bins if one.feature == name) for name in card.features)
-    most = sum(max(one.points for one in card.bins if one.feature == name) for name in card.features)
+    least = sum(min(own.points for own in card.bins if own.feature == name) for name in card.features)
+    most = sum(max(own.points for own in card.bins if own.feature == name) for name in card.features)
     assert list(card.probabilities) == list(range(least, most + 1))
 
 
 def test_probabilities_rise_with_the_points_and_have_three_decimals(card: Scorecard) -> None:
     probabilities = list(card.probabilities.values())
     assert probabilities == sorted(probabilities)
-    assert all(0 < one < 1 and round(one, 3) == one for one in probabilities)
+    assert all(0 < value < 1 and round(value, 3) == value for value in probabilities)
 
 
 def test_bins_leave_no_gap_and_missing_has_its_own(card: Scorecard) -> None:
     for name in card.features:
-        own = [one for one in card.bins if one.feature == name]
-        assert sum(one.is_missing for one in own) == 1
-        ranges = [one for one in own if not one.is_missing]
+        bins = [own for own in card.bins if own.feature == name]
+        assert sum(own.is_missing for own in bins) == 1
+        ranges = [own for own in bins if not own.is_missing]
         assert ranges[0].low is None and ranges[-1].high is None
-        for one, following in pairwise(ranges):
-            assert one.high == following.low
-            assert one.points != following.points
+        for own, following in pairwise(ranges):
+            assert own.high == following.low
+            assert own.points != following.points
 
 
 def test_zero_points_are_what_the_average_row_has(card: Scorecard) -> None:
@@ -110,7 +103,7 @@ def test_same_frame_same_card(card: Scorecard) -> None:
 def test_a_feature_that_says_nothing_has_no_points() -> None:
     frame, happened = sample(1000, seed=4)
     card = fit_scorecard(frame.assign(always=1.0, never=np.nan), happened)
-    assert {one.points for one in card.bins if one.feature in ("always", "never")} == {0}
+    assert {own.points for own in card.bins if own.feature in ("always", "never")} == {0}
 
 
 def in_sql(card: Scorecard, frame: pd.DataFrame) -> list[int]:
@@ -118,7 +111,7 @@ def in_sql(card: Scorecard, frame: pd.DataFrame) -> list[int]:
     source = re.sub(r"{#-.*?-#}", "", (PROJECT_ROOT / "macros" / "score.sql").read_text(), flags=re.S)
     (macro,) = re.findall(r"{% macro join_points.*?endmacro %}", source, flags=re.S)
     join = Environment().from_string(macro).module.join_points  # type: ignore[attr-defined]
-    score_points = pd.DataFrame([vars(one) for one in card.bins]).astype({"low": float, "high": float})
+    score_points = pd.DataFrame([vars(own) for own in card.bins]).astype({"low": float, "high": float})
     inputs = frame.rename_axis("number").reset_index()
     with duckdb.connect() as connection:
         connection.register("score_points_frame", score_points)
@@ -139,43 +132,13 @@ def test_sql_scores_as_python_does_also_at_the_edges(card: Scorecard, seed: int)
     edges = pd.DataFrame(
         [
             {"days": value, "amount": value, "rhythm": value}
-            for one in card.bins
-            for edge in (one.low, one.high, None, 0.0, -1.0, 1e9)
+            for own in card.bins
+            for edge in (own.low, own.high, None, 0.0, -1.0, 1e9)
             for value in ([np.nan] if edge is None else [edge, np.nextafter(edge, -np.inf), np.nextafter(edge, np.inf)])
         ]
     )
     both = pd.concat([frame, edges], ignore_index=True)
     assert in_sql(card, both) == card.score(both).tolist()
-
-
-def test_the_interval_of_an_auc_is_that_of_delong() -> None:
-    """Variance computed here by its definition, pair by pair."""
-    random = np.random.default_rng(5)
-    happened = (random.random(120) < 0.4).astype(float)
-    score = np.round(happened * 0.7 + random.normal(size=120), 1)
-    ours = auc_interval(happened, score)
-    yes, no = score[happened == 1], score[happened == 0]
-    kernel = (yes[:, None] > no[None, :]) + 0.5 * (yes[:, None] == no[None, :])
-    variance = kernel.mean(axis=1).var(ddof=1) / len(yes) + kernel.mean(axis=0).var(ddof=1) / len(no)
-    auc = roc_auc_score(happened, score)
-    reach = 1.959964 * variance**0.5 / (auc * (1 - auc))
-    odds = np.log(auc / (1 - auc))
-    assert ours == pytest.approx((expit(odds - reach), auc, expit(odds + reach)))
-
-
-def test_rows_that_repeat_an_entity_do_not_narrow_the_interval() -> None:
-    random = np.random.default_rng(6)
-    happened = (random.random(100) < 0.5).astype(float)
-    score = happened + random.normal(size=100)
-    once = auc_interval(happened, score)
-    repeated = auc_interval(np.tile(happened, 4), np.tile(score, 4), np.tile(np.arange(100), 4).tolist())
-    assert repeated == pytest.approx(once, abs=0.002)
-
-
-def test_calibration_error_by_hand() -> None:
-    happened = np.concatenate([np.repeat([1.0, 0.0], [30, 70]), np.repeat([1.0, 0.0], [80, 20])])
-    probability = np.repeat([0.2, 0.7], [100, 100])
-    assert calibration_error(happened, probability) == pytest.approx(0.1)
 
 
 def test_the_bundled_purchases_come_with_their_licence() -> None:

@@ -5,7 +5,7 @@ import json
 import duckdb
 import pytest
 
-from orchestration.mapping.facts import Facts, _count_values, examples, raw_facts
+from orchestration.mapping.facts import EventKey, Facts, _count_values, examples, raw_facts
 
 
 def test_a_vendors_rows_are_read_as_its_adapter_gives_them() -> None:
@@ -24,9 +24,9 @@ def test_a_vendors_rows_are_read_as_its_adapter_gives_them() -> None:
             ) as t (source, event_name, event_type, occurred_at, properties)
             """
         )
-        facts = raw_facts(connection, [("segment", "Opened")])
+        facts = raw_facts(connection, [EventKey("segment", "Opened")])
     assert list(facts) == [("segment", "Opened")]
-    found = facts["segment", "Opened"]
+    found = facts[EventKey("segment", "Opened")]
     assert dict(found.types) == {"track": 1, "page": 2}
     assert dict(found.paths) == {("path", "", "/a", "/b"): 1, ("url", "https://h", "/pricing", ""): 1}
     assert examples(found) == ("plan=free", "path=/a/b/c", "url=https://h/pricing")

@@ -49,9 +49,9 @@ def test_every_spelling_is_the_same_words(name: str) -> None:
     ],
 )
 def test_a_name_suggests_a_behaviour(name: str, behaviour: str, feature: str, guess: bool) -> None:
-    told = meaning(name)
-    assert told is not None
-    assert (told.behaviour, told.feature, told.guess) == (behaviour, feature, guess)
+    found = meaning(name)
+    assert found is not None
+    assert (found.behaviour, found.feature, found.guess) == (behaviour, feature, guess)
 
 
 @pytest.mark.parametrize("name", ["Report Created", "Order Cancelled", "Upload Canceled", "x", "Ünïcode Ding"])
@@ -85,8 +85,8 @@ def test_a_name_may_end_a_step(name: str, step: str, expected: str) -> None:
     ],
 )
 def test_a_part_of_a_path_suggests_a_behaviour(part: str, behaviour: str, guess: bool) -> None:
-    told = path_meaning(part)
-    assert (told.behaviour, told.guess) == (behaviour, guess)
+    found = path_meaning(part)
+    assert (found.behaviour, found.guess) == (behaviour, guess)
 
 
 def test_a_feature_is_never_a_whole_sentence() -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from orchestration.landing.load import load
 from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
 TRACKS = {
@@ -65,21 +65,18 @@ def stranger_events() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def stranger_home(tmp_path_factory: pytest.TempPathFactory, project_in: Any) -> Path:
-    folder = tmp_path_factory.mktemp("stranger")
+def make_stranger(folder: Path) -> None:
     file = folder / "events.ndjson"
     file.write_text("".join(json.dumps(event) + "\n" for event in stranger_events()))
     made = Home(Settings(home=folder / "home"))
     load(made, [file])
-    refresh(project_in(made))
-    return folder / "home"
+    refresh(parsed_project(made))
 
 
 @pytest.fixture
-def stranger(stranger_home: Path, tmp_path: Path, project_copy: Path) -> Home:
+def stranger(tmp_path: Path, project_copy: Path) -> Home:
     """A home of a stranger's events, with a project of its own to write to."""
-    shutil.copytree(stranger_home, tmp_path / "home", symlinks=True)
+    copied(cached("stranger", make_stranger) / "home", tmp_path / "home")
     return Home(Settings(home=tmp_path / "home", project=project_copy))
 
 
@@ -89,10 +86,11 @@ def proposed(found: Suggestions) -> dict[tuple[str, str], tuple[str, str, str, s
 
 def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home) -> None:
     found = suggest(stranger)
-    assert {(one.source, one.event_name): one.event_count for one in found.events} == {
+    assert {(event.source, event.event_name): event.event_count for event in found.events} == {
         ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 1}).items()
     }
-    assert [one.event_count for one in found.events] == sorted((one.event_count for one in found.events), reverse=True)
+    counts = [event.event_count for event in found.events]
+    assert counts == sorted(counts, reverse=True)
     rows = proposed(found)
     assert rows["Signed Up", ""] == ("signed_up", "", "", "", False)
     assert rows["Invite Sent", ""] == ("invite", "", "", "", False)
@@ -101,7 +99,7 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home)
     assert rows["checkout_failed", ""] == ("error", "checkout", "checkout", "failure", False)
     assert rows["Report Created", ""] == ("core_value", "report", "", "", True)
     assert rows["Order Cancelled", ""] == ("core_value", "order_cancelled", "", "", True)
-    notes = {one.event_name: one.note for one in found.events if not one.rows}
+    notes = {event.event_name: event.note for event in found.events if not event.rows}
     assert notes == {"identify": "identify events say who, not what"}
 
 
@@ -118,13 +116,13 @@ def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: Home) 
 
 
 def test_examples_are_short_and_hold_nothing_personal(stranger: Home) -> None:
-    for one in suggest(stranger).events:
-        assert len(one.examples) <= 3
-        for example in one.examples:
+    for event in suggest(stranger).events:
+        assert len(event.examples) <= 3
+        for example in event.examples:
             assert len(example) <= 80
             assert "@" not in example
             assert not example.startswith("email")
-    created = next(one for one in suggest(stranger).events if one.event_name == "Report Created")
+    created = next(event for event in suggest(stranger).events if event.event_name == "Report Created")
     assert created.examples[:2] == ("contact=***", "plan=pro")
 
 
@@ -175,7 +173,7 @@ def test_a_catalogue_that_knows_everything_needs_nothing(sample_home: Home) -> N
 
 def test_rarer_events_can_be_left_out(stranger: Home) -> None:
     found = suggest(stranger, limit=2)
-    assert [one.event_name for one in found.events] == ["Report Created", "Page Viewed"]
+    assert [event.event_name for event in found.events] == ["Report Created", "Page Viewed"]
     assert found.left_out == 9
 
 

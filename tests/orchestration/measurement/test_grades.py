@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.declarations.catalog import Outcome, Trait
+from orchestration.declarations.traits import Outcome, Trait
 from orchestration.measurement.grades import Stability, graded
 from orchestration.measurement.lift import RiskRatio
 

@@ -66,12 +66,12 @@ def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
 def test_lift_is_measured_once_a_day_and_again_for_another_definition(
     sample_home: Home, sample_project: Project
 ) -> None:
-    told: list[str] = []
-    refresh(sample_project, notify=told.append)
-    refresh(sample_project, as_of="2024-06-30T12:00:00", notify=told.append)
-    assert [line for line in told if line.startswith("measuring lift")] == []
-    refresh(sample_project, as_of="2024-06-30", notify=told.append)
-    assert "measuring lift since 2024-06-03" in told
+    messages: list[str] = []
+    refresh(sample_project, notify=messages.append)
+    refresh(sample_project, as_of="2024-06-30T12:00:00", notify=messages.append)
+    assert [line for line in messages if line.startswith("measuring lift")] == []
+    refresh(sample_project, as_of="2024-06-30", notify=messages.append)
+    assert "measuring lift since 2024-06-03" in messages
 
 
 def test_lift_that_cannot_be_measured_holds_nothing_back(
@@ -81,7 +81,7 @@ def test_lift_that_cannot_be_measured_holds_nothing_back(
         raise duckdb.Error("no disk")
 
     monkeypatch.setattr("orchestration.pipeline.refresh.measure_lift", fail)
-    told: list[str] = []
-    _, report = refresh(sample_project, as_of="2024-06-30", notify=told.append)
+    messages: list[str] = []
+    _, report = refresh(sample_project, as_of="2024-06-30", notify=messages.append)
     assert report.published
-    assert "lift could not be measured: no disk" in told
+    assert "lift could not be measured: no disk" in messages

@@ -43,8 +43,8 @@ def test_replayed_candidates_equal_those_of_a_refresh_at_that_clock(
 
 
 def test_only_the_named_traits_and_what_they_need_are_replayed(sample_home: Home, sample_project: Project) -> None:
-    with sample_home.lock("test"), closing(replay(sample_project, [CLOCK], traits=["at_risk"])) as one:
-        next(one)
+    with sample_home.lock("test"), closing(replay(sample_project, [CLOCK], traits=["at_risk"])) as clocks:
+        next(clocks)
         made = queried(sample_home, "select table_name from duckdb_tables() where schema_name = 'replay_candidates'")
     assert made == [("at_risk",)]
 

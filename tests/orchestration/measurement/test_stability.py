@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from orchestration.declarations.catalog import Outcome, Trait
+from orchestration.declarations.traits import Outcome, Trait
 from orchestration.home import Home
 from orchestration.measurement.grades import Stability
 from orchestration.measurement.stability import Spells, measure_window, median_dwell

@@ -1,6 +1,5 @@
 """History: a day that is backfilled is that day as it was, and nothing that was published moves."""
 
-import shutil
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from orchestration.publishing.publish import publish
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried, served
 
 FIRST, LAST = date(2024, 5, 29), date(2024, 5, 31)
@@ -41,27 +41,28 @@ def refreshed(home: Home, project: Project, as_of: str) -> None:
     publish(project)
 
 
-def copied(home: Path, to: Path) -> Home:
-    shutil.copytree(home, to / "home", symlinks=True)
-    return Home(Settings(home=to / "home"))
-
-
-@pytest.fixture(scope="module")
-def first_day(tmp_path_factory: pytest.TempPathFactory, project_in: OfHouse) -> Path:
-    """A home that has seen the first day only; copy it."""
-    home = Home(Settings(home=tmp_path_factory.mktemp("first_day") / "home"))
+def make_first_day(folder: Path) -> None:
+    home = Home(Settings(home=folder / "home"))
     load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source)
-    refreshed(home, project_in(home), str(FIRST))
-    return home.root
+    refreshed(home, parsed_project(home), str(FIRST))
 
 
-@pytest.fixture(scope="module")
-def daily(first_day: Path, tmp_path_factory: pytest.TempPathFactory, project_in: OfHouse) -> Home:
-    """A home that was refreshed at the end of each of the days."""
-    home = copied(first_day, tmp_path_factory.mktemp("daily"))
+def make_daily(folder: Path) -> None:
+    home = copied(cached("first_day", make_first_day) / "home", folder / "home")
     for number in range(1, (LAST - FIRST).days + 1):
-        refreshed(home, project_in(home), str(FIRST + timedelta(days=number)))
-    return home
+        refreshed(home, parsed_project(home), str(FIRST + timedelta(days=number)))
+
+
+@pytest.fixture
+def first_day() -> Path:
+    """A home that has seen the first day only; copy it."""
+    return cached("first_day", make_first_day) / "home"
+
+
+@pytest.fixture
+def daily(tmp_path: Path) -> Home:
+    """A home that was refreshed at the end of each of the days."""
+    return copied(cached("daily", make_daily) / "home", tmp_path / "daily")
 
 
 def history(home: Home) -> tuple[list[Any], list[Any]]:
@@ -80,7 +81,7 @@ def test_replay_day_by_day_equals_the_days_as_they_were(
 def test_hourly_and_daily_refreshing_agree_at_midnight(
     first_day: Path, daily: Home, project_in: OfHouse, tmp_path: Path
 ) -> None:
-    hourly = copied(first_day, tmp_path)
+    hourly = copied(first_day, tmp_path / "home")
     for instant in ("2024-05-30T07:00:00", "2024-05-30T15:00:00", "2024-05-31T00:00:00"):
         refreshed(hourly, project_in(hourly), instant)
     at_midnight = f"""
@@ -153,7 +154,7 @@ def test_days_that_are_published_stay_as_they_are(sample_home: Home, sample_proj
 
 def test_the_first_publish_goes_on_from_the_history(first_day: Path, project_in: OfHouse, tmp_path: Path) -> None:
     """Who was what before keeps it since then; only what differs from the day before is a change."""
-    home = copied(first_day, tmp_path)
+    home = copied(first_day, tmp_path / "home")
     project = project_in(home)
     with home.connect() as connection:
         for table in ("trait_values", "trait_changes", "trait_thresholds", "gate_verdicts", "builds"):

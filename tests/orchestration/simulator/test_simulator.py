@@ -1,4 +1,4 @@
-"""The sandbox: equal bytes, a truth that does not contradict itself, and events that the project reads."""
+"""The simulator: equal bytes, a truth that does not contradict itself, and events that the project reads."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ FILES = ("events.ndjson.gz", "truth.csv", "README.md")
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationReport]:
-    folder = tmp_path_factory.mktemp("sandbox")
+    folder = tmp_path_factory.mktemp("simulation")
     return folder, make_simulation(SMALL, folder)
 
 
@@ -102,9 +102,9 @@ def test_identify_carries_both_ids_and_follows_the_plan(lines: list[dict[str, An
     assert all({"user_id", "anonymous_id"} <= set(line) for line in identified)
     assert all(line["properties"]["email"].endswith("@example.com") for line in identified)
     bought = {(line["account_id"], line["properties"]["plan"]) for line in lines if line["event_name"] == "Subscribed"}
-    told = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
+    grouped = {(line["account_id"], line["properties"].get("plan")) for line in lines if line["event_type"] == "group"}
     assert bought
-    assert bought <= told
+    assert bought <= grouped
 
 
 def test_only_states_that_the_readme_explains(

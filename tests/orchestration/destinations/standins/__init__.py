@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestration.declarations.catalog import Sync
+from orchestration.declarations.syncs import Sync
 
 
 @dataclass(frozen=True)

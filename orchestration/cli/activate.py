@@ -1,0 +1,115 @@
+"""Commands that deliver published traits: sync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from orchestration.cli.app import UNDELIVERED, Call, command_of, main
+from orchestration.cli.console import OUT
+from orchestration.declarations.syncs import Sync
+from orchestration.errors import UsageError
+from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
+from orchestration.sync.explain import explain_delivery
+from orchestration.sync.report import SyncReport
+
+
+@command_of(main)
+@click.argument("name", required=False)
+@click.option("--dry-run", is_flag=True, help="Show what would be sent.")
+@click.option("--force", is_flag=True, help="Send also what the breaker refuses.")
+@click.option("--retry-refused", is_flag=True, help="Send again what was refused and has not changed.")
+@click.option("--entity", help="Tell when this user or account went, or why it did not; send nothing.")
+@click.option("--pause", "why", help="Send nothing more, for this reason; without NAME: no sync at all.")
+@click.option("--resume", is_flag=True, help="Go on after a pause.")
+def sync_command(
+    call: Call,
+    name: str | None,
+    dry_run: bool,
+    force: bool,
+    retry_refused: bool,
+    entity: str | None,
+    why: str | None,
+    resume: bool,
+) -> int:
+    """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
+    catalog = call.project.catalog
+    if why or resume:
+        pause(call.home, catalog, name or EVERY_SYNC, None if resume else why)
+        call.answer({"sync": name or "every sync", "paused": None if resume else why}, show_pause)
+        return 0
+    chosen = [catalog.sync(name)] if name else catalog.syncs
+    if entity:
+        told = {one.name: explain_delivery(call.home, catalog, one, entity) for one in chosen}
+        call.answer({"entity": entity, "syncs": told}, show_entity_syncs)
+        return 0
+    reports = sync_each(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
+    call.answer({"syncs": [one.as_dict() for one in reports]}, show_syncs)
+    return UNDELIVERED if any(one.error for one in reports) else 0
+
+
+def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
+    """Runs syncs in order; where there are several, one that cannot run is a failed report."""
+    from orchestration.pipeline.asset_events import of_sync
+
+    reports = []
+    for one in chosen:
+        try:
+            reports.append(run_sync(call.home, call.project.catalog, one, dry_run=dry_run, notify=call.progress, **how))
+        except UsageError as error:
+            # One sync that cannot run must not hold the others.
+            if len(chosen) == 1:
+                raise
+            reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
+    if not dry_run:
+        call.record(event for report in reports for event in of_sync(report))
+    return reports
+
+
+def show_syncs(answer: dict[str, Any]) -> None:
+    """What each sync delivered, or would."""
+    for sync in answer["syncs"]:
+        if sync["paused"]:
+            OUT.print(f"{sync['sync']}: [yellow]nothing is sent[/], {escape(sync['paused'])}")
+            continue
+        if sync["dry_run"]:
+            why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
+            OUT.print(
+                f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}"
+                f" ({sync['operations']:,} operations that it bills or counts)"
+            )
+            if sync["refusal"]:
+                OUT.print(f"  [yellow]as it stands, {escape(sync['refusal'])}[/]")
+        else:
+            waited = f", {sync['waited_seconds']:.0f} s of it waiting" if sync["waited_seconds"] >= 1 else ""
+            OUT.print(
+                f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to"
+                f" {sync['destination']}{waited}"
+            )
+        for reason, entities in sorted(sync["skipped"].items()):
+            OUT.print(f"  {entities:,} not sent: {escape(reason)}")
+        for trait, reason in sorted(sync["held"].items()):
+            OUT.print(f"  [yellow]{escape(trait)} stays as it is there[/]: {escape(reason)}")
+        if sync["waiting"]:
+            OUT.print(f"  [yellow]{sync['waiting']:,} were refused as they are[/]; --retry-refused sends them again")
+        if sync["error"]:
+            OUT.print(f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])})")
+        if sync["not_tried"]:
+            OUT.print(f"  {sync['not_tried']:,} are left for the next run")
+        for sample in sync["samples"]:
+            OUT.print_json(data=sample)
+
+
+def show_pause(answer: dict[str, Any]) -> None:
+    """Whether a sync is paused now."""
+    said = f"paused: {answer['paused']}" if answer["paused"] else "goes on"
+    OUT.print(f"{escape(answer['sync'])} {escape(said)}")
+
+
+def show_entity_syncs(answer: dict[str, Any]) -> None:
+    """When one entity went to each sync, or why it did not."""
+    for sync, told in answer["syncs"].items():
+        OUT.print(f"{escape(sync)}: {escape(answer['entity'])} {escape(told)}", soft_wrap=True)

@@ -1,0 +1,76 @@
+"""Commands that keep a home: forget, backup, restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from orchestration.admin.backup import backup
+from orchestration.admin.restore import restore
+from orchestration.cli.app import Call, command_of, main
+from orchestration.cli.build import exit_code, show_refresh
+from orchestration.cli.console import OUT, count_of
+
+
+@command_of(main)
+@click.argument("entity")
+@click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
+@click.option("--accept-loss", is_flag=True, help="Rebuild without raw rows that were deleted for their age.")
+def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
+    """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
+    from orchestration.pipeline.asset_events import of_publish
+    from orchestration.pipeline.forget import forget
+
+    done, published = forget(call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress)
+    call.record(of_publish(call.home, published))
+    call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, show_forgotten)
+    return exit_code(published)
+
+
+def show_forgotten(answer: dict[str, Any]) -> None:
+    """What was deleted, and what is still to be done."""
+    done = answer["forgotten"]
+    rows = sum(done["rows"].values())
+    OUT.print(
+        f"Forgotten: {count_of(done['ids'], 'id')}, {count_of(rows, 'row')} of raw and published tables,"
+        f" {count_of(len(done['files']), 'other file')}, {count_of(done['backups'], 'backup')} gone through."
+    )
+    for path, action in done["files"].items():
+        OUT.print(f"  {escape(path)}: {action}", soft_wrap=True)
+    for sync in done["pending"]:
+        OUT.print(f"  [yellow]{escape(sync)}[/] still has the person: traithouse sync clears it there.")
+    show_refresh(answer["refresh"])
+
+
+@command_of(main)
+@click.option("--to", type=click.Path(path_type=Path), help="Folder for it; default: backups in the home folder.")
+def backup_command(call: Call, to: Path | None) -> None:
+    """Copy warehouse, served snapshot and sync ledgers, all of one moment."""
+    call.answer(backup(call.project, to, notify=call.progress).as_dict(), show_backup)
+
+
+def show_backup(answer: dict[str, Any]) -> None:
+    """Where a backup is."""
+    of = f"of build {answer['build_id']}" if answer["build_id"] else "nothing was published yet"
+    OUT.print(f"{escape(answer['folder'])}: {answer['bytes'] / 1e6:,.1f} MB, {of}", soft_wrap=True)
+
+
+@command_of(main)
+@click.argument("backup", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what the home holds; it is kept aside.")
+def restore_command(call: Call, backup: Path, force: bool) -> None:
+    """Make the home what it was when BACKUP was made; who was forgotten since stays forgotten."""
+    done = restore(call.project, backup, force=force, notify=call.progress)
+    call.answer(done.as_dict(), show_restored)
+
+
+def show_restored(answer: dict[str, Any]) -> None:
+    """What a home is now, and where it is what it was."""
+    OUT.print(f"Restored from {escape(answer['backup'])}.", soft_wrap=True)
+    if answer["replaced"]:
+        OUT.print(f"What it held is in {escape(answer['replaced'])}; delete it when it is not needed.", soft_wrap=True)
+    if answer["forgotten"]:
+        OUT.print(f"{count_of(answer['forgotten'], 'id')} forgotten since was taken out; traithouse refresh rebuilds.")

@@ -1,0 +1,71 @@
+"""The served snapshot, opened read-only: what is published can be read while a refresh runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from orchestration.errors import TraithouseError, UsageError
+from orchestration.home import Home
+from orchestration.publishing.snapshot import served_build
+
+
+@contextmanager
+def snapshot(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens the snapshot that is served now, read-only.
+
+    Raises:
+        UsageError: nothing is published yet.
+        TraithouseError: the file is broken.
+
+    """
+    path = home.serving / "current" / "traithouse.duckdb"
+    if not path.exists():
+        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
+    try:
+        connection = duckdb.connect(str(path.resolve()), read_only=True)
+    except duckdb.Error:
+        raise TraithouseError("The serving snapshot cannot be read.", "traithouse refresh writes a new one.") from None
+    with connection:
+        yield connection
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+    """Rows of a query as dictionaries."""
+    cursor = connection.execute(sql, parameters)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def published_traits(home: Home) -> list[dict[str, Any]]:
+    """The published catalogue, one row a trait; empty before the first publish.
+
+    ``population``, ``members`` and ``prevalence`` are counted in what is served; ``values_build_id`` is the newest
+    build that changed a value, null where the trait was never published.
+    """
+    if served_build(home) is None:
+        return []
+    with snapshot(home) as connection:
+        return rows(
+            connection,
+            """
+            select
+                c.* replace (
+                    coalesce(v.population, 0) as population,
+                    coalesce(v.members, 0) as members,
+                    coalesce(v.members / v.population, 0) as prevalence
+                ),
+                v.build_id as values_build_id
+            from traits.trait_catalog as c
+            left join (
+                select
+                    trait, max(build_id) as build_id, count(*) as population,
+                    count(*) filter (value != 'false') as members
+                from traits.trait_values group by trait
+            ) as v on c.trait = v.trait
+            order by c.trait
+            """,
+        )
