@@ -13,7 +13,7 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
 from orchestration.home import Home
-from orchestration.sync.audience import people_names
+from orchestration.published.contacts import asked_contacts_file, contact_names, contacts_file
 
 Values = Mapping[str, Mapping[str, str]]
 
@@ -81,16 +81,16 @@ def serve(
         _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
         if people is not None:
             told = [(entity, one, name, text) for one, said in sorted(people.items()) for name, text in said.items()]
-            draft = home.root / "people.draft"
+            draft = home.root / "contacts.draft"
             connection.execute(
                 "create temp table people (entity_type varchar, entity_id varchar, attribute varchar, value varchar)"
             )
             _insert(connection, "people", told, 4)
             connection.execute(f"copy people to '{draft}' (format parquet)")
-            draft.replace(home.root / "people.parquet")
+            draft.replace(contacts_file(home))
             names = {(entity, name) for said in people.values() for name in said}
-            asked = people_names(catalog) if catalog else [list(name) for name in sorted(names)]
-            (home.root / "people.json").write_text(json.dumps(asked))
+            asked = contact_names(catalog) if catalog else [list(name) for name in sorted(names)]
+            asked_contacts_file(home).write_text(json.dumps(asked))
     manifest = {"build_id": build_id, "as_of": "2024-06-30 00:00:00", "published_at": "2024-06-30 01:00:00"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     fresh = home.serving / f".current-{os.getpid()}"

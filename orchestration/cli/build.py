@@ -39,19 +39,19 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 
 
 @command_of(main)
-@click.option("--trait", help="With --accept: which withheld trait.")
-@click.option("--accept", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
+@click.option("--trait", help="With --waive: which withheld trait.")
+@click.option("--waive", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     """Publish what passed in the current build once more; or let a withheld trait through on a person's word."""
     from orchestration.pipeline.asset_events import of_publish
-    from orchestration.pipeline.refresh import accept_trait, publish_build
+    from orchestration.pipeline.refresh import publish_build, waive_trait
 
     if (trait is None) != (why is None):
-        raise UsageError("--trait and --accept belong together.", 'traithouse publish --trait T --accept "reason"')
+        raise UsageError("--trait and --waive belong together.", 'traithouse publish --trait T --waive "reason"')
     if trait is None or why is None:
         published = publish_build(call.project, notify=call.progress)
     else:
-        published = accept_trait(call.project, trait, why=why, who=_who(), notify=call.progress)
+        published = waive_trait(call.project, trait, why=why, who=_who(), notify=call.progress)
     call.record(of_publish(call.home, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)

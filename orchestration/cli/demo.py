@@ -116,7 +116,7 @@ def run_command(call: Call) -> int:
 
 def _tell_dagster(call: Call) -> None:
     """So that the Dagster UI has a history from its first minute."""
-    from orchestration.defs.outbox import drain_into_dagster
+    from orchestration.defs.reporting import drain_into_dagster
 
     drain_into_dagster(call.home, notify=call.progress)
 

@@ -86,7 +86,7 @@ def show_status(status: dict[str, Any]) -> None:
     if status["withheld"]:
         OUT.print(
             "They keep their last good values. Repair the cause and refresh; or, where the shift is real:"
-            ' traithouse publish --trait T --accept "why"'
+            ' traithouse publish --trait T --waive "why"'
         )
     if status["data_docs"]:
         OUT.print(f"What the gate expected and found: {status['data_docs']}", soft_wrap=True)

@@ -157,7 +157,7 @@ def backfill(
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
                             told = is_publishable(connection, trait, day)
-                            changes = backfill_trait(connection, trait, clock, told=told)
+                            changes = backfill_trait(connection, trait, clock, publishable=told)
                             reports[name] = replace(
                                 before,
                                 changes=before.changes + changes,

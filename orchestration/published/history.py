@@ -12,7 +12,7 @@ from orchestration.transform.build import Build
 
 
 @dataclass(frozen=True)
-class Past:
+class PublishedPast:
     """One trait's published past; one entry a day, oldest first, of the definition that is declared now.
 
     Attributes:
@@ -35,7 +35,9 @@ class Past:
     days: float = 1
 
 
-def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build, most: int) -> dict[str, Past]:
+def read_pasts(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build, most: int
+) -> dict[str, PublishedPast]:
     """By trait, for all that are declared; the build itself, later ones and rolled back ones are left out.
 
     Args:
@@ -71,7 +73,7 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: B
             select trait, cast(as_of - interval 1 microsecond as date) as day, count(distinct entity_id) as flips
             from traits.trait_changes
             where
-                old_value is not null and new_value is not null and cause in ('behaviour', 'accepted')
+                old_value is not null and new_value is not null and cause in ('behaviour', 'waived')
                 and as_of >= (select min(as_of) - interval 1 day from newest)
             group by all
         )
@@ -92,9 +94,9 @@ def read_pasts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: B
         },
     ).fetchall()
     rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
-    pasts = {trait.name: Past(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
+    pasts = {trait.name: PublishedPast(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
     for trait, populations, shares, flips, medians, p95s, last in found:
-        pasts[trait] = Past(
+        pasts[trait] = PublishedPast(
             rows=rows.get(trait, 0),
             populations=tuple(populations),
             shares=tuple(shares),

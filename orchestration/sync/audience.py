@@ -1,7 +1,6 @@
 """Which entities a sync sends, and under which identifier: the served snapshot, through the declaration.
 
-Identifiers and consent are personal, so they are in no published table. Publishing writes those that declared syncs
-need into ``people.parquet`` of the home, which syncs alone read.
+Identifiers and consent are personal: they are read from the contacts of the home (published/contacts.py).
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
-from orchestration.home import Home, read_json, write_atomically
+from orchestration.home import Home, read_json
+from orchestration.published.contacts import CONSENT, asked_contacts, contacts_file
 from orchestration.sync.fields import Overrides, declaration_hash
-
-CONSENT = "consent"
 
 
 class Wanted(NamedTuple):
@@ -73,44 +71,6 @@ class Audience:
     wanted: dict[str, Wanted]
     skipped: dict[str, Skipped] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
-
-
-def people_names(catalog: Catalog) -> list[list[str]]:
-    """Entity and attribute of what declared syncs need to know of persons, sorted."""
-    needed = {(sync.entity, sync.identified_by) for sync in catalog.syncs if not sync.is_native}
-    needed |= {(sync.entity, CONSENT) for sync in catalog.syncs if sync.purpose}
-    return [list(entity_and_attribute) for entity_and_attribute in sorted(needed)]
-
-
-def write_people(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """Writes identifiers and consent as they are now; call it under the lock.
-
-    Grain of ``people.parquet``: entity_type x entity_id x attribute; value is text. ``people.json`` says which
-    attributes were asked for.
-    """
-    names = people_names(catalog)
-    target, listed = home.root / "people.parquet", home.root / "people.json"
-    if not names:
-        target.unlink(missing_ok=True)
-        listed.unlink(missing_ok=True)
-        return
-    draft = target.with_suffix(".draft")
-    quoted = str(draft).replace("'", "''")
-    connection.execute("create or replace temp table asked (entity_type varchar, attribute varchar)")
-    connection.executemany("insert into asked values (?, ?)", names)
-    connection.execute(
-        f"""
-        copy (
-            select a.entity_type, a.entity_id, a.attribute, a.value
-            from identity.attributes as a
-            semi join asked using (entity_type, attribute)
-            where a.valid_to is null and a.value is not null and a.value != ''
-            order by all
-        ) to '{quoted}' (format parquet)
-        """
-    )
-    draft.replace(target)
-    write_atomically(listed, json.dumps(names))
 
 
 def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides = MappingProxyType({})) -> Audience:
@@ -280,15 +240,14 @@ def _people(home: Home, sync: Sync) -> Path | None:
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
     if not needed:
         return None
-    path, listed = home.root / "people.parquet", home.root / "people.json"
-    names = json.loads(listed.read_text()) if listed.exists() and path.exists() else []
+    names = asked_contacts(home)
     for entity, attribute in needed:
         if [entity, attribute] not in names:
             raise UsageError(
                 f"{sync.where}: {attribute} of {entity}s has not been read since the sync was declared.",
                 "Run traithouse refresh to read it, then sync again.",
             )
-    return path
+    return contacts_file(home)
 
 
 def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Trait]) -> dict[str, str]:

@@ -23,7 +23,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.candidates import MADE_OF, audit
+from orchestration.gates.candidate_checks import UPSTREAM
+from orchestration.gates.candidates import audit
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
@@ -146,7 +147,7 @@ def _drop(home: Home, project: Project, alarms: Alarms, traits: Sequence[Trait],
         broken = {one.name for one in verdicts[trait.name].checks if not one.passed and one.severity == "critical"}
         alarms.dropped[percent] += 1
         # That it is made of another one, which was caught, does not count.
-        if broken - {MADE_OF}:
+        if broken - {UPSTREAM}:
             alarms.caught[percent] += 1
         else:
             alarms.missed.append(f"{day} {trait.name}: {percent}% of its rows were lost")

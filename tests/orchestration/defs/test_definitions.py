@@ -1,7 +1,6 @@
 """Dagster: the real definitions, run in this process."""
 
 import json
-import runpy
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.definitions import assembled
+from orchestration.definitions import assembled, defs
 from orchestration.defs import landing
 from orchestration.defs.publishing import bar_chart
-from orchestration.gates.candidates import check_names
+from orchestration.gates.candidate_checks import check_names
 from orchestration.home import Home, silent
 from orchestration.landing.load import load
 from orchestration.publishing.snapshot import served_manifest
@@ -96,7 +95,7 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     assert {one for one in red if one[1] != "needs"} == {
         ("at_risk", "built"),
         ("lifecycle_stage", "built"),
-        ("lifecycle_stage", "made_of"),
+        ("lifecycle_stage", "upstream"),
     }
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
@@ -227,6 +226,6 @@ def test_a_chart_of_nothing_but_zeros_is_drawn() -> None:
 
 def test_the_module_that_dagster_loads_assembles_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAITHOUSE_HOME", str(tmp_path / "home"))
-    loaded = runpy.run_module("orchestration.definitions")["defs"]()
+    loaded = defs()
     dg.Definitions.validate_loadable(loaded)
     assert json.dumps(sorted(s.name for s in loaded.schedules)) == '["daily", "weekly_learning"]'

@@ -166,7 +166,9 @@ def test_a_snapshot_of_an_earlier_version_is_replaced_although_nothing_changed(
 ) -> None:
     folder = (sample_home.serving / "current").resolve()
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({name: manifest[name] for name in manifest if name != "parts"}))
+    (folder / "manifest.json").write_text(
+        json.dumps({name: manifest[name] for name in manifest if name != "parquet_files"})
+    )
     for table in ("trait_values", "user_traits"):
         shutil.rmtree(folder / table)
         (folder / f"{table}.parquet").touch()

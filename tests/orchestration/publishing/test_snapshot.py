@@ -28,7 +28,7 @@ def test_parquet_that_has_not_changed_is_shared_between_builds(sample_home: Home
     before = served_folder(sample_home)
     refresh(sample_project, as_of="2024-07-01")
     after = served_folder(sample_home)
-    parts = served_manifest(sample_home)["parts"]
+    parts = served_manifest(sample_home)["parquet_files"]
     shared = {path for path in parts if (before / path).exists() and (after / path).samefile(before / path)}
     assert any(path.startswith("sync_failures/") for path in shared)
     assert {path.split("/")[0] for path in parts.keys() - shared} >= {"trait_values", "trait_changes", "builds"}
@@ -110,5 +110,5 @@ def test_a_crash_leaves_a_whole_snapshot(
     assert contradictions(home) == []
     writing(home)
     assert contradictions(home) == []
-    assert served_manifest(home)["parts"] == served_manifest(whole)["parts"]
+    assert served_manifest(home)["parquet_files"] == served_manifest(whole)["parquet_files"]
     assert not list((home.serving / "builds").glob(".draft-*"))
