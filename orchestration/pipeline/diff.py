@@ -17,8 +17,9 @@ from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import served_build
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
-from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.state_tables import STATE_TABLES
 
 EXAMPLES = 20
 

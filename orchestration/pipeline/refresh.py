@@ -28,7 +28,8 @@ from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
-from orchestration.transform.dbt import NodeResult, OnNode, Project, ignore_node
+from orchestration.transform.dbt import Project
+from orchestration.transform.runner import NodeResult, OnNode, ignore_node
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from orchestration.publishing.ledger import publish_trait, retire
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.sync.audience import write_people
 from orchestration.sync.ledger import SyncLedger
-from orchestration.transform.build import Build, current_build, failed_models
+from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import failed_models
 
 NO_VERDICT = "It was not judged in this build."
 
