@@ -11,9 +11,10 @@ import duckdb
 import pytest
 
 from orchestration.home import Home, Settings, read_json
-from orchestration.pipeline.refresh import refresh
+from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.transform.dbt import Project
+from tests.builds import FLIP, next_build
 from tests.children import in_child, killing_at
 from tests.conftest import queried
 from tests.faults.fixture import contradictions
@@ -26,7 +27,8 @@ def served_folder(home: Home) -> Path:
 
 def test_parquet_that_has_not_changed_is_shared_between_builds(sample_home: Home, sample_project: Project) -> None:
     before = served_folder(sample_home)
-    refresh(sample_project, as_of="2024-07-01")
+    next_build(sample_project, FLIP)
+    publish(sample_project)
     after = served_folder(sample_home)
     parts = served_manifest(sample_home)["parts"]
     shared = {path for path in parts if (before / path).exists() and (after / path).samefile(before / path)}
