@@ -197,13 +197,13 @@ def _measure_history(events: int, sizes: tuple[int, ...], batches: int, project:
         step("an hour loaded", "append", home_folder=home, shape=shape, events=HOUR_EVENTS)
         history.hour = step("an hour", "build", home_folder=home, project=project, full=False)
     else:
-        (place / "naive.duckdb").unlink(missing_ok=True)
-        late = {"home": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
+        (place / "plain_dbt.duckdb").unlink(missing_ok=True)
+        late = {"home_folder": home, "shape": shape, "events": middle // BATCH_SHARE, "adversarial": True}
         step("adversarial batch loaded", "append", **late)
         history.adversarial = step("adversarial batch", "build", home_folder=home, project=project, full=False)
-        step("raw copied", "copy_raw", home_folder=home, other=place / "full")
-        step("full, all loads", "build", home=place / "full", project=project, full=True)
-        compared = step("compared", "compare", home_folder=home, other=place / "full")
+        step("raw copied", "copy_raw", home_folder=home, other_folder=place / "full")
+        step("full, all loads", "build", home_folder=place / "full", project=project, full=True)
+        compared = step("compared", "compare", home_folder=home, other_folder=place / "full")
         history.differing = compared.facts["differing"]
     return history
 

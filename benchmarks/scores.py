@@ -28,8 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from orchestration.home import Home, Settings
-from orchestration.learning.learn import score_traits
 from orchestration.learning.quality import MOST_CALIBRATION_ERROR, Quality, measure_quality
+from orchestration.learning.score_models import score_traits
 from orchestration.learning.scorecard import fit_scorecard
 from orchestration.learning.training_data import known_history, look_back
 from orchestration.transform.dbt import Project

@@ -22,8 +22,12 @@ from orchestration.home import Home, Settings
 
 StepResult = tuple[Stopwatch, dict[str, Any]]
 
-# The stages that are measured; traits, plays and what follows are each a cost of their own.
-STAGES = ("staging", "events", "identity", "sessions", "activity", "features")
+# Folders that follow the features; each has a cost of its own, which other benchmarks measure.
+AFTER_FEATURES = ("traits", "plays", "syncs")
+# The stages that are measured: a folder of models each, whose tables are in the schema of the same name.
+STAGES = tuple(
+    sorted(path.name for path in (ROOT / "models").iterdir() if path.is_dir() and path.name not in AFTER_FEATURES)
+)
 # What pages of the generated web events mean; the same rules stand in benchmarks/naive.
 PAGE_RULES = (("/pricing", "pricing"), ("/invite", "invite"), ("/settings/team", "collaboration"))
 # Tables that say what a build did, not what it made.
@@ -37,6 +41,8 @@ def prepare_project(project: str) -> StepResult:
     with Stopwatch() as watch:
         for stage in STAGES:
             shutil.copytree(ROOT / "models" / stage, copy / "models" / stage)
+        for texts in (ROOT / "models").glob("*.md"):
+            shutil.copy(texts, copy / "models" / texts.name)
         shutil.copytree(ROOT / "macros", copy / "macros")
         shutil.copytree(ROOT / "tests" / "data" / "generic", copy / "tests" / "data" / "generic")
         shutil.copytree(ROOT / "seeds", copy / "seeds", ignore=shutil.ignore_patterns("sample"))
@@ -126,14 +132,14 @@ def rewrite(home_folder: str) -> StepResult:
     return watch, {}
 
 
-def naive(home: str, folder: str, full: bool) -> StepResult:
+def naive(home_folder: str, folder: str, full: bool) -> StepResult:
     """One build of benchmarks/naive over the same raw table, into a file of its own, with the project parsed."""
     from dbt.cli.main import dbtRunner
 
-    file = Path(folder) / "naive.duckdb"
+    file = Path(folder) / "plain_dbt.duckdb"
     os.environ |= {
         "BENCH_NAIVE_FILE": str(file),
-        "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home))).warehouse),
+        "BENCH_WAREHOUSE": str(Home(Settings(home=Path(home_folder))).warehouse),
     }
     flags = ["--project-dir", str(ROOT / "benchmarks" / "naive"), "--profiles-dir", str(ROOT / "benchmarks" / "naive")]
     flags += ["--target-path", f"{folder}/naive_dbt", "--log-path", f"{folder}/naive_logs", "--log-level", "none"]
@@ -158,11 +164,11 @@ def _counts(file: Path, sessions: str, days: str, users: str) -> dict[str, int]:
     return dict(zip(("sessions", "days", "users"), row or (), strict=True))
 
 
-def copy_raw(home: str, other: str) -> StepResult:
+def copy_raw(home_folder: str, other_folder: str) -> StepResult:
     """Another home with the same raw rows, the newest load first: row order decides nothing."""
     from orchestration.landing.contract import RAW_TABLES
 
-    source, target = (Home(Settings(home=Path(path))) for path in (home, other))
+    source, target = (Home(Settings(home=Path(path))) for path in (home_folder, other_folder))
     with target.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{source.warehouse}' as source (read_only)")
         connection.execute(RAW_TABLES)
@@ -173,10 +179,10 @@ def copy_raw(home: str, other: str) -> StepResult:
     return watch, {}
 
 
-def compare(home: str, other: str) -> StepResult:
+def compare(home_folder: str, other_folder: str) -> StepResult:
     """Rows that stand in one home only, by table: all tables up to the features, without when a row was loaded."""
     differing = {}
-    first, second = (Home(Settings(home=Path(path))) for path in (home, other))
+    first, second = (Home(Settings(home=Path(path))) for path in (home_folder, other_folder))
     with first.connect() as connection, Stopwatch() as watch:
         connection.execute(f"attach '{second.warehouse}' as other (read_only)")
         tables = connection.execute(

@@ -38,7 +38,8 @@ from orchestration.destinations import ObjectKind, Outcomes, Record, destination
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._pace import Rate
 from orchestration.home import Home, Settings
-from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.sync.engine import run_sync
+from orchestration.sync.report import SyncReport
 
 # HubSpot, private apps of professional and enterprise accounts: calls in any ten seconds; records a batch call.
 LIMIT, BATCH, WORKERS = Rate(190, 10.0), 100, 8

@@ -65,6 +65,57 @@ class Settings(BaseSettings):
         return self.target == "spark"
 
 
+class ProcessLock:
+    """An OS lock on a file, with a note beside it of who holds it; the kernel frees it when its holder dies.
+
+    It belongs to the process, and whoever has it may take it again: a step may take what its whole run already holds.
+    """
+
+    def __init__(self, path: Path, what: str, hint: str) -> None:
+        self._path, self._what, self._hint = path, what, hint
+        self._note = path.with_name(f"{path.name}.json")
+
+    @contextmanager
+    def held(self, purpose: str, wait_seconds: float) -> Iterator[None]:
+        """Takes it, waiting so long for another process.
+
+        Raises:
+            WarehouseBusyError: another process still holds it.
+
+        """
+        lock = FileLock(self._path, is_singleton=True, thread_local=False)
+        try:
+            lock.acquire(timeout=wait_seconds)
+        except Timeout:
+            raise WarehouseBusyError(f"{self._what}: {self._holder()}.", self._hint) from None
+        try:
+            if lock.lock_counter == 1:
+                note = {"pid": os.getpid(), "purpose": purpose, "since": utc_now().isoformat()}
+                write_atomically(self._note, json.dumps(note))
+            yield
+        finally:
+            if lock.lock_counter == 1:
+                self._note.unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self) -> str | None:
+        """Who holds it now, in words; nothing when nobody does."""
+        if not self._path.exists():
+            return None
+        try:
+            with FileLock(self._path, timeout=0):
+                return None
+        except Timeout:
+            return self._holder()
+
+    def _holder(self) -> str:
+        try:
+            note = json.loads(self._note.read_text())
+            return f"`{note['purpose']}` (process {note['pid']}) holds it since {note['since'][:19]} UTC"
+        except (OSError, ValueError, KeyError):
+            return "another process holds it"
+
+
 class Home:
     """One home folder and everything in it."""
 
@@ -79,7 +130,16 @@ class Home:
         self.logs = self.root / "logs"
         self.sync_ledger = self.root / f"sync_ledger.{self.settings.env}.sqlite"
         self._status_file = self.root / "status.json"
-        self._holder_file = self.root / "lock.json"
+        self._lock = ProcessLock(
+            self.root / "lock",
+            "The warehouse is busy",
+            "Wait until it has ended; `traithouse status` works meanwhile.",
+        )
+        self._lease = ProcessLock(
+            self.root / "lease",
+            "Another run makes or publishes a build",
+            "Wait until it has ended; `traithouse status` works meanwhile, and so does `traithouse load`.",
+        )
 
     def prepare(self) -> None:
         """Makes the folder, or brings one that an earlier version made up to date; refuses that of a later version.
@@ -117,7 +177,7 @@ class Home:
 
     @contextmanager
     def lock(self, purpose: str, *, restoring: bool = False) -> Iterator[None]:
-        """Holds the one right to write the warehouse; shared by command line and Dagster.
+        """Holds the one right to write the warehouse, for one step; shared by command line and Dagster.
 
         Raises:
             WarehouseBusyError: another process holds it.
@@ -125,49 +185,33 @@ class Home:
 
         """
         self.prepare()
-        # A singleton is re-entrant: a stage may take the lock that the whole line already holds.
-        lock = FileLock(
-            self.root / "lock",
-            timeout=self.settings.lock_wait_seconds,
-            is_singleton=True,
-            thread_local=False,
-        )
-        try:
-            lock.acquire()
-        except Timeout:
-            raise WarehouseBusyError(
-                f"The warehouse is busy: {self._holder()}.",
-                "Wait until it has ended; `traithouse status` works meanwhile.",
-            ) from None
-        try:
+        with self._lock.held(purpose, self.settings.lock_wait_seconds):
             if (self.root / RESTORE_INTENT).exists() and not restoring:
                 raise TraithouseError("A restore of this home was cut off.", "traithouse restore BACKUP finishes it.")
-            if lock.lock_counter == 1:
-                holder = {"pid": os.getpid(), "purpose": purpose, "since": utc_now().isoformat()}
-                write_atomically(self._holder_file, json.dumps(holder))
             yield
-        finally:
-            if lock.lock_counter == 1:
-                self._holder_file.unlink(missing_ok=True)
-            lock.release()
+
+    @contextmanager
+    def lease(self, purpose: str) -> Iterator[None]:
+        """Holds the one right to begin a build and to change what is published, from a build's begin to its publish.
+
+        Between these two steps the warehouse may be locked by others, which load events, learn or copy. Take the lease
+        before the lock, never under it: two processes that each hold what the other wants wait in vain.
+
+        Raises:
+            WarehouseBusyError: another process holds it.
+
+        """
+        self.prepare()
+        with self._lease.held(purpose, self.settings.lock_wait_seconds):
+            yield
 
     def busy(self) -> str | None:
         """Who holds the warehouse now, in words; nothing when nobody does."""
-        if not (self.root / "lock").exists():
-            return None
-        probe = FileLock(self.root / "lock", timeout=0)
-        try:
-            with probe:
-                return None
-        except Timeout:
-            return self._holder()
+        return self._lock.holder()
 
-    def _holder(self) -> str:
-        try:
-            holder = json.loads(self._holder_file.read_text())
-            return f"`{holder['purpose']}` (process {holder['pid']}) holds it since {holder['since'][:19]} UTC"
-        except (OSError, ValueError, KeyError):
-            return "another process holds it"
+    def leased(self) -> str | None:
+        """Who makes or publishes a build now, in words; nothing when nobody does."""
+        return self._lease.holder()
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -13,7 +13,7 @@
 
 {#- A map rather than a path: a path cannot name every key. -#}
 {% macro spark__json_text(json, key) -%}
-    case when {{ _spark_one_json_value(json) }} then {{ _spark_json_members(json) }}[{{ key }}] end
+    case when {{ _spark_single_json_value(json) }} then {{ _spark_json_members(json) }}[{{ key }}] end
 {%- endmacro %}
 
 {#- Whether a text is a JSON object. -#}
@@ -26,11 +26,11 @@
 {%- endmacro %}
 
 {% macro spark__is_json_object(json) -%}
-    coalesce({{ _spark_one_json_value(json) }} and {{ _spark_json_members(json) }} is not null, false)
+    coalesce({{ _spark_single_json_value(json) }} and {{ _spark_json_members(json) }} is not null, false)
 {%- endmacro %}
 
 {#- Spark reads up to the end of the first value and ignores the rest; as first of two members of a list it cannot. -#}
-{% macro _spark_one_json_value(json) -%}
+{% macro _spark_single_json_value(json) -%}
     json_array_length(concat('[', {{ json }}, ',0]')) = 2
 {%- endmacro %}
 

@@ -8,16 +8,19 @@
     before, by this hook.
 -#}
 {% macro drop_emptied_partitions() -%}
+    {{ adapter.dispatch('drop_emptied_partitions')() }}
+{%- endmacro %}
+
+{% macro duckdb__drop_emptied_partitions() -%}
+{%- endmacro %}
+
+{% macro spark__drop_emptied_partitions() -%}
     {%- if execute and is_incremental() and config.get('meta', {}).get('replaces') -%}
-        {%- set replaces = config.get('meta').replaces -%}
-        {{ adapter.dispatch('drop_emptied_partitions')(ref(replaces.dirty), replaces.condition) }}
+        {%- do _drop_emptied_partitions(ref(config.get('meta').replaces.dirty), config.get('meta').replaces.condition) -%}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro duckdb__drop_emptied_partitions(dirty, condition) -%}
-{%- endmacro %}
-
-{% macro spark__drop_emptied_partitions(dirty, condition) -%}
+{% macro _drop_emptied_partitions(dirty, condition) -%}
     {%- set partition = config.get('partition_by') -%}
     {%- set emptied -%}
         select every.partition_value
@@ -38,12 +41,12 @@
 {%- endmacro %}
 
 {#- The model's rows; where an engine overwrites partitions, with the kept rows of the partitions that are touched. -#}
-{% macro with_kept(rows, dirty) -%}
-    {{ adapter.dispatch('with_kept')(rows, dirty) }}
+{% macro with_untouched_rows(rows, dirty) -%}
+    {{ adapter.dispatch('with_untouched_rows')(rows, dirty) }}
 {%- endmacro %}
 
 {#- Sorted by day in a rebuild (later rows come day by day), so that a refresh can skip old days. -#}
-{% macro duckdb__with_kept(rows, dirty) -%}
+{% macro duckdb__with_untouched_rows(rows, dirty) -%}
     select * from {{ rows }}
     {%- if config.get('partition_by') in ('activity_date', 'session_date') and not is_incremental() %}
     order by {{ config.get('partition_by') }}
@@ -51,7 +54,7 @@
 {%- endmacro %}
 
 {#- By name: in a Spark table the partition column stands last. -#}
-{% macro spark__with_kept(rows, dirty) -%}
+{% macro spark__with_untouched_rows(rows, dirty) -%}
     {%- if not is_incremental() -%}
     select * from {{ rows }}
     {%- else -%}

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=in_place('view')) }}
 
 -- Read once for each use: what a query reads twice by one name, an engine may write out first, as a whole.
 with new_ids as (

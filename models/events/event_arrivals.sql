@@ -24,7 +24,7 @@ known as (
         found.load_id,
         found.kind_key,
         event_kinds.source
-    from ({{ rows_among(event_log, 'id_hash', 'select candidate_events.id_hash from candidate_events') }}) as found
+    from ({{ filter_by_keys(event_log, 'id_hash', 'select candidate_events.id_hash from candidate_events') }}) as found
     inner join event_kinds on found.kind_key = event_kinds.kind_key
 
     {%- else %}

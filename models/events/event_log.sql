@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='occurred_date',
     meta={'replaces': {
         'dirty': 'event_arrivals',
@@ -41,7 +41,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('event_arrivals')) }}
+    {{ with_untouched_rows('final', ref('event_arrivals')) }}
 
 )
 

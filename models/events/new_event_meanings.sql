@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=in_place('view')) }}
 
 with new_events as (
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='load_id',
     meta={'replaces': {
         'dirty': 'unfinished_loads',
@@ -43,7 +43,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('unfinished_loads')) }}
+    {{ with_untouched_rows('final', ref('unfinished_loads')) }}
 
 )
 

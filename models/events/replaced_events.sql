@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized=in_place('incremental'), incremental_strategy='append') }}
 {%- set event_log = stored('events', 'event_log') -%}
 
 with event_arrivals as (

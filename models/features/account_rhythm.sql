@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='last_active_date',
     meta={'replaces': {
         'dirty': 'touched_account_days',
@@ -140,7 +140,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('touched_account_days')) }}
+    {{ with_untouched_rows('final', ref('touched_account_days')) }}
 
 )
 

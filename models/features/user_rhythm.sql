@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='last_active_date',
     meta={'replaces': {
         'dirty': 'dirty_users',
@@ -195,7 +195,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('dirty_users')) }}
+    {{ with_untouched_rows('final', ref('dirty_users')) }}
 
 )
 

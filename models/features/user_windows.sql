@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='active_days_90d',
     meta={'replaces': {
         'dirty': 'touched_user_windows',
@@ -310,7 +310,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('touched_user_windows')) }}
+    {{ with_untouched_rows('final', ref('touched_user_windows')) }}
 
 )
 

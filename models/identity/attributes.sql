@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='entity_type',
     meta={'replaces': {
         'dirty': 'dirty_attributes',
@@ -126,7 +126,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('dirty_attributes')) }}
+    {{ with_untouched_rows('final', ref('dirty_attributes')) }}
 
 )
 

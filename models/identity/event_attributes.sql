@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='entity_type',
     meta={'replaces': {
         'dirty': 'new_profiles',
@@ -82,7 +82,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('new_profiles')) }}
+    {{ with_untouched_rows('final', ref('new_profiles')) }}
 
 )
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='cause',
     meta={'replaces': {
         'dirty': 'touched_devices',
@@ -29,7 +29,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('touched_devices')) }}
+    {{ with_untouched_rows('final', ref('touched_devices')) }}
 
 )
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='is_canonical',
     meta={'replaces': {
         'dirty': 'touched_merges',
@@ -26,7 +26,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('touched_merges')) }}
+    {{ with_untouched_rows('final', ref('touched_merges')) }}
 
 )
 

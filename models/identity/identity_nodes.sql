@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized=in_place('incremental'), incremental_strategy='append') }}
 
 with new_events as (
 

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized=in_place('incremental'), incremental_strategy='append') }}
 {%- set identity_links = stored('identity', 'identity_links') -%}
 {%- set identity_merges = stored('identity', 'identity_merges') -%}
 

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized=in_place('incremental'), incremental_strategy='append') }}
 {%- set fct_sessions = stored('sessions', 'fct_sessions') -%}
 {%- set account_days = stored('activity', 'fct_user_account_activity_daily') -%}
 

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='activity_date',
     meta={'replaces': {
         'dirty': 'dirty_buckets',
@@ -97,7 +97,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('dirty_buckets')) }}
+    {{ with_untouched_rows('final', ref('dirty_buckets')) }}
 
 )
 

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=in_place('view')) }}
 
 -- depends_on: {{ ref('dirty_buckets') }}
 

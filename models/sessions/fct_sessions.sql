@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental',
+    materialized=in_place('incremental'),
     partition_by='session_date',
     meta={'replaces': {
         'dirty': 'dirty_users',
@@ -101,7 +101,7 @@ sessions as (
         with_part.native_session_id,
         with_part.visit_started_at,
         with_part.visit_part,
-        {{ earliest('account_nodes.node_id', 'with_part.first_event_at') }} as account_id,
+        {{ min_by('account_nodes.node_id', 'with_part.first_event_at') }} as account_id,
         min(with_part.first_event_at) as started_at,
         max(with_part.last_event_at) as ended_at,
         sum(with_part.event_count) as event_count,
@@ -178,7 +178,7 @@ final as (
 
 written as (
 
-    {{ with_kept('final', ref('dirty_users')) }}
+    {{ with_untouched_rows('final', ref('dirty_users')) }}
 
 )
 

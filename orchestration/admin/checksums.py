@@ -12,7 +12,7 @@ from orchestration.home import read_json, utc_now, write_atomically
 
 CHECKSUMS = "backup.json"
 # Files that appear when a backup is opened as a home; they are no part of it.
-_NO_PART = (CHECKSUMS, "lock", "lock.json")
+_NO_PART = (CHECKSUMS, "lock", "lock.json", "lease", "lease.json")
 
 
 def write_checksums(folder: Path, made_at: datetime | None = None) -> None:

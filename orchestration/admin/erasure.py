@@ -229,6 +229,6 @@ def _backups(home: Home) -> Sequence[Path]:
 def _is_handled(home: Home, path: Path) -> bool:
     """Whether another step erases from this file, or it cannot hold an id."""
     first = path.relative_to(home.root).parts[0]
-    return first in ("serving", "backups", INTENT, "lock", "sync.lock") or first.startswith(
+    return first in ("serving", "backups", INTENT, "lock", "lease", "sync.lock") or first.startswith(
         (home.warehouse.name, "sync_ledger.", "replaced-")
     )

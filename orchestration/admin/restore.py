@@ -68,7 +68,8 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
     if not source.is_dir() and (project.home.root / "backups" / source.name).is_dir():
         source = project.home.root / "backups" / source.name
     source = source.expanduser().absolute()
-    with project.home.lock("traithouse restore", restoring=True), one_sync_at_a_time(project.home):
+    home, purpose = project.home, "traithouse restore"
+    with home.lease(purpose), home.lock(purpose, restoring=True), one_sync_at_a_time(home):
         if (project.home.root / RESTORE_INTENT).exists():
             cut_off = _put_in_place(project.home, notify)
             if cut_off.backup == str(source):

@@ -12,7 +12,9 @@ from orchestration.cli.app import UNDELIVERED, Call, command_of, main
 from orchestration.cli.console import OUT
 from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
-from orchestration.sync.engine import EVERY_SYNC, SyncReport, pause, run_sync, why_not
+from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
+from orchestration.sync.explain import explain_delivery
+from orchestration.sync.report import SyncReport
 
 
 @command_of(main)
@@ -41,7 +43,7 @@ def sync_command(
         return 0
     chosen = [catalog.sync(name)] if name else catalog.syncs
     if entity:
-        told = {one.name: why_not(call.home, catalog, one, entity) for one in chosen}
+        told = {one.name: explain_delivery(call.home, catalog, one, entity) for one in chosen}
         call.answer({"entity": entity, "syncs": told}, show_entity_syncs)
         return 0
     reports = sync_each(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
@@ -51,6 +53,8 @@ def sync_command(
 
 def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
     """Runs syncs in order; where there are several, one that cannot run is a failed report."""
+    from orchestration.pipeline.asset_events import of_sync
+
     reports = []
     for one in chosen:
         try:
@@ -60,6 +64,8 @@ def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
             if len(chosen) == 1:
                 raise
             reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
+    if not dry_run:
+        call.record(event for report in reports for event in of_sync(report))
     return reports
 
 

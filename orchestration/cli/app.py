@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
@@ -20,6 +20,9 @@ from orchestration.cli.console import Progress
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Settings
 from orchestration.transform.dbt import Project
+
+if TYPE_CHECKING:
+    from orchestration.pipeline.asset_events import AssetEvent
 
 UNREADABLE, WITHHELD, UNDELIVERED = 2, 3, 4
 _INTERRUPTED = ("Interrupted.", "Run it again: unfinished work is repaired.")
@@ -54,6 +57,15 @@ class Call:
             click.echo(json.dumps(value, default=str, indent=1))
         else:
             show(value)
+
+    def record(self, events: Iterable[AssetEvent]) -> None:
+        """Keeps what was done for Dagster; that it cannot be kept is told, and holds nothing back."""
+        from orchestration.pipeline.outbox import append
+
+        try:
+            append(self.home, events)
+        except (OSError, TimeoutError) as error:
+            self.progress(f"Dagster will not know what was done: {error}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from orchestration.cli.app import WITHHELD, Call, command_of, main
 from orchestration.cli.console import OUT, VERDICTS
 from orchestration.errors import UsageError
-from orchestration.pipeline.backfill import backfill
+from orchestration.pipeline.backfill import HistoryDay, backfill
 from orchestration.pipeline.diff import diff
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
@@ -29,9 +29,11 @@ from orchestration.publishing.rollback import rollback
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
     """Transform, judge and publish what was loaded."""
+    from orchestration.pipeline.asset_events import of_refresh
     from orchestration.pipeline.refresh import refresh
 
-    _, published = refresh(call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
+    written, published = refresh(call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
+    call.record(of_refresh(call.project, written, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)
 
@@ -41,6 +43,7 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 @click.option("--accept", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     """Publish what passed in the current build once more; or let a withheld trait through on a person's word."""
+    from orchestration.pipeline.asset_events import of_publish
     from orchestration.pipeline.refresh import accept_trait, publish_build
 
     if (trait is None) != (why is None):
@@ -49,6 +52,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
         published = publish_build(call.project, notify=call.progress)
     else:
         published = accept_trait(call.project, trait, why=why, who=_who(), notify=call.progress)
+    call.record(of_publish(call.home, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)
 
@@ -93,10 +97,12 @@ def show_reasons(traits: list[dict[str, Any]]) -> None:
 @click.option("--reason", "why", required=True, help="Why; recorded.")
 def rollback_command(call: Call, to: str | None, why: str) -> None:
     """Publish the values of an earlier build again, by compensating rows in the ledger."""
+    from orchestration.pipeline.asset_events import of_rollback
     from orchestration.pipeline.refresh import serve_elsewhere
 
     done = rollback(call.home, call.project.catalog, to=to, who=_who(), why=why, notify=call.progress)
     serve_elsewhere(call.project, notify=call.progress)
+    call.record([of_rollback(call.home, done)])
     call.answer(done.as_dict(), show_rollback)
 
 
@@ -114,8 +120,17 @@ def show_rollback(answer: dict[str, Any]) -> None:
 @click.option("--trait", "traits", multiple=True, help="This trait alone; may be given more than once.")
 def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[str, ...]) -> None:
     """Write the history of days before a trait was published; it is never sent. Cut off, it goes on when run again."""
-    done = backfill(call.project, first.date(), last.date(), traits=traits, notify=call.progress)
+    done = backfill(
+        call.project, first.date(), last.date(), traits=traits, on_day=recorded_day(call), notify=call.progress
+    )
     call.answer(done.as_dict(), show_backfill)
+
+
+def recorded_day(call: Call) -> Callable[[HistoryDay], None]:
+    """Keeps each backfilled day for Dagster as soon as it is committed: a backfill may be cut off."""
+    from orchestration.pipeline.asset_events import of_history_day
+
+    return lambda day: call.record([of_history_day(day)])
 
 
 def show_backfill(answer: dict[str, Any]) -> None:
@@ -178,8 +193,10 @@ def show_diff(answer: dict[str, Any]) -> None:
 def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> None:
     """Learn the scores of score traits from the past and test them out of time; the next refresh uses them."""
     from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
+    from orchestration.pipeline.asset_events import of_learned
 
     learned = learn(call.project, traits=traits, as_of=as_of, notify=call.progress)
+    call.record(map(of_learned, learned))
     call.answer({"scores": [one.as_dict() for one in learned]}, show_learned)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from orchestration.cli.activate import sync_each
 from orchestration.cli.app import UNDELIVERED, Call, command_of, main
-from orchestration.cli.build import exit_code, show_failed_models, show_reasons
+from orchestration.cli.build import exit_code, recorded_day, show_failed_models, show_reasons
 from orchestration.cli.console import OUT, VERDICTS
 from orchestration.errors import UsageError
 from orchestration.pipeline.backfill import backfill
@@ -73,6 +71,7 @@ def show_sandbox(answer: dict[str, Any]) -> None:
 def run_command(call: Call) -> int:
     """The whole line on the bundled sample and a synthetic one: load, refresh, learn, backfill, sync, one summary."""
     from orchestration.landing.load import load
+    from orchestration.pipeline.asset_events import of_learned, of_load, of_refresh
     from orchestration.pipeline.refresh import refresh
     from orchestration.simulator.make import make_simulation
     from orchestration.simulator.write import EVENTS
@@ -89,16 +88,20 @@ def run_command(call: Call) -> int:
         load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
         load(home, [Path(made.folder) / EVENTS], source=made.source, notify=notify),
     ]
+    call.record(of_load(home, loaded, "a bundled sample") for loaded in loads)
     written, published = refresh(project, notify=notify)
+    call.record(of_refresh(project, written, published))
     if published.published:
         # Scores are learned from the past that is now known, and 28 days of history say how steady a trait is.
         from orchestration.learning.learn import learn
 
-        learn(project, notify=notify)
+        call.record(map(of_learned, learn(project, notify=notify)))
         last = local_date(days_before(written.build.as_of, 2, project.time_zone), project.time_zone)
-        backfill(project, last - timedelta(days=STABILITY_DAYS - 1), last, notify=notify)
-        _, published = refresh(project, notify=notify)
+        backfill(project, last - timedelta(days=STABILITY_DAYS - 1), last, on_day=recorded_day(call), notify=notify)
+        written, published = refresh(project, notify=notify)
+        call.record(of_refresh(project, written, published))
     synced = sync_each(call, project.catalog.syncs) if published.snapshot else []
+    _tell_dagster(call)
     summary = {
         "load": {name: sum(getattr(one, name) for one in loads) for name in ("accepted", "duplicates", "rejected")},
         "refresh": published.as_dict(),
@@ -109,6 +112,13 @@ def run_command(call: Call) -> int:
     if any(one.error for one in synced):
         return UNDELIVERED
     return exit_code(published)
+
+
+def _tell_dagster(call: Call) -> None:
+    """So that the Dagster UI has a history from its first minute."""
+    from orchestration.defs.outbox import drain_into_dagster
+
+    drain_into_dagster(call.home, notify=call.progress)
 
 
 def show_summary(answer: dict[str, Any]) -> None:
@@ -178,16 +188,14 @@ def _lift(trait: dict[str, Any]) -> str:
 
 @command_of(main)
 @click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
-def dev_command(call: Call, port: int) -> None:
+def dev_command(call: Call, port: int) -> int:
     """Open the Dagster UI on loopback."""
-    from orchestration.defs.instance import dagster_environment
+    from orchestration.defs.dev import run_dagster
 
-    environment = dagster_environment(call.home)
+    _tell_dagster(call)
     call.progress.stop()
     click.echo(
         f"Dagster on http://127.0.0.1:{port} (home {call.home.root}); stop it with Ctrl-C.",
         err=True,
     )
-    arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    os.chdir(call.home.settings.project)
-    os.execve(Path(sys.executable).with_name("dagster"), ["dagster", *arguments], environment)  # noqa: S606
+    return run_dagster(call.home, port)

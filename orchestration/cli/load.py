@@ -38,6 +38,7 @@ def load_command(
 ) -> None:
     """Load CSV, NDJSON or Parquet FILES (also .gz, .zst) into schema raw."""
     from orchestration.landing.load import load
+    from orchestration.pipeline.asset_events import of_load
 
     pairs = [pair.partition("=") for pair in mapping]
     for field, equals, column in pairs:
@@ -53,6 +54,7 @@ def load_command(
         keep_repeats=keep_repeats,
         notify=call.progress,
     )
+    call.record([of_load(call.home, loaded, f"{len(files)} files")])
     call.answer(loaded.as_dict(), show_load)
 
 
@@ -76,6 +78,7 @@ def pull_command(call: Call, source: str | None) -> int:
     """Copy what is new from where the sources declare it to be (`pull`), all of them or SOURCE, into schema raw."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
+    from orchestration.pipeline.asset_events import of_load
 
     declared = declared_pulls(call.project.manifest_dict)
     chosen = [one for one in declared if source in (None, one.source)]
@@ -83,6 +86,7 @@ def pull_command(call: Call, source: str | None) -> int:
         what = "No source declares" if source is None else f"{source} does not declare"
         raise UsageError(f"{what} where to pull from.", "Say it in models/staging/<source>/_<source>.yml: meta.pull.")
     reports = pull(call.home, chosen, notify=call.progress)
+    call.record(of_load(call.home, report, f"pulled from {report.source}") for report in reports)
     call.answer({"pulls": [one.as_dict() for one in reports]}, show_pulls)
     return UNREADABLE if any(one.failed for one in reports) else 0
 

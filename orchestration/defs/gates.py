@@ -1,64 +1,70 @@
-"""The door in, as checks on the raw events: one a kind of expectation, over all sources."""
+"""Both gates, as checks: the source checks on the raw events, and the candidate audit on each trait's candidate.
 
-from collections.abc import Iterator, Sequence
+They show what a refresh has decided and decide nothing themselves: no check blocks a step, for one failed candidate
+would hold every other trait. What is published, publishing decides (gates/verdicts.py).
+"""
+
+from collections.abc import Iterator
 
 import dagster as dg
 
-from orchestration.defs.landing import KEY, POOL
-from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
+from orchestration.defs.events import POOL, asset_key, checked
+from orchestration.defs.lease import LEASE
+from orchestration.gates.candidates import check_names
+from orchestration.gates.source_verdicts import load_source_verdicts
 from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
-from orchestration.home import Home
+from orchestration.pipeline.asset_events import RAW_EVENTS, candidate_key, of_source_checks
 from orchestration.transform.build import current_build
+from orchestration.transform.dbt import Project
 
-CHECK_KEYS = [dg.AssetCheckKey(KEY, name) for name in source_check_names()]
+SOURCE_CHECK_KEYS = [dg.AssetCheckKey(asset_key(RAW_EVENTS), name) for name in source_check_names()]
 
 
-def definitions(home: Home) -> dg.Definitions:
-    """Checks that show what the refresh has decided; they are evaluated after it and decide nothing themselves."""
+def candidate_checks(project: Project) -> list[dg.AssetCheckSpec]:
+    """Checks of the candidate audit, for the step that makes and judges the candidates."""
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset=asset_key(candidate_key(trait.name)),
+            description=f"Candidate audit of {trait.title}: {name}.",
+        )
+        for trait in project.catalog.traits
+        for name in check_names(trait)
+    ]
+
+
+def definitions(project: Project) -> dg.Definitions:
+    """The source checks, one a kind of expectation over all sources; evaluated after the events were transformed."""
+    home = project.home
 
     @dg.multi_asset_check(
-        name="door_in",
+        name="source_checks",
         specs=[
             dg.AssetCheckSpec(
                 key.name,
-                asset=KEY,
+                asset=key.asset_key,
                 description=_description(key.name),
                 additional_deps=[dg.AssetKey(["events", "event_log"])],
             )
-            for key in CHECK_KEYS
+            for key in SOURCE_CHECK_KEYS
         ],
         can_subset=True,
         pool=POOL,
+        required_resource_keys={LEASE},
     )
-    def door_in(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        with home.lock("traithouse refresh"), home.connect() as connection:
+    def source_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        build_id = context.resources.lease.build_id
+        with home.lock("Dagster's source checks"), home.connect() as connection:
             build = current_build(connection)
-            verdicts = load_source_verdicts(connection, build.build_id) if build else []
-        for key in CHECK_KEYS:
-            if key in context.selected_asset_check_keys:
-                yield _result(key.name, verdicts)
+            build_id = build_id or (build.build_id if build else "")
+            verdicts = load_source_verdicts(connection, build_id)
+        for event in of_source_checks(verdicts):
+            if dg.AssetCheckKey(asset_key(event.asset), event.check) in context.selected_asset_check_keys:
+                yield checked(event)
 
-    return dg.Definitions(asset_checks=[door_in])
+    return dg.Definitions(asset_checks=[source_checks])
 
 
 def _description(name: str) -> str:
     expected = ROW_CHECKS[name] if name in ROW_CHECKS else SOURCE_CHECKS[name].expected
-    return f"Each source: {expected}."
-
-
-def _result(name: str, verdicts: Sequence[SourceVerdict]) -> dg.AssetCheckResult:
-    found = {verdict.source: check for verdict in verdicts for check in verdict.checks if check.name == name}
-    failed = {source: check for source, check in found.items() if not check.passed}
-    critical = name in ROW_CHECKS or SOURCE_CHECKS[name].severity == "critical"
-    touched = {trait for verdict in verdicts if verdict.source in failed for trait in verdict.touched}
-    return dg.AssetCheckResult(
-        asset_key=KEY,
-        check_name=name,
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{source}: found {check.observed}" for source, check in (failed or found).items()),
-        metadata={
-            "observed": dg.MetadataValue.json({source: check.observed for source, check in found.items()}),
-            "withheld": ", ".join(sorted(touched)) if critical and touched else "none",
-        },
-    )
+    return f"Source check, for each source: {expected}."

@@ -8,26 +8,20 @@ from typing import Any
 import dagster as dg
 
 from orchestration.declarations.traits import Trait
-from orchestration.defs.landing import POOL
-from orchestration.defs.warehouse import candidate_key
+from orchestration.defs.events import POOL, asset_key, materialized
+from orchestration.defs.lease import LEASE, RunLease
 from orchestration.home import Home
+from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, of_publish, published_key
 from orchestration.pipeline.refresh import publish_build
-from orchestration.publishing.publish import PublishReport, TraitReport
-from orchestration.publishing.snapshot import served_manifest
+from orchestration.publishing.publish import PublishReport
 from orchestration.serving.snapshot import rows, snapshot
 from orchestration.transform.dbt import Project
 
 # The refresh is daily; what was not published by the next one and two hours is overdue, withheld traits among it.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26))
-SNAPSHOT_KEY = dg.AssetKey(["serving", "snapshot"])
 
 
-def published_key(trait: str) -> dg.AssetKey:
-    """Asset of a published trait."""
-    return dg.AssetKey(["traits", trait])
-
-
-def definitions(home: Home, project: Project) -> dg.Definitions:
+def definitions(project: Project) -> dg.Definitions:
     """One step that publishes all that passed; what was withheld yields nothing and keeps its last values."""
     traits = project.catalog.traits
 
@@ -36,39 +30,29 @@ def definitions(home: Home, project: Project) -> dg.Definitions:
         specs=[
             *(_spec(trait) for trait in traits),
             dg.AssetSpec(
-                SNAPSHOT_KEY,
+                asset_key(SNAPSHOT),
                 group_name="serving",
                 freshness_policy=FRESHNESS,
-                deps=[published_key(trait.name) for trait in traits],
+                deps=[asset_key(published_key(trait.name)) for trait in traits],
                 kinds={"duckdb", "parquet"},
-                description="What BI tools, syncs and the API read: serving/current in the home.",
+                description="What BI tools, syncs and the API read: the folder serving/current in the home.",
             ),
         ],
         pool=POOL,
+        required_resource_keys={LEASE},
     )
     def publishing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        report = publish_build(project, notify=context.log.info)
-        history = _prevalence_history(home, report)
+        lease: RunLease = context.resources.lease
+        try:
+            report = publish_build(project, build_id=lease.build_id, notify=context.log.info)
+        finally:
+            lease.release()
         for trait in report.traits:
-            if trait.verdict == "passed":
-                yield dg.MaterializeResult(
-                    asset_key=published_key(trait.trait),
-                    metadata=_metadata(report, trait, history.get(trait.trait, [])),
-                )
-            else:
+            if trait.verdict != "passed":
                 context.log.warning(f"{trait.trait} is withheld ({trait.verdict}): {trait.reason}")
-        yield dg.MaterializeResult(
-            asset_key=SNAPSHOT_KEY,
-            metadata={
-                "build_id": str(report.snapshot),
-                "as_of": str(report.as_of),
-                "published": report.published,
-                "withheld": ", ".join(trait.trait for trait in report.withheld) or "none",
-                "path": dg.MetadataValue.path(home.serving / "current"),
-                **_cost(home),
-                "data_docs": dg.MetadataValue.path(str(home.status().get("data_docs"))),
-            },
-        )
+        history = _prevalence_history(project.home, report)
+        for event in of_publish(project.home, report):
+            yield materialized(event, **_chart(event, history.get(event.asset[-1], [])))
         if report.failed_models:
             # What depends on them was withheld, the rest is published; the run is red all the same.
             raise dg.Failure("; ".join(report.failed_models), allow_retries=False)
@@ -78,9 +62,9 @@ def definitions(home: Home, project: Project) -> dg.Definitions:
 
 def _spec(trait: Trait) -> dg.AssetSpec:
     return dg.AssetSpec(
-        published_key(trait.name),
+        asset_key(published_key(trait.name)),
         group_name="traits",
-        deps=[candidate_key(trait)],
+        deps=[asset_key(candidate_key(trait.name))],
         skippable=True,
         freshness_policy=FRESHNESS,
         kinds={"duckdb"},
@@ -89,25 +73,11 @@ def _spec(trait: Trait) -> dg.AssetSpec:
     )
 
 
-def _metadata(report: PublishReport, trait: TraitReport, history: Sequence[float]) -> dict[str, Any]:
-    return {
-        "dagster/row_count": trait.population,
-        "eligible": trait.eligible,
-        "members": trait.members,
-        "prevalence": round(trait.prevalence, 4),
-        "changes": trait.changes,
-        "entered": trait.entered,
-        "left": trait.left,
-        "build_id": report.build_id,
-        "prevalence_history": dg.MetadataValue.md(bar_chart([*history, trait.prevalence][-30:])),
-    }
-
-
-def _cost(home: Home) -> dict[str, Any]:
-    """Seconds and bytes of the snapshot that is served; nothing of one that an earlier version wrote."""
-    manifest = served_manifest(home)
-    told = ("seconds", "bytes_written", "bytes_shared")
-    return {f"snapshot_{name}": manifest[name] for name in told if name in manifest}
+def _chart(event: Materialized, history: Sequence[float]) -> dict[str, Any]:
+    """The last prevalences of a trait, drawn; nothing for the snapshot."""
+    if "prevalence" not in event.metadata:
+        return {}
+    return {"prevalence_history": dg.MetadataValue.md(bar_chart([*history, event.metadata["prevalence"]][-30:]))}
 
 
 def _prevalence_history(home: Home, report: PublishReport) -> dict[str, list[float]]:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration.declarations.syncs import Sync
-from orchestration.defs.publishing import SNAPSHOT_KEY
-from orchestration.home import Home
-from orchestration.sync.engine import checked_destination, run_sync
+from orchestration.defs.events import asset_key, checked, materialized
+from orchestration.pipeline.asset_events import SNAPSHOT, Checked, of_sync, sync_key
+from orchestration.sync.engine import run_sync
+from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
 
 
-def definitions(home: Home, project: Project) -> dg.Definitions:
+def definitions(project: Project) -> dg.Definitions:
     """One asset for each declared sync; one with a schedule of its own has a job for it.
 
     Raises:
@@ -32,7 +33,7 @@ def scheduled_apart(project: Project) -> dg.AssetSelection:
 
 
 def _key(sync: Sync) -> dg.AssetKey:
-    return dg.AssetKey(["syncs", sync.name])
+    return asset_key(sync_key(sync.name))
 
 
 def _schedule(project: Project, sync: Sync) -> dg.ScheduleDefinition:
@@ -53,7 +54,7 @@ def _asset(project: Project, sync: Sync) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 key,
                 group_name="syncs",
-                deps=[SNAPSHOT_KEY],
+                deps=[asset_key(SNAPSHOT)],
                 kinds={sync.destination},
                 description=sync.description,
             )
@@ -64,34 +65,7 @@ def _asset(project: Project, sync: Sync) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         report = run_sync(project.home, project.catalog, sync, notify=context.log.info)
-        yield dg.MaterializeResult(
-            asset_key=key,
-            metadata={
-                "planned": report.planned,
-                "delivered": report.delivered,
-                "failed": report.failed,
-                "skipped": sum(report.skipped.values()),
-                "not_tried": report.not_tried,
-                "refused_before": report.waiting,
-                "operations": report.operations,
-                "retries": report.retries,
-                "waited_seconds": report.waited_seconds,
-                "dry_run": report.why_dry or report.dry_run,
-                "paused": report.paused or "no",
-                "not_sent": dg.MetadataValue.json(report.skipped | report.held),
-            },
-        )
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name="delivered",
-            passed=not (report.error or report.waiting),
-            description=report.error or f"{report.waiting} records wait, refused before",
-            metadata={
-                "failed": report.failed,
-                "not_tried": report.not_tried,
-                "refused_before": report.waiting,
-                "reason": report.error or "none",
-            },
-        )
+        for event in of_sync(report):
+            yield checked(event) if isinstance(event, Checked) else materialized(event)
 
     return deliver

@@ -1,23 +1,20 @@
-"""The dbt project: one asset a seed or model, and on each candidate one asset check an expectation of its gate."""
+"""The dbt project: one asset a seed or model, reported as it ends, and the candidate audit at the end of the step."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+import ctypes
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
-from orchestration.declarations.traits import Trait
-from orchestration.defs.landing import POOL
-from orchestration.gates.candidates import check_names
-from orchestration.gates.data_docs import page_of
-from orchestration.gates.verdicts import Check, Verdict
-from orchestration.home import Home
-from orchestration.pipeline.refresh import audit_again, write_and_audit
-from orchestration.transform.build import is_trait
-from orchestration.transform.dbt import Project
-
-SEVERITIES = {"critical": dg.AssetCheckSeverity.ERROR}
+from orchestration.defs.events import POOL, checked, materialized
+from orchestration.defs.gates import candidate_checks
+from orchestration.defs.lease import LEASE, RunLease
+from orchestration.pipeline.asset_events import of_candidate_audit, of_models
+from orchestration.pipeline.refresh import Written, audit_again, write_and_audit
+from orchestration.transform.dbt import NodeResult, OnNode, Project
 
 
 class RefreshConfig(dg.Config):
@@ -39,84 +36,107 @@ class Translator(DagsterDbtTranslator):  # type: ignore[misc]
         return str(dbt_resource_props["schema"])
 
 
-def candidate_key(trait: Trait) -> dg.AssetKey:
-    """Asset of a trait's candidate."""
-    return dg.AssetKey(["candidates", trait.name])
-
-
-def definitions(home: Home, project: Project) -> dg.Definitions:
+def definitions(project: Project) -> dg.Definitions:
     """All of dbt as one step, any part of which may be selected."""
     specs = build_dbt_asset_specs(manifest=project.manifest_dict, dagster_dbt_translator=Translator())
-    unique_ids = {spec.key: spec.metadata["dagster_dbt/unique_id"] for spec in specs}
-    keys = {unique_id: key for key, unique_id in unique_ids.items()}
+    models = {spec.key: str(spec.metadata["dagster_dbt/unique_id"]).split(".")[-1] for spec in specs}
 
     @dg.multi_asset(
         name="warehouse",
         specs=specs,
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=candidate_key(trait), description=f"Gate of {trait.title}: {name}.")
-            for trait in project.catalog.traits
-            for name in check_names(trait)
-        ],
+        check_specs=candidate_checks(project),
         can_subset=True,
         pool=POOL,
+        required_resource_keys={LEASE},
     )
     def warehouse(
         context: dg.AssetExecutionContext, config: RefreshConfig
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         selected = context.selected_asset_keys
         wanted = context.selected_asset_check_keys
-        if not selected:
-            judged = audit_again(project, [key.asset_key.path[-1] for key in wanted], notify=context.log.info)
-            yield from _check_results(home, judged, wanted)
-            return
-        written = write_and_audit(
-            project,
-            as_of=config.as_of,
-            full_refresh=config.full_refresh,
-            select=() if selected == set(unique_ids) else [unique_ids[key].split(".")[-1] for key in selected],
-            notify=context.log.info,
-        )
-        for result in written.results:
-            # A candidate that failed has its old rows and a red gate; the others are published all the same.
-            if result.ok or is_trait(project, result.unique_id):
-                metadata: dict[str, float | str] = {
-                    "status": result.status,
-                    "seconds": result.seconds,
-                    "build_id": written.build.build_id,
-                }
-                yield dg.MaterializeResult(asset_key=keys[result.unique_id], metadata=metadata)
-        yield from _check_results(home, written.verdicts, wanted)
+        lease: RunLease = context.resources.lease
+        lease.acquire()
+        if selected:
+            build = _Build(
+                lambda on_node: write_and_audit(
+                    project,
+                    as_of=config.as_of,
+                    full_refresh=config.full_refresh,
+                    select=() if selected == models.keys() else [models[key] for key in selected],
+                    on_begin=lambda begun: lease.note_build(begun.build_id),
+                    on_node=on_node,
+                    notify=context.log.info,
+                )
+            )
+            for result in build.results():
+                for event in of_models(project, [result], str(lease.build_id)):
+                    yield materialized(event)
+            verdicts = build.written.verdicts
+        else:
+            traits = [key.asset_key.path[-1] for key in wanted]
+            verdicts = audit_again(project, traits, notify=context.log.info)
+            for verdict in verdicts[:1]:
+                lease.note_build(verdict.build_id)
+        for checked_event in of_candidate_audit(project.home, verdicts):
+            result_of_check = checked(checked_event)
+            if dg.AssetCheckKey(result_of_check.asset_key, checked_event.check) in wanted:  # type: ignore[arg-type]
+                yield result_of_check
 
     return dg.Definitions(assets=[warehouse])
 
 
-def _check_results(
-    home: Home, verdicts: Iterable[Verdict], wanted: Collection[dg.AssetCheckKey]
-) -> Iterator[dg.AssetCheckResult]:
-    index = Path(home.status().get("data_docs") or "none")
-    for verdict in verdicts:
-        page = page_of(index, verdict.trait)
-        for check in verdict.checks:
-            key = dg.AssetCheckKey(dg.AssetKey(["candidates", verdict.trait]), check.name)
-            if key in wanted:
-                yield _check_result(key, verdict, check, page)
+class _Build:
+    """A build in a thread of its own, so that the step can report each node as it ends."""
+
+    def __init__(self, work: Callable[[OnNode], Written]) -> None:
+        self._work = work
+        self._ended: queue.SimpleQueue[NodeResult | None] = queue.SimpleQueue()
+        self._outcome: Written | BaseException | None = None
+
+    @property
+    def written(self) -> Written:
+        """What came of it, once it is over.
+
+        Raises:
+            Exception: what the build raised.
+
+        """
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        if self._outcome is None:
+            raise RuntimeError("The build is not over.")
+        return self._outcome
+
+    def results(self) -> Iterator[NodeResult]:
+        """Each node that went well as it ends, and then the others; raises what the build raised.
+
+        Whoever stops listening, as a run that is cancelled does, stops the build: the model that runs now is the last.
+        """
+        thread = threading.Thread(target=self._run, name="build", daemon=True)
+        thread.start()
+        reported: set[str] = set()
+        try:
+            while (result := self._ended.get()) is not None:
+                if result.unique_id not in reported:
+                    reported.add(result.unique_id)
+                    yield result
+        except BaseException:
+            _interrupt(thread)
+            raise
+        finally:
+            thread.join()
+        yield from (result for result in self.written.results if result.unique_id not in reported)
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._work(self._ended.put)
+        except BaseException as error:
+            self._outcome = error
+        finally:
+            self._ended.put(None)
 
 
-def _check_result(key: dg.AssetCheckKey, verdict: Verdict, check: Check, page: Path | None) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=key.asset_key,
-        check_name=key.name,
-        passed=check.passed,
-        severity=SEVERITIES.get(check.severity, dg.AssetCheckSeverity.WARN),
-        description=f"expected {check.expected}; found {check.observed}",
-        metadata={
-            "expected": check.expected,
-            "observed": check.observed,
-            "severity": check.severity,
-            "population": verdict.population,
-            "prevalence": round(verdict.prevalence, 4),
-            "build_id": verdict.build_id,
-            **({"data_docs": dg.MetadataValue.path(page)} if page else {}),
-        },
-    )
+def _interrupt(thread: threading.Thread) -> None:
+    """Raises KeyboardInterrupt in a thread, as Ctrl-C does in the main one."""
+    if thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))

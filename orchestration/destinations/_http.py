@@ -1,7 +1,7 @@
-"""What destinations behind HTTP share: one client, and what an answer means.
+"""What destinations behind HTTP share: the client, and what an answer means.
 
-TLS certificates are always checked; redirects are never followed; http is spoken with this machine alone, unless the
-destination itself allows otherwise.
+TLS certificates are always checked, and redirects are never followed. Plain http is allowed to this machine only,
+unless a destination allows more.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class HttpOptions(Options):
     """How the vendor is called.
 
     Attributes:
-        base_url: another address than the vendor's usual one (a region, a proxy, a stand-in).
-        timeout_seconds: how long one call may take.
+        base_url: address, where it is not the vendor's usual one (a region, a proxy, a stand-in).
+        timeout_seconds: how long a call may take.
 
     """
 
@@ -53,8 +53,8 @@ class HttpDestination(Destination):
 
     Attributes:
         base_url: the vendor's usual address.
-        retried: statuses after which the same call may go through later, beside 5xx.
-        limited: of these, those that ask for a pause.
+        retried: statuses, besides 5xx, after which the same call may go through later.
+        limited: those of ``retried`` that ask for a pause.
 
     """
 
@@ -75,38 +75,40 @@ class HttpDestination(Destination):
         )
 
     def address(self) -> str:
-        """Where the vendor is, from the options.
+        """The vendor's address, from the options.
 
         Raises:
-            UsageError: it is not https, and not this machine.
+            UsageError: it is neither https nor this machine.
 
         """
         address: str = self.options.base_url or self.base_url
         return checked_address(address, "options.base_url")
 
     def headers(self) -> Mapping[str, str]:
-        """Headers of every call, the key among them; asked for anew after ``renew``."""
+        """Headers of every call, with the key; read again after ``renew``."""
         return {}
 
     def renew(self) -> bool:
-        """Gets a new token after a 401; whether there is one."""
+        """Gets a new token after a 401, and says whether there is one."""
         return False
 
-    def closed(self, answer: httpx.Response) -> bool:
+    def is_final(self, answer: httpx.Response) -> bool:
         """Whether the answer says that nothing goes through before a person acts, or before another day begins."""
         return False
 
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
-        """What the answer says of when to come again: Retry-After (RFC 9110, 10.2.3), or the vendor's own headers."""
+        """Seconds after which to try again: by Retry-After (RFC 9110, 10.2.3), or by the vendor's own headers."""
         return retry_after(answer)
 
-    def words(self, answer: httpx.Response) -> str:
+    def error_text(self, answer: httpx.Response) -> str:
         """What the vendor says is wrong."""
         try:
-            said = answer.json()
+            content = answer.json()
         except ValueError:
             return answer.text
-        return str(said.get("message") or said.get("error") or said) if isinstance(said, dict) else str(said)
+        if isinstance(content, dict):
+            return str(content.get("message") or content.get("error") or content)
+        return str(content)
 
     def call(
         self,
@@ -117,12 +119,12 @@ class HttpDestination(Destination):
         headers: Mapping[str, str] | None = None,
         **given: Any,
     ) -> httpx.Response:
-        """One call under the limits; gives an answer of 2xx or of a status in ``accepted``.
+        """Makes a call under the limits, and returns an answer of 2xx or of a status in ``accepted``.
 
         Raises:
             RefusedError: another answer of 4xx.
-            UnavailableError: no answer, or one that asks to come again.
-            ClosedError: the key is wrong, the answer leads elsewhere, or it is one that ``closed`` knows.
+            UnavailableError: no answer, or an answer after which the call may go through later.
+            ClosedError: the key is wrong, the answer is a redirect, or ``is_final`` says so.
 
         """
         key = self.headers()
@@ -136,22 +138,22 @@ class HttpDestination(Destination):
         status = answer.status_code
         if answer.is_success or status in accepted:
             return answer
-        said = self.mask(f"answered {status}: {self.words(answer)}").removesuffix(":")
-        if self.closed(answer):
-            raise ClosedError(said)
+        message = self.mask(f"answered {status}: {self.error_text(answer)}").removesuffix(":")
+        if self.is_final(answer):
+            raise ClosedError(message)
         if status in self.retried or answer.is_server_error:
-            kind = LimitedError if status in self.limited else UnavailableError
-            raise kind(said, self.seconds_to_wait(answer))
+            error_type = LimitedError if status in self.limited else UnavailableError
+            raise error_type(message, self.seconds_to_wait(answer))
         if status in (401, 403):
-            raise ClosedError(f"{said} (is the key right, and allowed to write?)")
+            raise ClosedError(f"{message} (check that the key is right and allowed to write)")
         if answer.is_redirect:
-            raise ClosedError(f"answered {status}: it leads to another address, which is not followed")
-        raise RefusedError(said)
+            raise ClosedError(f"answered {status}: a redirect, which is not followed (declare the address itself)")
+        raise RefusedError(message)
 
-    def one_by_one(self, records: Sequence[Record], send: Callable[[Record], Failure | None]) -> Outcomes:
-        """Sends record by record; what went through is not sent again because a later one did not.
+    def deliver_each(self, records: Sequence[Record], send: Callable[[Record], Failure | None]) -> Outcomes:
+        """Sends record by record, so that a later failure does not send earlier records again.
 
-        ``send`` may also raise what ``call`` raises; nothing more of the batch is sent while nobody answers.
+        ``send`` may also raise what ``call`` raises. When nobody answers, the rest of the batch is not sent.
         """
         outcomes: Outcomes = []
         for record in records:
@@ -177,10 +179,13 @@ class HttpDestination(Destination):
                     body += part
                     if len(body) > ANSWER_BYTES:
                         raise UnavailableError(f"the answer is larger than {ANSWER_BYTES} bytes")
-                plain = [(k, v) for k, v in answer.headers.items() if k not in ("content-encoding", "content-length")]
+                decoded = ("content-encoding", "content-length")
+                plain = [(name, value) for name, value in answer.headers.items() if name not in decoded]
                 return httpx.Response(answer.status_code, headers=plain, content=body, request=answer.request)
         except httpx.InvalidURL:
-            raise UsageError(f"{self.sync.where}: the address is not a URL.", "It is https://host/path.") from None
+            raise UsageError(
+                f"{self.sync.where}: the address is not a URL.", "Write it as https://host/path."
+            ) from None
         except httpx.HTTPError as error:
             raise UnavailableError(f"no answer: {type(error).__name__}") from None
 
@@ -193,20 +198,20 @@ def json_of(answer: httpx.Response) -> Any:
     """The answer's JSON.
 
     Raises:
-        UnavailableError: it is none; whether the records were taken is not known.
+        UnavailableError: it is not JSON, so nobody knows whether the records were taken.
 
     """
     try:
         return answer.json()
     except ValueError:
-        raise UnavailableError(f"answered {answer.status_code} with something that is no JSON") from None
+        raise UnavailableError(f"answered {answer.status_code} with something that is not JSON") from None
 
 
 def checked_address(address: str, where: str) -> str:
-    """An address that secrets and persons may be sent to.
+    """An address that secrets and personal data may be sent to; ``where`` is what messages call it.
 
     Raises:
-        UsageError: it is no URL, or neither https nor this machine.
+        UsageError: it is not a URL, or neither https nor this machine.
 
     """
     try:
@@ -214,21 +219,21 @@ def checked_address(address: str, where: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if not url.host or url.scheme not in ("https", "http"):
-        raise UsageError(f"{where} is not a URL.", "It is https://host/path.")
+        raise UsageError(f"{where} is not a URL.", "Write it as https://host/path.")
     if url.scheme == "http" and url.host not in _LOOPBACK:
-        raise UsageError(f"{where} is not encrypted.", "It begins with https://.")
+        raise UsageError(f"{where} is not encrypted.", "Use an address that begins with https://.")
     return address
 
 
 def retry_after(answer: httpx.Response) -> float | None:
-    """Seconds that Retry-After asks for, given in seconds or as a date; nothing when it says neither."""
-    said = answer.headers.get("retry-after", "")
+    """Seconds that Retry-After asks for, given in seconds or as a date; null when it is neither."""
+    header = answer.headers.get("retry-after", "")
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(header))
     except ValueError:
         pass
     try:
-        seconds: float = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+        seconds: float = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
         return max(0.0, seconds)
     except (TypeError, ValueError):
         return None

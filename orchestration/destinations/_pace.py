@@ -1,4 +1,4 @@
-"""How fast a destination may be called: limits and pauses that all workers share."""
+"""How fast a destination may be called: limits and pauses that all workers of a run share."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# Who is called counts calls as they arrive, some of which were longer on their way than those after them.
+# The receiver counts calls as they arrive, and some are longer on their way than later ones.
 MARGIN = 0.01
-# Longer than this nobody is waited for in one run.
+# A run waits no longer than this for a destination.
 PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class Rate:
-    """At most so many calls in any window of so many seconds."""
+    """A limit: at most so many calls in any window of so many seconds."""
 
     calls: int
     seconds: float
 
 
 class StoppedError(Exception):
-    """The run ends at once; nothing more is called."""
+    """The run was stopped; nothing more is called."""
 
 
 class Pace:
-    """Thread-safe; a sliding window for each limit, so that no window ever holds more than the limit allows.
+    """Limits and pauses; thread-safe. No window of time ever has more calls than a limit allows.
 
-    Windows are a hundredth longer than the limit says.
+    Windows slide, and are a hundredth longer than the limit says.
 
     Args:
-        rates: all of them hold.
+        rates: the limits; all of them hold.
         clock: seconds that only rise.
-        sleep: waits; left out: it waits until ``stop``, if that comes first.
+        sleep: waits so many seconds; left out: it waits so long or until ``stop``.
 
     """
 
@@ -45,7 +45,7 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self._windows = [(Rate(one.calls, one.seconds * (1 + MARGIN)), deque[float]()) for one in rates]
+        self._windows = [(Rate(rate.calls, rate.seconds * (1 + MARGIN)), deque[float]()) for rate in rates]
         self._stopped = threading.Event()
         self._clock, self._sleep = clock, sleep or self._stopped.wait
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class Pace:
         """Waits until one more call is allowed, and counts it.
 
         Raises:
-            StoppedError: somebody stopped the run.
+            StoppedError: the run was stopped.
 
         """
         while (seconds := self._try_take()) > 0:
@@ -64,42 +64,50 @@ class Pace:
         self.check()
 
     def stop(self) -> None:
-        """Nobody waits and nobody calls any more."""
+        """Stops the run: from now on, no worker waits or calls."""
         self._stopped.set()
 
     def check(self) -> None:
-        """Raises StoppedError after a ``stop``."""
+        """Checks that the run goes on.
+
+        Raises:
+            StoppedError: the run was stopped.
+
+        """
         if self._stopped.is_set():
             raise StoppedError
 
     def pause(self, seconds: float) -> None:
-        """No worker calls before so many seconds have passed; who asks for too many is asked again, and left alone."""
+        """Lets no worker call before so many seconds have passed.
+
+        A pause that is longer than a run waits is ignored: the next call fails, and the run ends.
+        """
         if seconds > PATIENCE_SECONDS:
             return
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def backoff(self, seconds: float) -> None:
-        """Only the calling worker waits."""
+        """Lets only the calling worker wait."""
         self._wait(min(seconds, PATIENCE_SECONDS))
 
     @property
     def waited_seconds(self) -> float:
-        """How long at least one worker waited."""
+        """For how many seconds at least one worker waited."""
         with self._lock:
             total, reached = 0.0, float("-inf")
-            for begun, ended in sorted(self._waits):
-                total += max(0.0, ended - max(begun, reached))
+            for started, ended in sorted(self._waits):
+                total += max(0.0, ended - max(started, reached))
                 reached = max(reached, ended)
             return total
 
     def _try_take(self) -> float:
-        """Counts a call and gives 0, or gives the seconds after which to ask again."""
+        """Counts a call and returns 0, or returns the seconds after which to try again."""
         with self._lock:
             now = self._clock()
             wait = self._paused_until - now
             for rate, taken in self._windows:
-                # The same sum as below: rounded otherwise, a call could be neither over nor waited for.
+                # The same sum as below: rounded differently, a call could neither have expired nor be waited for.
                 while taken and taken[0] + rate.seconds <= now:
                     taken.popleft()
                 if len(taken) >= rate.calls:
@@ -112,7 +120,7 @@ class Pace:
 
     def _wait(self, seconds: float) -> None:
         self.check()
-        begun = self._clock()
+        started = self._clock()
         self._sleep(seconds)
         with self._lock:
-            self._waits.append((begun, self._clock()))
+            self._waits.append((started, self._clock()))

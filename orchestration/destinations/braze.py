@@ -1,6 +1,6 @@
 """Braze: custom attributes of users, by POST /users/track.
 
-Writes: ``attributes`` objects with the changed fields alone, for every attribute that is sent is billed as a data
+Writes: ``attributes`` objects with the changed fields only, because every attribute that is sent is billed as a data
 point; ``operations`` counts them. Object ``users``, known by ``external_id`` (the default), ``email``, ``user_alias``
 (option ``alias_label``) or ``braze_id``. Braze keeps no accounts.
 
@@ -24,11 +24,11 @@ Answer                                    What is done
 ========================================  =============================================================
 
 Fields: booleans, numbers and strings of at most 255 characters. A name has at most 255 characters, does not begin with
-$ and is none of the identifiers. Braze makes a new attribute of a name that it does not know, and gives it the type of
+$ and is none of the identifiers. Braze creates a new attribute for a name that it does not know, with the type of
 the first value; a value of another type may be dropped there without an error. (Lengths are those of Braze's SDKs; the
 $ and the dropping are common knowledge of its users, not measured here.)
 
-Null removes an attribute. A clear makes no user that is not there (``_update_existing_only``). Deletion removes the
+Null removes an attribute. A clear creates no user (``_update_existing_only``). Deletion removes the
 whole profile and cannot be undone; a profile that is gone is no error. By email, the most recently updated profile
 that has it is deleted, with or without an external id. Braze answers before it applies: an acknowledgement says that
 it has queued the change.
@@ -63,7 +63,7 @@ from orchestration.destinations._http import HttpDestination, HttpOptions, json_
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
-# Identifier -> the list of it that /users/delete takes.
+# Identifier -> key of the list of them in /users/delete.
 _LISTS = {
     "external_id": "external_ids",
     "email": "email_addresses",
@@ -108,13 +108,18 @@ class BrazeDestination(HttpDestination):
         super().__init__(sync, outbox, pace)
         if self.identifier_field not in _LISTS:
             raise UsageError(
-                f"{sync.where}: identifier_field: Braze knows nobody by {self.identifier_field!r}.",
-                f"It is one of {', '.join(_LISTS)}.",
+                f"{sync.where}: identifier_field: Braze cannot find users by {self.identifier_field!r}.",
+                f"Set it to one of these: {', '.join(_LISTS)}.",
             )
-        if (self.identifier_field == "user_alias") != bool(self.options.alias_label):
+        if self.identifier_field == "user_alias" and not self.options.alias_label:
             raise UsageError(
-                f"{sync.where}: options.alias_label belongs to identifier_field user_alias, and to it alone.",
-                "An alias is a name and a label.",
+                f"{sync.where}: identifier_field user_alias needs options.alias_label.",
+                "Set options.alias_label: an alias is a name and a label.",
+            )
+        if self.identifier_field != "user_alias" and self.options.alias_label:
+            raise UsageError(
+                f"{sync.where}: options.alias_label is only for identifier_field user_alias.",
+                "Remove options.alias_label, or set identifier_field to user_alias.",
             )
 
     def headers(self) -> Mapping[str, str]:
@@ -126,25 +131,25 @@ class BrazeDestination(HttpDestination):
         return sum(len(record.changed) for record in records if record.action != "delete")
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
-        """The bodies of both calls, as far as there is something in them."""
-        kept, gone = _parted(records)
-        bodies = (("/users/track", kept, self._attributes(kept)), ("/users/delete", gone, self._deletions(gone)))
-        return [{"path": path, "body": body} for path, concerned, body in bodies if concerned]
+        """The bodies of the calls that are needed."""
+        kept, deleted = _kept(records), _deleted(records)
+        calls = [{"path": "/users/track", "body": self._attributes(kept)}] if kept else []
+        return calls + ([{"path": "/users/delete", "body": self._deletions(deleted)}] if deleted else [])
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """One call; what needs another one comes when the batch is tried again, so that nothing is sent twice."""
-        kept, gone = _parted(records)
-        sent = kept or gone[:_DELETED_AT_ONCE]
+        """Makes one call; the rest of a mixed batch follows when it is tried again, so that nothing is sent twice."""
+        kept = _kept(records)
+        sent = kept or _deleted(records)[:_DELETED_AT_ONCE]
         failures = self._track(kept) if kept else self._delete(sent)
-        done = dict(zip((record.identifier for record in sent), failures, strict=True))
-        return [done.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
+        outcomes = dict(zip((record.identifier for record in sent), failures, strict=True))
+        return [outcomes.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
 
     def _track(self, records: Sequence[Record]) -> Outcomes:
-        said = self._post("/users/track", self._attributes(records))
-        if said.get("message") not in ("success", "queued"):
+        content = self._post("/users/track", self._attributes(records))
+        if content.get("message") not in ("success", "queued"):
             raise UnavailableError("the answer does not say whether the attributes were taken")
         failures: dict[int, Failure] = {}
-        for error in said.get("errors") or ():
+        for error in content.get("errors") or ():
             place = error.get("index") if isinstance(error, dict) else None
             if not isinstance(place, int) or not 0 <= place < len(records):
                 raise RefusedError(self.mask(f"an error that names no user: {error}"))
@@ -158,16 +163,18 @@ class BrazeDestination(HttpDestination):
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.call("POST", path, json=body, accepted=(404,))
         if answer.status_code == 404:
-            raise ClosedError("answered 404: the instance does not know the key (is base_url its REST endpoint?)")
-        said = json_of(answer)
-        return said if isinstance(said, dict) else {}
+            raise ClosedError(
+                "answered 404: the instance does not know the key (set options.base_url to its REST endpoint)"
+            )
+        content = json_of(answer)
+        return content if isinstance(content, dict) else {}
 
     def _attributes(self, records: Sequence[Record]) -> dict[str, Any]:
         return {"attributes": [record.delta | self._identity(record) for record in records]}
 
     def _identity(self, record: Record) -> dict[str, Any]:
         if self.identifier_field == "user_alias":
-            # Without it, an alias that is not known is passed over in silence.
+            # Without the flag, Braze silently ignores an alias that it does not know.
             return {"user_alias": self._alias(record), "_update_existing_only": record.action == "clear"}
         only = {"_update_existing_only": True} if record.action == "clear" else {}
         return {self.identifier_field: record.identifier} | only
@@ -187,7 +194,7 @@ class BrazeDestination(HttpDestination):
         return record.identifier
 
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
-        """Until the window of the limit ends; nothing where that is past, for clocks differ."""
+        """Seconds until the window of the limit ends; null when that is past, because clocks differ."""
         seconds = super().seconds_to_wait(answer)
         try:
             reset = float(answer.headers.get("x-ratelimit-reset", "")) - time.time()
@@ -195,22 +202,22 @@ class BrazeDestination(HttpDestination):
             return seconds
         return reset if seconds is None and reset > 0 else seconds
 
-    def words(self, answer: httpx.Response) -> str:
-        """The message, and the first error that goes with it."""
+    def error_text(self, answer: httpx.Response) -> str:
+        """The message, and the first of its errors."""
         try:
-            said = answer.json()
+            content = answer.json()
         except ValueError:
             return answer.text
-        if not isinstance(said, dict):
-            return str(said)
-        errors = said.get("errors") or [""]
+        if not isinstance(content, dict):
+            return str(content)
+        errors = content.get("errors") or [""]
         first = errors[0].get("type", "") if isinstance(errors[0], dict) else str(errors[0])
-        return " ".join(filter(None, (str(said.get("message", "")), first)))
+        return " ".join(filter(None, (str(content.get("message", "")), first)))
 
 
-def _parted(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """Those to write, and those to delete."""
-    return (
-        [record for record in records if record.action != "delete"],
-        [record for record in records if record.action == "delete"],
-    )
+def _kept(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.action != "delete"]
+
+
+def _deleted(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.action == "delete"]

@@ -79,7 +79,7 @@ class CustomerioDestination(HttpDestination):
         "accounts": ObjectKind("account", "object_id", field_pattern=_NAMES, deletes=True),
     }
     batch_size: ClassVar[int] = 1_000
-    # Without what stands around the operations.
+    # The rest of the body, around the operations.
     batch_bytes: ClassVar[int] = 500_000 - len('{"batch":[]}')
     workers: ClassVar[int] = 4
     rates: ClassVar[tuple[Rate, ...]] = (Rate(100, 1.0),)
@@ -89,9 +89,9 @@ class CustomerioDestination(HttpDestination):
         super().__init__(sync, outbox, pace)
         if self.identifier_field not in (known := _IDENTIFIERS[self.object_name]):
             raise UsageError(
-                f"{sync.where}: identifier_field: Customer.io knows no {self.object_name}"
+                f"{sync.where}: identifier_field: Customer.io cannot find {self.object_name}"
                 f" by {self.identifier_field!r}.",
-                f"It is one of {', '.join(known)}.",
+                f"Set it to one of these: {', '.join(known)}.",
             )
 
     def address(self) -> str:
@@ -106,7 +106,7 @@ class CustomerioDestination(HttpDestination):
         return {"authorization": f"Basic {basic}"}
 
     def size(self, record: Record) -> int:
-        """Bytes of the operation, and of the comma after it: never less than what is sent, which has no spaces."""
+        """Bytes of the operation and the comma after it; what is sent has no spaces, so it is never larger."""
         return len(json.dumps(self._operation(record)))
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
@@ -114,50 +114,49 @@ class CustomerioDestination(HttpDestination):
         return [{"batch": [self._operation(record) for record in records]}]
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """One call, without the operations that are too large."""
+        """Makes one call, without the operations that are too large."""
         large = {record.identifier for record in records if self.size(record) > _OPERATION_BYTES}
         sent = [record for record in records if record.identifier not in large]
         failures = self._send_batch(sent) if sent else {}
-        failures |= dict.fromkeys(large, Failure(f"it is larger than {_OPERATION_BYTES} bytes"))
+        failures |= dict.fromkeys(large, Failure(f"the operation is larger than {_OPERATION_BYTES} bytes"))
         return [failures.get(record.identifier) for record in records]
 
     def _send_batch(self, records: Sequence[Record]) -> dict[str, Failure]:
         """Identifier -> why it was refused."""
         body = {"batch": [self._operation(record) for record in records]}
-        said = json_of(self.call("POST", "/api/v2/batch", json=body))
-        if not isinstance(said, dict):
+        content = json_of(self.call("POST", "/api/v2/batch", json=body))
+        if not isinstance(content, dict):
             raise UnavailableError("the answer does not say whether the batch was taken")
         failures = {}
-        for error in said.get("errors") or ():
+        for error in content.get("errors") or ():
             place = error.get("batch_index") if isinstance(error, dict) else None
             if not isinstance(place, int) or not 0 <= place < len(records):
                 raise RefusedError(self.mask(f"an error that names no operation: {error}"))
-            failures[records[place].identifier] = Failure(self.mask(_told(error)))
+            failures[records[place].identifier] = Failure(self.mask(_error_reason(error)))
         return failures
 
     def _operation(self, record: Record) -> dict[str, Any]:
         if self.object_name == "accounts":
-            kind, identifiers = (
-                "object",
-                {"object_type_id": self.options.object_type_id, "object_id": record.identifier},
-            )
+            kind = "object"
+            identifiers = {"object_type_id": self.options.object_type_id, "object_id": record.identifier}
         else:
-            kind, identifiers = "person", {self.identifier_field: record.identifier}
+            kind = "person"
+            identifiers = {self.identifier_field: record.identifier}
         operation: dict[str, Any] = {"type": kind, "identifiers": identifiers}
         if record.action == "delete":
             return operation | {"action": "delete"}
         attributes = {name: "" if value is None else value for name, value in record.fields.items()}
         return operation | {"action": "identify", "attributes": attributes}
 
-    def words(self, answer: Any) -> str:
+    def error_text(self, answer: Any) -> str:
         """The first error of a call that was refused as a whole."""
         try:
             errors = answer.json().get("errors")
         except (ValueError, AttributeError):
             errors = None
-        return _told(errors[0]) if errors and isinstance(errors[0], dict) else super().words(answer)
+        return _error_reason(errors[0]) if errors and isinstance(errors[0], dict) else super().error_text(answer)
 
 
-def _told(error: Mapping[str, Any]) -> str:
-    """What an error says."""
+def _error_reason(error: Mapping[str, Any]) -> str:
+    """Reason, field and message of an error."""
     return " ".join(str(error[name]) for name in ("reason", "field", "message") if error.get(name)) or str(error)

@@ -2,7 +2,7 @@
 
 ``<path>/<sync>/<build>-<content>.<format>``; ``path`` is the outbox, an absolute path, or a URL that fsspec knows
 (``s3://bucket/prefix``). A file appears whole or not at all, and its name follows from its content, so a repeated
-delivery overwrites itself. Read in the order in which they were written, files give what the destination has.
+delivery overwrites itself. Files that are read in the order in which they were written give what the destination has.
 
 =======  =========================================================================================================
 format   a row
@@ -14,7 +14,7 @@ parquet  the same columns, typed: as_of is a timestamp in UTC, traits are boolea
 
 An action is upsert, clear (the cleared values stand in the row) or delete. Limits: none; 10,000 rows a file.
 Authentication: whatever the store's own package reads from the environment, and settings of it as fsspec reads them
-(``FSSPEC_S3_ENDPOINT_URL``); a password in the URL is refused. Stores need that package (s3fs, gcsfs, adlfs, ...),
+(``FSSPEC_S3_ENDPOINT_URL``); a URL with a password is refused. Stores need that package (s3fs, gcsfs, adlfs, ...),
 which is not part of this project; fsspec names it.
 
 ==========================================  ========================================================================
@@ -63,7 +63,7 @@ from orchestration.home import write_atomically
 _FIRST, _LAST = ("entity_type", "entity_id", "as_of", "build_id"), ("identifier", "action")
 _FIELD = rf"(?!({'|'.join(_FIRST + _LAST)})$)\w+"
 _HERE = ("", "memory")
-# Stores in which an object is there once its upload is complete; elsewhere a draft is renamed.
+# Stores where an object appears once its upload is complete; in others, a draft is renamed.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "oci", "oss", "memory"})
 _PARQUET = {bool: "boolean", int: "double", float: "double", str: "varchar"}
 
@@ -73,7 +73,7 @@ class FileOptions(Options):
 
     Attributes:
         format: ndjson, csv or parquet.
-        path: an absolute path or a URL; left out: the home's outbox.
+        path: an absolute path or a URL; the home's outbox when it is left out.
 
     """
 
@@ -83,17 +83,17 @@ class FileOptions(Options):
 
     @property
     def protocol(self) -> str:
-        """Of the URL; empty for a folder of this machine."""
+        """Protocol of the URL; empty for a folder of this machine."""
         return self.path.partition("://")[0] if "://" in self.path else ""
 
     @field_validator("path")
     @classmethod
     def _usable(cls, path: str) -> str:
         if urlsplit(path).password:
-            raise ValueError("a password stands in the environment, where the store's package reads it")
+            raise ValueError("remove the password: the store's package reads it from the environment")
         path = path.removeprefix("file://").removeprefix("local://").rstrip("/")
         if path and "://" not in path and not Path(path).is_absolute():
-            raise ValueError("it is an absolute path, or a URL")
+            raise ValueError("write an absolute path, or a URL")
         return path
 
 
@@ -118,24 +118,24 @@ class FileDestination(Destination):
         return FileOptions.model_validate(sync.options).protocol not in _HERE
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """Writes one file a batch."""
+        """Writes a file with the batch."""
         content = _FORMATS[self.options.format](records)
         digest = hashlib.sha256(content).hexdigest()[:8]
         name = f"{records[0].build_id}-{digest}.{self.options.format}"
         if self._store:
-            self._write_there(self._store, f"{self.options.path}/{self.sync.name}", name, content)
+            self._write_to_store(self._store, f"{self.options.path}/{self.sync.name}", name, content)
         else:
-            self._write_here(Path(self.options.path or self.outbox) / self.sync.name, name, content)
+            self._write_to_folder(Path(self.options.path or self.outbox) / self.sync.name, name, content)
         return [None] * len(records)
 
-    def _write_here(self, folder: Path, name: str, content: bytes) -> None:
+    def _write_to_folder(self, folder: Path, name: str, content: bytes) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / name, content)
         except OSError as error:
             raise UnavailableError(f"{folder} cannot be written: {error.strerror}") from None
 
-    def _write_there(self, store: Any, folder: str, name: str, content: bytes) -> None:
+    def _write_to_store(self, store: Any, folder: str, name: str, content: bytes) -> None:
         try:
             if self.options.protocol in _WHOLE:
                 store.pipe_file(f"{folder}/{name}", content)
@@ -144,8 +144,10 @@ class FileDestination(Destination):
                 store.pipe_file(f"{folder}/.{name}.draft", content)
                 store.mv(f"{folder}/.{name}.draft", f"{folder}/{name}")
         except (PermissionError, FileNotFoundError, NotImplementedError) as error:
-            raise ClosedError(f"{self.options.path} takes no file: {type(error).__name__}") from None
-        # Each store's package raises its own kinds, some with keys in their text.
+            raise ClosedError(
+                f"{self.options.path} takes no file: {type(error).__name__} (does it exist, and may it be written?)"
+            ) from None
+        # Each store's package raises its own exceptions, some with keys in their text.
         except Exception as error:
             raise UnavailableError(f"{self.options.path} cannot be written: {type(error).__name__}") from None
 
@@ -161,10 +163,11 @@ def _store(sync: Sync, protocol: str) -> Any:
         return fsspec.filesystem(protocol)
     except ValueError:
         raise UsageError(
-            f"{sync.where}: options.path: no store is known by {protocol}://.", "It is s3://, gs://, abfs://, ..."
+            f"{sync.where}: options.path: no store is known by {protocol}://.",
+            "Write a URL of s3://, gs://, abfs:// or another store that fsspec knows.",
         ) from None
     except ImportError as error:
-        # fsspec's words: which package it is.
+        # The text of fsspec names the package.
         raise UsageError(f"{sync.where}: options.path: {protocol}:// needs a package.", f"{error}.") from None
 
 
@@ -172,44 +175,50 @@ def _ndjson(records: Sequence[Record]) -> bytes:
     return "".join(json.dumps(record.message(), sort_keys=True) + "\n" for record in records).encode()
 
 
-def _rows(records: Sequence[Record]) -> tuple[list[str], list[list[Any]]]:
-    """Names of columns, and a row a record; a trait that a record does not have is null."""
+def _columns(records: Sequence[Record]) -> list[str]:
     traits = sorted({name for record in records for name in record.fields})
-    rows = [
-        [
-            *(record.entity_type, record.entity_id, f"{record.as_of.isoformat()}Z", record.build_id),
-            *map(record.fields.get, traits),
-            *(record.identifier, record.action),
-        ]
-        for record in records
-    ]
-    return [*_FIRST, *traits, *_LAST], rows
+    return [*_FIRST, *traits, *_LAST]
+
+
+def _row(record: Record, columns: Sequence[str]) -> dict[str, Any]:
+    """Column -> value, in the order of the columns; a trait that the record does not have is null."""
+    values = record.fields | {
+        "entity_type": record.entity_type,
+        "entity_id": record.entity_id,
+        "as_of": f"{record.as_of.isoformat()}Z",
+        "build_id": record.build_id,
+        "identifier": record.identifier,
+        "action": record.action,
+    }
+    return {column: values.get(column) for column in columns}
 
 
 def _csv(records: Sequence[Record]) -> bytes:
-    columns, rows = _rows(records)
+    columns = _columns(records)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([json.dumps(value) if isinstance(value, bool) else value for value in row] for row in rows)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        row = _row(record, columns)
+        writer.writerow({name: json.dumps(value) if isinstance(value, bool) else value for name, value in row.items()})
     return text.getvalue().encode()
 
 
 def _parquet(records: Sequence[Record]) -> bytes:
-    columns, rows = _rows(records)
+    columns = _columns(records)
     types = dict.fromkeys(columns, "varchar") | {"as_of": "timestamp"}
     for record in records:
-        # What a field was tells the type of one that is null now.
+        # The earlier value of a field gives the type where the new value is null.
         for values in (record.changed, record.fields):
             types |= {
                 name: _PARQUET[type(value)] for name, value in values.items() if value is not None and name in types
             }
-    said = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
+    schema = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in types.items())
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         source, target = Path(folder) / "rows.ndjson", Path(folder) / "rows.parquet"
-        source.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+        source.write_text("".join(json.dumps(_row(record, columns)) + "\n" for record in records))
         connection.execute(
-            f"copy (from read_json({_quoted(source)}, format = 'newline_delimited', columns = {{{said}}}))"
+            f"copy (from read_json({_quoted(source)}, format = 'newline_delimited', columns = {{{schema}}}))"
             f" to {_quoted(target)} (format parquet, compression zstd)"
         )
         return target.read_bytes()

@@ -3,13 +3,13 @@
 Calls, under ``/crm/v3/objects/<contacts or companies>``:
 
 - upsert: ``POST batch/upsert``, each input found by a unique property (``identifier_field``: ``email`` of a contact,
-  else a property that somebody made with "require unique values"); a record that is not there is created.
+  else a property that was created with "require unique values"); a record that is not there is created.
 - clear: ``POST batch/read`` by that property, then ``batch/update`` by record id, so that a record which was deleted in
-  HubSpot is not made again only to be empty.
+  HubSpot is not created again only to be empty.
 - delete: ``POST batch/read``, then ``batch/archive``: the record is in HubSpot's recycling bin for 90 days. A contact
-  who was forgotten in this home is deleted for good instead: ``POST gdpr-delete``, one call a person; by email without
-  looking first, and HubSpot then refuses that address in future even if no contact had it. By another property the
-  contact is looked up, so one that lies in the recycling bin already is not found. Companies have no such call, and are
+  who was forgotten in this home is deleted for good instead: ``POST gdpr-delete``, a call for each; by email without a
+  look-up, and HubSpot then refuses that address in future even if no contact had it. By another property the contact is
+  looked up, so a contact that is in the recycling bin already is not found. Companies have no such call, and are
   archived. What is not there (any more) counts as deleted.
 
 Every input carries an ``objectWriteTraceId``, which makes the answer a 207 with errors by row instead of a refusal of
@@ -25,12 +25,12 @@ answer                         what is done
 200, 201, 207                  each input by its trace id, else by its id, else the batch is halved
 error of a row                 refused; CONFLICT and RATE_LIMITS are tried again
 400, 404, 409, 413             the batch is halved until the bad record stands alone, which is refused
-PROPERTY_DOESNT_EXIST          closed: the property has to be made in HubSpot, then the next run delivers
+PROPERTY_DOESNT_EXIST          closed: create the property in HubSpot, then the next run delivers
 401, 403                       closed: token or scope
 423                            a pause of two seconds, as long as HubSpot's lock lasts
-429                            a pause: Retry-After, else the interval that the headers tell, else ten seconds
+429                            a pause: Retry-After, else the interval of the headers, else ten seconds
                                where the policy is TEN_SECONDLY_ROLLING
-429 with policy DAILY          closed: the count begins anew at midnight in the time zone of the account
+429 with policy DAILY          closed: the count starts again at midnight in the time zone of the account
 477                            a pause (data centre migration); Retry-After of hours ends the run instead
 408, 425, 5xx, no answer       tried again
 =============================  ==========================================================================
@@ -39,12 +39,12 @@ Limits: 100 inputs a call; 100 calls in 10 seconds for a private app of a free o
 or enterprise one, 250 with the capacity pack (``calls_in_ten_seconds``). Calls count against a daily limit of the whole
 account (250 000, 650 000, 1 000 000), so ``operations`` are calls.
 
-Fields: the internal names of properties (small letters, digits, underscores). The interface takes text alone:
-booleans go out as true and false, numbers in decimals, and an empty text empties a property. What the text has to be
-follows from the property's type, which must be made before.
+Fields: the internal names of properties (small letters, digits, underscores). The interface takes only text: booleans
+are sent as true and false, numbers as decimals, and an empty text empties a property. The property has to exist before,
+and its type decides which texts it takes.
 
 Authentication: the access token of a private app, from the environment variable in ``token_env``; scopes
-crm.objects.contacts.read and .write (companies likewise). It does not expire.
+crm.objects.contacts.read and .write (for companies, the same of companies). It does not expire.
 
 Sources: HubSpot developer documentation as of 2026: CRM objects guide (upsert, update, delete), Contacts (GDPR
 delete), Error handling (multi-status, 423, 477), API usage guidelines and limits; its changelog "Increasing our API
@@ -54,8 +54,7 @@ these documents; not against a live account.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,11 +68,19 @@ from orchestration.destinations import (
     ObjectKind,
     Options,
     Outcomes,
+    OutcomesByIdentifier,
     Record,
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
+from orchestration.destinations._http import HttpDestination, HttpOptions
+from orchestration.destinations._hubspot_batch import (
+    batch_input,
+    error_reason,
+    limit_policy,
+    named_inputs,
+    read_batch,
+)
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
@@ -81,9 +88,6 @@ _PROPERTY = "[a-z][a-z0-9_]*"
 _AGAIN = ("CONFLICT", "RATE_LIMITS")
 _NO_PROPERTY = "PROPERTY_DOESNT_EXIST"
 _GONE = "OBJECT_NOT_FOUND"
-
-Settled = dict[str, Failure | None]
-"""Identifier -> why it failed, or nothing."""
 
 
 class HubspotOptions(HttpOptions):
@@ -96,7 +100,7 @@ class HubspotOptions(HttpOptions):
     """
 
     tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"calls_in_ten_seconds"}
-    token_env: str = "HUBSPOT_TOKEN"  # noqa: S105
+    token_env: str = "HUBSPOT_TOKEN"  # noqa: S105 the name of a variable
     calls_in_ten_seconds: int = Field(default=100, ge=1)
 
 
@@ -128,7 +132,7 @@ class HubspotDestination(HttpDestination):
         super().__init__(sync, outbox, pace or Pace([Rate(options.calls_in_ten_seconds, self.window_seconds)]))
         if self._by_email and sync.is_native:
             raise UsageError(
-                f"{sync.where}: a {sync.identified_by} is no email address.",
+                f"{sync.where}: {sync.identified_by} is no email address.",
                 "Set identifier: email, or name a unique property of the contacts in identifier_field.",
             )
 
@@ -140,55 +144,55 @@ class HubspotDestination(HttpDestination):
         """The token."""
         return {"authorization": f"Bearer {self.secret(self.options.token_env)}"}
 
-    def closed(self, answer: httpx.Response) -> bool:
-        """A property that nobody made, or a daily limit."""
-        return _NO_PROPERTY in answer.text or _policy(answer) == "DAILY"
+    def is_final(self, answer: httpx.Response) -> bool:
+        """Whether a property is missing, or a daily limit is used up."""
+        return _NO_PROPERTY in answer.text or limit_policy(answer) == "DAILY"
 
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
         """Retry-After; else how long a lock or a window lasts."""
-        said = super().seconds_to_wait(answer)
-        if said is not None or answer.status_code not in self.limited:
-            return said
+        seconds = super().seconds_to_wait(answer)
+        if seconds is not None or answer.status_code not in self.limited:
+            return seconds
         if answer.status_code == 423:
             return self.lock_seconds
         interval = answer.headers.get("x-hubspot-ratelimit-interval-milliseconds", "")
         if interval.isdigit():
             return int(interval) / 1000
-        return self.window_seconds if _policy(answer) == "TEN_SECONDLY_ROLLING" else None
+        return self.window_seconds if limit_policy(answer) == "TEN_SECONDLY_ROLLING" else None
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Up to two calls for each kind of action in the batch, and one for each forgotten contact."""
-        settled: Settled = {}
+        outcomes: OutcomesByIdentifier = {}
         for record in records:
             if self._is_purged(record):
                 self._purge(record)
-                settled[record.identifier] = None
+                outcomes[record.identifier] = None
         deleted = [record for record in records if record.action == "delete" and not self._is_purged(record)]
         cleared = [record for record in records if record.action == "clear"]
         upserted = [record for record in records if record.action == "upsert"]
         if deleted:
-            settled |= self._archive(deleted)
+            outcomes |= self._archive(deleted)
         if cleared:
-            settled |= self._clear(cleared)
+            outcomes |= self._clear(cleared)
         if upserted:
-            settled |= self._write("upsert", {one.identifier: self._upsert(one) for one in upserted})
-        return [settled[record.identifier] for record in records]
+            outcomes |= self._write("upsert", {record.identifier: self._upsert_input(record) for record in upserted})
+        return [outcomes[record.identifier] for record in records]
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
-        """The call for each record; what is cleared or archived is first looked up by its identifier."""
-        return [self._previewed(record) for record in records]
+        """The call for each record; a record that is cleared or archived is first looked up by its identifier."""
+        return [self._preview(record) for record in records]
 
-    def _previewed(self, record: Record) -> dict[str, Any]:
+    def _preview(self, record: Record) -> dict[str, Any]:
         looked_up = f"(record id of {record.identifier})"
         if self._is_purged(record):
-            return {"call": f"POST {self._path('gdpr-delete')}", "body": self._purged(record.identifier)}
+            return {"call": f"POST {self._path('gdpr-delete')}", "body": self._purge_body(record.identifier)}
         if record.action == "delete":
-            verb, sent = "archive", {"id": looked_up}
+            verb, item = "archive", {"id": looked_up}
         elif record.action == "clear":
-            verb, sent = "update", _input(record, looked_up)
+            verb, item = "update", batch_input(record, looked_up)
         else:
-            verb, sent = "upsert", self._upsert(record)
-        return {"call": f"POST {self._path(f'batch/{verb}')}", "body": {"inputs": [sent]}}
+            verb, item = "upsert", self._upsert_input(record)
+        return {"call": f"POST {self._path(f'batch/{verb}')}", "body": {"inputs": [item]}}
 
     def operations(self, records: Sequence[Record]) -> int:
         """Calls, which count against the account's daily limit."""
@@ -201,122 +205,90 @@ class HubspotDestination(HttpDestination):
         return f"/crm/v3/objects/{self.object_name}/{call}"
 
     def _is_purged(self, record: Record) -> bool:
+        """Whether the record is deleted for good, because its contact was forgotten."""
         return record.action == "delete" and record.forgotten and self.object_name == "contacts"
 
-    def _purged(self, identifier: str) -> dict[str, str]:
+    def _purge_body(self, identifier: str) -> dict[str, str]:
         return {"objectId": identifier, **({"idProperty": "email"} if self._by_email else {})}
 
     def _purge(self, record: Record) -> None:
-        identifier = record.identifier if self._by_email else self._found([record]).get(record.identifier)
+        identifier = record.identifier if self._by_email else self._find([record]).get(record.identifier)
         if identifier:
-            self.call("POST", self._path("gdpr-delete"), json=self._purged(identifier), accepted=(404,))
+            self.call("POST", self._path("gdpr-delete"), json=self._purge_body(identifier), accepted=(404,))
 
-    def _archive(self, records: Sequence[Record]) -> Settled:
-        found = self._found(records)
-        if found:
-            self.call("POST", self._path("batch/archive"), json={"inputs": [{"id": one} for one in found.values()]})
+    def _archive(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        inputs = [{"id": record_id} for record_id in self._find(records).values()]
+        if inputs:
+            self.call("POST", self._path("batch/archive"), json={"inputs": inputs})
         return dict.fromkeys(record.identifier for record in records)
 
-    def _clear(self, records: Sequence[Record]) -> Settled:
-        found = self._found(records)
-        settled: Settled = dict.fromkeys(record.identifier for record in records)
-        inputs = {one.identifier: _input(one, found[one.identifier]) for one in records if one.identifier in found}
-        return settled | (self._write("update", inputs) if inputs else {})
+    def _clear(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        found = self._find(records)
+        outcomes: OutcomesByIdentifier = dict.fromkeys(record.identifier for record in records)
+        inputs = {
+            record.identifier: batch_input(record, found[record.identifier])
+            for record in records
+            if record.identifier in found
+        }
+        return outcomes | (self._write("update", inputs) if inputs else {})
 
-    def _upsert(self, record: Record) -> dict[str, Any]:
-        return {**_input(record, record.identifier), "idProperty": self.identifier_field}
+    def _upsert_input(self, record: Record) -> dict[str, Any]:
+        return {**batch_input(record, record.identifier), "idProperty": self.identifier_field}
 
-    def _found(self, records: Sequence[Record]) -> dict[str, str]:
+    def _find(self, records: Sequence[Record]) -> dict[str, str]:
         """Identifier -> record id, of the records that are there."""
-        asked = [record.identifier for record in records]
+        identifiers = [record.identifier for record in records]
         body = {
             "idProperty": self.identifier_field,
-            "inputs": [{"id": one} for one in asked],
+            "inputs": [{"id": identifier} for identifier in identifiers],
             "properties": [self.identifier_field],
             "propertiesWithHistory": [],
         }
-        results, errors = _parts(self.call("POST", self._path("batch/read"), json=body))
+        results, errors = read_batch(self.call("POST", self._path("batch/read"), json=body))
         if other := [error for error in errors if error.get("category") != _GONE]:
-            raise UnavailableError(self.mask(f"could not look up: {_reason(other[0])}"))
-        if len(asked) == len(results) == 1:
-            # A contact that was merged answers to an address that is no longer its first.
-            return {asked[0]: str(results[0]["id"])}
+            raise UnavailableError(self.mask(f"could not look up: {error_reason(other[0])}"))
+        if len(identifiers) == len(results) == 1:
+            # A contact that was merged is also found by an address that is no longer its first.
+            return {identifiers[0]: str(results[0]["id"])}
         folded = str.casefold if self._by_email else str
-        by_value = {folded(str(one["properties"].get(self.identifier_field))): str(one["id"]) for one in results}
-        found = {one: by_value[folded(one)] for one in asked if folded(one) in by_value}
+        by_value = {
+            folded(str(result["properties"].get(self.identifier_field))): str(result["id"]) for result in results
+        }
+        found = {
+            identifier: by_value[folded(identifier)] for identifier in identifiers if folded(identifier) in by_value
+        }
         if len(found) < len(results):
             raise RefusedError("found a record under another identifier than was asked for")
         return found
 
-    def _write(self, verb: str, inputs: Mapping[str, Mapping[str, Any]]) -> Settled:
-        """One call, and what it says of each input (by identifier)."""
+    def _write(self, verb: str, inputs: Mapping[str, Mapping[str, Any]]) -> OutcomesByIdentifier:
+        """Makes one call with inputs by identifier, and returns what came of each."""
         answer = self.call("POST", self._path(f"batch/{verb}"), json={"inputs": list(inputs.values())})
-        results, errors = _parts(answer)
+        results, errors = read_batch(answer)
         if missing := [error for error in errors if _NO_PROPERTY in str(error)]:
-            raise ClosedError(self.mask(_reason(missing[0])))
-        traces = {one["objectWriteTraceId"]: identifier for identifier, one in inputs.items()}
-        ids = {one["id"]: identifier for identifier, one in inputs.items()}
-        settled: Settled = {}
+            raise ClosedError(self.mask(error_reason(missing[0])))
+        traces = {item["objectWriteTraceId"]: identifier for identifier, item in inputs.items()}
+        ids = {item["id"]: identifier for identifier, item in inputs.items()}
+        outcomes: OutcomesByIdentifier = {}
         for error in errors:
             context = error.get("context") or {}
-            named = _named(context.get("objectWriteTraceId"), traces) or _named(context.get("ids"), ids)
+            named = named_inputs(context.get("objectWriteTraceId"), traces) or named_inputs(context.get("ids"), ids)
             if not named and len(inputs) > 1:
-                raise RefusedError(self.mask(_reason(error)))
-            settled |= dict.fromkeys(named or inputs, self._failure(error, verb))
-        if len(results) + len(settled) < len(inputs):
+                raise RefusedError(self.mask(error_reason(error)))
+            outcomes |= dict.fromkeys(named or inputs, self._failure(error, verb))
+        if len(results) + len(outcomes) < len(inputs):
             if len(inputs) > 1:
-                raise RefusedError("the answer does not tell of every record")
-            settled |= dict.fromkeys(inputs, Failure("the answer does not tell of the record", again=True))
-        return dict.fromkeys(inputs) | settled
+                raise RefusedError("the answer leaves out some of the records")
+            outcomes |= dict.fromkeys(inputs, Failure("the answer leaves out the record", again=True))
+        return dict.fromkeys(inputs) | outcomes
 
     def _failure(self, error: Mapping[str, Any], verb: str) -> Failure | None:
         category = error.get("category")
         if category == _GONE and verb == "update":
-            # Only what is cleared is updated: it was deleted since it was looked up.
+            # Only records that are cleared are updated: this one was deleted after it was looked up.
             return None
-        return Failure(self.mask(_reason(error)), again=category in (*_AGAIN, _GONE))
+        return Failure(self.mask(error_reason(error)), again=category in (*_AGAIN, _GONE))
 
 
 def _calls(records: int) -> int:
     return -(-records // HubspotDestination.batch_size)
-
-
-def _policy(answer: httpx.Response) -> str:
-    """Which limit a 429 is about."""
-    try:
-        said = answer.json()
-    except ValueError:
-        return ""
-    return str(said.get("policyName", "")) if isinstance(said, dict) else ""
-
-
-def _parts(answer: httpx.Response) -> tuple[list[Any], list[Any]]:
-    """Results and errors of a batch."""
-    said = json_of(answer)
-    results = said.get("results") if isinstance(said, dict) else None
-    if not isinstance(results, list):
-        raise UnavailableError(f"answered {answer.status_code} without results")
-    return results, said.get("errors") or []
-
-
-def _reason(error: Mapping[str, Any]) -> str:
-    return f"{error.get('category', 'error')}: {error.get('message', '')}"
-
-
-def _named(given: Iterable[str] | None, known: Mapping[str, str]) -> list[str]:
-    return [known[one] for one in given or () if one in known]
-
-
-def _input(record: Record, identifier: str) -> dict[str, Any]:
-    properties = {name: _text(value) for name, value in record.fields.items()}
-    return {"id": identifier, "objectWriteTraceId": record.record_id, "properties": properties}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if value == int(value) else f"{Decimal(repr(value)):f}"

@@ -22,12 +22,12 @@ answer                      what is done
 401, 403                    nothing more is sent
 ==========================  ==========================================================================================
 
-Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of
-the workspace before (Settings, Data); nothing is created. A number without a fraction is sent as an integer, which
-attributes of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, each that
-has the email; a company is archived. What one of several contacts with the same email should become is refused, unless
-just one of them is a user and no lead. Intercom finds a new contact by its email only after minutes, so that a clear or
-delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
+Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of the
+workspace before (Settings, Data); none is created. A number without a fraction is sent as an integer, which attributes
+of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, and every contact that
+has the email; a company is archived. An upsert or clear of an email that several contacts have is refused, unless
+exactly one of them is a user and not a lead. Intercom finds a new contact by its email only after minutes, so that a
+clear or delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
 
 Sources: "Intercom API" 2.14 (OpenAPI description, MIT), "Rate Limiting", "Error Codes" (developers.intercom.com), "Send
 custom user attributes to Intercom" (help centre), pull request 543 of Intercom-OpenAPI (words of a 409). Verified
@@ -89,28 +89,30 @@ class IntercomDestination(HttpDestination):
         known = {"contacts": ("external_id", "email"), "companies": ("company_id",)}[self.object_name]
         if self.identifier_field not in known:
             raise UsageError(
-                f"{sync.where}: Intercom knows no {self.object_name} by {self.identifier_field}.",
-                f"identifier_field is {' or '.join(known)}.",
+                f"{sync.where}: Intercom cannot find {self.object_name} by {self.identifier_field}.",
+                f"Set identifier_field to {' or '.join(known)}.",
             )
 
     def headers(self) -> Mapping[str, str]:
-        """The access token, and the version of the API whatever the app's own setting is."""
+        """The access token, and the version of the API, which overrides the app's setting."""
         return {"authorization": f"Bearer {self.secret(self.options.token_env)}", "intercom-version": VERSION}
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Writes record by record."""
         if self.object_name == "companies":
-            return self.one_by_one(records, self._write_company)
+            return self.deliver_each(records, self._write_company)
         found = self._search([record.identifier for record in records])
-        return self.one_by_one(records, lambda record: self._write_contact(record, found[self._key(record.identifier)]))
+        return self.deliver_each(
+            records, lambda record: self._write_contact(record, found[self._key(record.identifier)])
+        )
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
         """Bodies of the calls that create; an update has no role and no identifier."""
         body = self._company if self.object_name == "companies" else self._contact
-        return [{"action": one.action, "identifier": one.identifier} | {"body": body(one)} for one in records]
+        return [{"action": record.action, "identifier": record.identifier, "body": body(record)} for record in records]
 
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
-        """Until X-RateLimit-Reset, by the clock of the server that wrote it."""
+        """Seconds until X-RateLimit-Reset, by the clock of the server that wrote it."""
         reset = answer.headers.get("x-ratelimit-reset", "")
         if not reset.isdigit():
             return retry_after(answer)
@@ -121,13 +123,13 @@ class IntercomDestination(HttpDestination):
         seconds: float = float(reset) - now
         return max(0.0, seconds)
 
-    def words(self, answer: httpx.Response) -> str:
+    def error_text(self, answer: httpx.Response) -> str:
         """Codes and messages of the error list."""
         try:
             errors = answer.json()["errors"]
-            return "; ".join(f"{one['code']}: {one.get('message') or ''}" for one in errors)
+            return "; ".join(f"{error['code']}: {error.get('message') or ''}" for error in errors)
         except (ValueError, LookupError, TypeError, AttributeError):
-            return super().words(answer)
+            return super().error_text(answer)
 
     def _contact(self, record: Record) -> dict[str, Any]:
         return {"role": "user", self.identifier_field: record.identifier} | _attributes(record)
@@ -139,15 +141,15 @@ class IntercomDestination(HttpDestination):
         if record.action != "upsert":
             found = found or self._by_external_id(record.identifier)
         if record.action == "delete":
-            for one in found:
-                self._gone_or_done("DELETE", f"/contacts/{one['id']}")
+            for contact in found:
+                self._call_on_existing("DELETE", f"/contacts/{contact['id']}")
             return None
         if len(found) > 1:
-            # A lead may share its email with the user that it became.
-            found = [one for one in found if one.get("role") == "user"]
+            # A lead may have the same email as the user that it became.
+            found = [contact for contact in found if contact.get("role") == "user"]
             if len(found) != 1:
-                raise RefusedError(f"several contacts have this {self.identifier_field}")
-        if found and self._gone_or_done("PUT", f"/contacts/{found[0]['id']}", json=_attributes(record)):
+                raise RefusedError(f"several contacts have this {self.identifier_field}; merge them in Intercom")
+        if found and self._call_on_existing("PUT", f"/contacts/{found[0]['id']}", json=_attributes(record)):
             return None
         return None if record.action == "clear" else self._create_contact(record)
 
@@ -156,70 +158,70 @@ class IntercomDestination(HttpDestination):
         if answer.status_code != 409:
             _id(answer)
             return None
-        said = self.words(answer)
-        existing = _EXISTING.search(said)
+        message = self.mask(f"answered 409: {self.error_text(answer)}")
+        existing = _EXISTING.search(self.error_text(answer))
         if existing and existing[1]:
-            raise RefusedError(self.mask(f"answered 409: {said}"))
-        ids = (
-            [existing[2]]
-            if existing
-            else [one["id"] for one in self._search([record.identifier])[self._key(record.identifier)]]
-        )
-        if len(ids) == 1 and self._gone_or_done("PUT", f"/contacts/{ids[0]}", json=_attributes(record)):
+            raise RefusedError(message)
+        if existing:
+            ids = [existing[2]]
+        else:
+            contacts = self._search([record.identifier])[self._key(record.identifier)]
+            ids = [contact["id"] for contact in contacts]
+        if len(ids) == 1 and self._call_on_existing("PUT", f"/contacts/{ids[0]}", json=_attributes(record)):
             return None
-        return Failure(self.mask(f"answered 409: {said}"), again=True)
+        return Failure(message, again=True)
 
     def _write_company(self, record: Record) -> Failure | None:
         if record.action == "upsert":
             _id(self.call("POST", "/companies", json=self._company(record)))
             return None
-        for one in self._companies(record.identifier):
+        for company_id in self._companies(record.identifier):
             if record.action == "delete":
-                self._gone_or_done("DELETE", f"/companies/{one}")
+                self._call_on_existing("DELETE", f"/companies/{company_id}")
             else:
-                self._gone_or_done("PUT", f"/companies/{one}", json=_attributes(record))
+                self._call_on_existing("PUT", f"/companies/{company_id}", json=_attributes(record))
         return None
 
-    def _gone_or_done(self, method: str, path: str, **given: Any) -> bool:
-        """Whether the record was still there, and the call took effect."""
+    def _call_on_existing(self, method: str, path: str, **given: Any) -> bool:
+        """Makes a call, and returns whether the record was still there, so that the call took effect."""
         answer = self.call(method, path, accepted=(404,), **given)
         return answer.status_code != 404 and bool(_id(answer))
 
     def _key(self, identifier: str) -> str:
-        """Emails differ in more than their case."""
+        """What an identifier is compared by: emails that differ in case only are equal."""
         return identifier.casefold() if self.identifier_field == "email" else identifier
 
     def _search(self, identifiers: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-        """Contacts by identifier; nobody by those that are not known, or too new to be found."""
+        """Contacts by identifier; none for an identifier that is not known, or too new to be found."""
         found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         query = {"field": self.identifier_field, "operator": "IN", "value": list(identifiers)}
         page: Mapping[str, Any] | None = {"per_page": PER_PAGE}
         while page:
-            said = json_of(self.call("POST", "/contacts/search", json={"query": query, "pagination": page}))
+            content = json_of(self.call("POST", "/contacts/search", json={"query": query, "pagination": page}))
             try:
-                for one in said["data"]:
-                    found[self._key(one[self.identifier_field])].append(one)
-                following = (said.get("pages") or {}).get("next")
+                for contact in content["data"]:
+                    found[self._key(contact[self.identifier_field])].append(contact)
+                following = (content.get("pages") or {}).get("next")
                 page = {"per_page": PER_PAGE, "starting_after": following["starting_after"]} if following else None
             except (LookupError, TypeError, AttributeError):
-                raise UnavailableError("a search was answered with something else") from None
+                raise UnavailableError("the answer to a search cannot be read") from None
         return found
 
     def _by_external_id(self, identifier: str) -> list[Mapping[str, Any]]:
-        """The user, also where a search does not find it yet."""
+        """The user, even if a search does not find it yet."""
         if self.identifier_field != "external_id":
             return []
         answer = self.call("GET", f"/contacts/find_by_external_id/{quote(identifier, safe='')}", accepted=(404,))
         return [] if answer.status_code == 404 else [{"id": _id(answer)}]
 
     def _companies(self, identifier: str) -> list[str]:
-        """Intercom's own id of a company, which it answers as itself or in a list of one."""
+        """Intercom's own ids of a company; the answer is the company itself or a list with it."""
         answer = self.call("GET", "/companies", params={"company_id": identifier}, accepted=(404,))
         if answer.status_code == 404:
             return []
-        said = json_of(answer)
-        listed = said.get("data", [said]) if isinstance(said, dict) else []
-        return [str(one["id"]) for one in listed if one.get("company_id") == identifier]
+        content = json_of(answer)
+        companies = content.get("data", [content]) if isinstance(content, dict) else []
+        return [str(company["id"]) for company in companies if company.get("company_id") == identifier]
 
 
 def _attributes(record: Record) -> dict[str, Any]:
@@ -232,13 +234,13 @@ def _attributes(record: Record) -> dict[str, Any]:
 
 
 def _id(answer: httpx.Response) -> str:
-    """Intercom's own id of what the answer says.
+    """Intercom's own id of the record in an answer.
 
     Raises:
-        UnavailableError: it has none; whether the record was taken is not known.
+        UnavailableError: it has none, so nobody knows whether the record was taken.
 
     """
-    said = json_of(answer)
-    if not isinstance(said, dict) or not said.get("id"):
+    content = json_of(answer)
+    if not isinstance(content, dict) or not content.get("id"):
         raise UnavailableError(f"answered {answer.status_code} without an id")
-    return str(said["id"])
+    return str(content["id"])

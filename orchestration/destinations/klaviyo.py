@@ -5,8 +5,8 @@ until it is complete, and for its import errors. Object ``users``, known by ``ex
 ``phone_number`` (E.164). Klaviyo keeps no accounts.
 
 Limits: 10,000 profiles and 5 MB a job, 100 KB a profile (counted in thousands); 10 calls a second and 150 a minute,
-which jobs, questions for them and their errors share here, though Klaviyo counts each endpoint for itself; deletion
-jobs 3 a second and 60 a minute.
+which jobs, asking for them and reading their errors share here, although Klaviyo counts each endpoint separately;
+deletion jobs 3 a second and 60 a minute.
 
 Authentication: a private API key with the scopes profiles:write, profiles:read, lists:write, lists:read and, for
 deletion, data-privacy:write, from the variable that ``token_env`` names. ``revision`` is the date of the API.
@@ -18,7 +18,7 @@ Answer                               What is done
 import errors                        refused, matched by the identifier in ``original_payload``, else by the pointer
 ... of which one names no profile    the batch is halved until the error stands alone
 job cancelled                        in doubt, sent again
-job not complete in ``job_minutes``  in doubt; the run leaves Klaviyo alone, the next one sends again
+job not complete in ``job_minutes``  in doubt; the run ends, and the next run sends it again
 400 whose pointers name profiles     these are refused, and the others sent again
 400 otherwise, 413                   halved
 401, 403, 404, 410, 415              nothing more is sent before the next run (is the revision still served?)
@@ -26,11 +26,11 @@ job not complete in ``job_minutes``  in doubt; the run leaves Klaviyo alone, the
 5xx, no answer, no JSON              in doubt, sent again; while a job is waited for: asked again
 ===================================  =============================================================================
 
-Fields: booleans, numbers and strings. Names are free, but do not begin with $. A name is always one of a custom
-property: ``email`` or ``first_name`` would not touch Klaviyo's own.
+Fields: booleans, numbers and strings. Names are free, but do not begin with $. A name always means a custom
+property: ``email`` or ``first_name`` would not change Klaviyo's own fields.
 
-A job passes over null, so a field is emptied by ``patch_properties.unset`` of the profile, which removes the property.
-A clear of a profile that is not there makes an empty one. Deletion is a data privacy deletion job, by email, phone
+A job ignores null, so a field is emptied by ``patch_properties.unset`` of the profile, which removes the property.
+A clear of a profile that is not there creates an empty one. Deletion is a data privacy deletion job, by email, phone
 number or Klaviyo's own id, which is looked up for an external id; it removes the whole profile, later, and cannot be
 undone. A profile that is gone is no error.
 
@@ -60,11 +60,13 @@ from orchestration.destinations import (
     ObjectKind,
     Options,
     Outcomes,
+    OutcomesByIdentifier,
     Record,
     RefusedError,
     UnavailableError,
 )
 from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
+from orchestration.destinations._klaviyo_json import deletion_body, errors_of, import_body, value_at
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
@@ -75,18 +77,18 @@ _JSON_API = "application/vnd.api+json"
 _PROFILE_BYTES = 100_000
 _DELETED_AT_ONCE = 50
 _LONGEST_POLL_SECONDS = 15.0
-# Longer than a run has patience for.
+# Longer than a run waits, so that the next run tries again.
 _NEXT_RUN_SECONDS = 3_600.0
 _POINTER = re.compile(r"/profiles/data/(\d+)(?:/|$)")
 
 
 class KlaviyoOptions(HttpOptions):
-    """How Klaviyo is spoken to.
+    """How Klaviyo is called.
 
     Attributes:
         token_env: name of the environment variable that holds the private API key.
         revision: date of the API.
-        poll_seconds: after how long a job is first asked for; then less and less often.
+        poll_seconds: wait before a job is first asked for; later waits are longer.
         job_minutes: how long a job may take.
 
     """
@@ -99,14 +101,14 @@ class KlaviyoOptions(HttpOptions):
 
 
 class KlaviyoDestination(HttpDestination):
-    """Acknowledged once the job is complete and names no error of the profile."""
+    """Acknowledged once the job is complete and has no error for the profile."""
 
     base_url: ClassVar[str] = "https://a.klaviyo.com"
     objects: ClassVar[Mapping[str, ObjectKind]] = {
         "users": ObjectKind("user", "external_id", field_pattern=r"[^$].*", deletes=True),
     }
     batch_size: ClassVar[int] = 10_000
-    # Without what stands around the profiles.
+    # The rest of the body, around the profiles, takes up to 200 bytes.
     batch_bytes: ClassVar[int] = 5_000_000 - 200
     workers: ClassVar[int] = 4
     rates: ClassVar[tuple[Rate, ...]] = (Rate(10, 1.0), Rate(150, 60.0))
@@ -118,8 +120,8 @@ class KlaviyoDestination(HttpDestination):
         self._deletion_pace = Pace(self.deletion_rates)
         if self.identifier_field not in _IDENTIFIERS:
             raise UsageError(
-                f"{sync.where}: identifier_field: Klaviyo knows nobody by {self.identifier_field!r}.",
-                f"It is one of {', '.join(_IDENTIFIERS)}.",
+                f"{sync.where}: identifier_field: Klaviyo cannot find profiles by {self.identifier_field!r}.",
+                f"Set it to one of these: {', '.join(_IDENTIFIERS)}.",
             )
 
     def headers(self) -> Mapping[str, str]:
@@ -132,48 +134,51 @@ class KlaviyoDestination(HttpDestination):
         }
 
     def size(self, record: Record) -> int:
-        """Bytes of the profile, and of the comma after it: never less than what is sent, which has no spaces."""
+        """Bytes of the profile and the comma after it; what is sent has no spaces, so it is never larger."""
         return len(json.dumps(self._profile(record)))
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
-        """The bodies; by external id, a deletion names Klaviyo's own id, which is not looked up here."""
+        """The bodies; a deletion by external id needs Klaviyo's own id, which is not looked up here."""
         kept = [record for record in records if record.action != "delete"]
         jobs = [{"path": _JOBS, "body": self._job(kept)}] if kept else []
         return jobs + [
-            {"path": _DELETIONS, "body": _deletion(self._named(record, f"(the id of {record.identifier})"))}
+            {"path": _DELETIONS, "body": deletion_body(self._profile_name(record, f"(the id of {record.identifier})"))}
             for record in records
             if record.action == "delete"
         ]
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """One job, or some deletions; what is left of a mixed batch comes when it is tried again."""
+        """One job, or some deletions; the rest of a mixed batch follows when it is tried again."""
         kept = [record for record in records if record.action != "delete"]
-        done = self._import(kept) if kept else self._delete(records[:_DELETED_AT_ONCE])
-        return [done.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
+        outcomes = self._import(kept) if kept else self._delete(records[:_DELETED_AT_ONCE])
+        return [outcomes.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
 
-    def _import(self, records: Sequence[Record]) -> dict[str, Failure | None]:
-        outcomes: dict[str, Failure | None] = {record.identifier: None for record in records}
+    def _import(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        outcomes: OutcomesByIdentifier = {record.identifier: None for record in records}
         large = [record.identifier for record in records if self.size(record) > _PROFILE_BYTES]
-        outcomes |= dict.fromkeys(large, Failure(f"it is larger than {_PROFILE_BYTES} bytes"))
+        outcomes |= dict.fromkeys(large, Failure(f"the profile is larger than {_PROFILE_BYTES} bytes"))
         sent = [record for record in records if outcomes[record.identifier] is None]
         if not sent:
             return outcomes
         answer = self.call("POST", _JOBS, json=self._job(sent), accepted=(400, 404, 410, 415))
         if answer.status_code in (404, 410, 415):
-            raise ClosedError(f"answered {answer.status_code}: is revision {self.options.revision} still served?")
+            raise ClosedError(
+                f"answered {answer.status_code}: revision {self.options.revision} may no longer be served"
+                " (set options.revision to a newer date)"
+            )
         if answer.status_code == 400:
-            refused = self._refused(_errors(answer), sent, self.words(answer))
-            rest = Failure("refused together with others", again=True)
+            refused = self._refused(errors_of(answer), sent, self.error_text(answer))
+            rest = Failure("its batch was refused because of others", again=True)
             return outcomes | {record.identifier: refused.get(record.identifier, rest) for record in sent}
-        job_id = _attribute(json_of(answer), "data", "id")
+        job_id = value_at(json_of(answer), "data", "id")
         failed = self._failed_count(str(job_id))
         refused = self._refused((error.get("attributes", {}) for error in self._import_errors(job_id)), sent)
         if failed > len(refused):
-            raise RefusedError(f"{failed} profiles failed, and the errors name {len(refused)}")
+            raise RefusedError(f"{failed} profiles failed, but errors name only {len(refused)} of them")
         return outcomes | refused
 
     def _failed_count(self, job_id: str) -> int:
-        """Waits until a job is complete; how many of its profiles failed."""
+        """Waits until a job is complete, and returns how many of its profiles failed."""
         until = time.monotonic() + self.options.job_minutes * 60
         seconds: float = self.options.poll_seconds
         status = "not known"
@@ -181,9 +186,9 @@ class KlaviyoDestination(HttpDestination):
             self.pace.backoff(seconds)
             seconds = min(seconds * 1.5, _LONGEST_POLL_SECONDS)
             try:
-                job = _attribute(json_of(self.call("GET", f"{_JOBS}/{job_id}")), "data", "attributes")
+                job = value_at(json_of(self.call("GET", f"{_JOBS}/{job_id}")), "data", "attributes")
             except UnavailableError as error:
-                # The job goes on, whoever can be asked.
+                # The job continues, even if nobody answers now.
                 seconds = max(seconds, error.seconds or 0.0)
                 continue
             status = job.get("status", status)
@@ -198,77 +203,76 @@ class KlaviyoDestination(HttpDestination):
     def _import_errors(self, job_id: str) -> Iterable[dict[str, Any]]:
         page: dict[str, Any] = {"page[size]": 100}
         while True:
-            said = json_of(self.call("GET", f"{_JOBS}/{job_id}/import-errors", params=page))
-            yield from _attribute(said, "data")
-            following = (said.get("links") or {}).get("next")
+            content = json_of(self.call("GET", f"{_JOBS}/{job_id}/import-errors", params=page))
+            yield from value_at(content, "data")
+            following = (content.get("links") or {}).get("next")
             cursor = httpx.URL(following).params.get("page[cursor]") if following else None
-            # Only its cursor: the key goes nowhere else.
+            # Only its cursor is used, so that the key is sent to no other address.
             if not cursor:
                 return
             page["page[cursor]"] = cursor
 
     def _refused(
-        self, errors: Iterable[Mapping[str, Any]], records: Sequence[Record], said: str = ""
-    ) -> dict[str, Failure | None]:
-        """Identifier -> why it was refused.
+        self, errors: Iterable[Mapping[str, Any]], records: Sequence[Record], message: str = ""
+    ) -> OutcomesByIdentifier:
+        """Identifier -> why it was refused; with a message, at least one profile was.
 
         Raises:
             RefusedError: an error names none of the profiles.
 
         """
         known = {record.identifier for record in records}
-        refused: dict[str, Failure | None] = {}
+        refused: OutcomesByIdentifier = {}
         for error in errors:
             payload = error.get("original_payload") or {}
             identifier = payload.get("attributes", payload).get(self.identifier_field)
             pointed = _POINTER.search(str((error.get("source") or {}).get("pointer")))
             if identifier not in known and pointed and int(pointed[1]) < len(records):
                 identifier = records[int(pointed[1])].identifier
-            told = self.mask(str(error.get("detail") or error.get("title") or error.get("code")))
+            reason = self.mask(str(error.get("detail") or error.get("title") or error.get("code")))
             if identifier not in known:
-                raise RefusedError(told)
-            refused[identifier] = Failure(told)
-        if said and not refused:
-            raise RefusedError(self.mask(said))
+                raise RefusedError(reason)
+            refused[identifier] = Failure(reason)
+        if message and not refused:
+            raise RefusedError(self.mask(message))
         return refused
 
-    def _delete(self, records: Sequence[Record]) -> dict[str, Failure | None]:
-        """One deletion job for each; what is done stays done when a later one cannot be asked for."""
-        done: dict[str, Failure | None] = {}
-        for record, profile in self._to_delete(records):
+    def _delete(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        """Creates a deletion job for each; those created keep their outcome if a later one cannot be created."""
+        outcomes: OutcomesByIdentifier = {}
+        for identifier, profile in self._to_delete(records).items():
             try:
                 if profile:
                     self._deletion_pace.take()
-                    self.call("POST", _DELETIONS, json=_deletion(profile), accepted=(404,))
-                done[record.identifier] = None
+                    self.call("POST", _DELETIONS, json=deletion_body(profile), accepted=(404,))
+                outcomes[identifier] = None
             except RefusedError as error:
-                done[record.identifier] = Failure(str(error))
+                outcomes[identifier] = Failure(str(error))
             except UnavailableError as error:
-                if not done:
+                if not outcomes:
                     raise
                 self.pace.pause(error.seconds or 0.0)
                 break
-        return done
+        return outcomes
 
-    def _to_delete(self, records: Sequence[Record]) -> Iterable[tuple[Record, dict[str, Any] | None]]:
-        """What names each profile to a deletion job; nothing where there is no such profile."""
+    def _to_delete(self, records: Sequence[Record]) -> dict[str, dict[str, Any] | None]:
+        """Identifier -> what names the profile to a deletion job; nothing where there is no such profile."""
         ids: dict[str, str] = {}
         if self.identifier_field == "external_id":
             wanted = json.dumps([record.identifier for record in records], ensure_ascii=False)
             query = {"filter": f"any(external_id,{wanted})", "fields[profile]": "external_id", "page[size]": 100}
-            found = _attribute(json_of(self.call("GET", _PROFILES, params=query)), "data")
-            ids = {_attribute(one, "attributes", "external_id"): _attribute(one, "id") for one in found}
-        return [(record, self._named(record, ids.get(record.identifier))) for record in records]
+            profiles = value_at(json_of(self.call("GET", _PROFILES, params=query)), "data")
+            ids = {value_at(profile, "attributes", "external_id"): value_at(profile, "id") for profile in profiles}
+        return {record.identifier: self._profile_name(record, ids.get(record.identifier)) for record in records}
 
-    def _named(self, record: Record, profile_id: str | None) -> dict[str, Any] | None:
-        """What names a profile to a deletion job, which knows no external id."""
+    def _profile_name(self, record: Record, profile_id: str | None) -> dict[str, Any] | None:
+        """What names a profile to a deletion job, which cannot find it by external id."""
         if self.identifier_field == "external_id":
             return {"id": profile_id, "attributes": {}} if profile_id else None
         return {"attributes": {self.identifier_field: record.identifier}}
 
     def _job(self, records: Sequence[Record]) -> dict[str, Any]:
-        profiles = [self._profile(record) for record in records]
-        return {"data": {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": profiles}}}}
+        return import_body([self._profile(record) for record in records])
 
     def _profile(self, record: Record) -> dict[str, Any]:
         properties = {name: value for name, value in record.fields.items() if value is not None}
@@ -277,33 +281,6 @@ class KlaviyoDestination(HttpDestination):
         patch = {"meta": {"patch_properties": {"unset": emptied}}} if emptied else {}
         return {"type": "profile", "attributes": attributes} | patch
 
-    def words(self, answer: httpx.Response) -> str:
+    def error_text(self, answer: httpx.Response) -> str:
         """Details of the errors."""
-        return "; ".join(str(error.get("detail") or error.get("title")) for error in _errors(answer)) or answer.text
-
-
-def _errors(answer: httpx.Response) -> list[dict[str, Any]]:
-    try:
-        errors = answer.json()["errors"]
-    except (ValueError, KeyError, TypeError):
-        return []
-    return [error for error in errors if isinstance(error, dict)]
-
-
-def _deletion(profile: Mapping[str, Any] | None) -> dict[str, Any]:
-    data = {"type": "profile", **(profile or {})}
-    return {"data": {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": data}}}}
-
-
-def _attribute(said: Any, *names: str) -> Any:
-    """What stands under names in an answer.
-
-    Raises:
-        UnavailableError: it is not there.
-
-    """
-    for name in names:
-        if not isinstance(said, dict) or name not in said:
-            raise UnavailableError(f"the answer has no {'.'.join(names)}")
-        said = said[name]
-    return said
+        return "; ".join(str(error.get("detail") or error.get("title")) for error in errors_of(answer)) or answer.text

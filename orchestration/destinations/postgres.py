@@ -1,14 +1,15 @@
-"""A table in Postgres: one row a user or account, one transaction a batch.
+"""A table in Postgres: a row for each user or account, a transaction for each batch.
 
-``INSERT ... ON CONFLICT (identifier) DO UPDATE``, so the identifier's column needs a unique index; the columns
-``build_id`` (of the snapshot) and ``synced_at`` (of the transaction) say where a row comes from. With ``create`` the
-table is made in a schema that exists, and columns are added as fields come: text, double precision or boolean; a column
-is never changed or dropped. Without it the table is used as it is. Rows go as JSON, and Postgres reads each value as
-its column's type: what does not fit (2.5 into an integer) is refused where a cast would round.
+Rows are written by ``INSERT ... ON CONFLICT (identifier) DO UPDATE``, so the identifier's column needs a unique index.
+The columns ``build_id`` (of the snapshot) and ``synced_at`` (of the transaction) say where a row comes from. With
+``create`` the table is created in a schema that exists, and columns are added as fields come: text, double precision or
+boolean; a column is never changed or dropped. Without ``create`` the table is used as it is. Rows are sent as JSON, and
+Postgres reads each value as its column's type: what does not fit (2.5 into an integer) is refused where a cast would
+round.
 
-Limits: none of a vendor; 1,000 rows a transaction, one connection. A lock is waited for ten seconds and a statement may
-take a minute. Authentication: the connection string is in the variable that ``options.dsn_env`` names. A server that is
-not on this machine is spoken to encrypted (``sslmode=require``) unless the string or PGSSLMODE says otherwise;
+Limits: none of a vendor; 1,000 rows a transaction, one connection. A run waits ten seconds for a lock, and a minute for
+a statement. Authentication: the connection string is in the variable that ``options.dsn_env`` names. The connection to
+another machine is encrypted (``sslmode=require``) unless the string or PGSSLMODE says otherwise;
 ``sslmode=verify-full`` checks its certificate, too.
 
 ==========================================  ========================================================================
@@ -16,13 +17,13 @@ answer (SQLSTATE)                           what is done
 ==========================================  ========================================================================
 22, 23, 44, P0 (values, constraints, ...)   the batch is rolled back and halved until the bad row stands alone, refused
 40, 53, 55, 57 (deadlock, lock, limit, ..)  rolled back, tried again
-08, no answer, the connection broke         connected anew and tried again: whether it was committed does not matter
+08, no answer, the connection broke         connected again and tried again: whether it was committed does not matter
 25, XX (a standby, an internal error)       tried again
 28, 3D, 3F, 42, 0A (key, name, type, ...)   nothing more is sent: no table or column of this name, no right, no index
 ==========================================  ========================================================================
 
-Clear writes the cleared values (null where nothing is said) and makes no row; delete removes the row. Names of columns:
-letters of ASCII, digits and underscores, at most 63.
+Clear writes the cleared values (null where none is declared) and creates no row; delete removes the row. Names of
+columns: ASCII letters, digits and underscores, at most 63.
 
 Sources: PostgreSQL 17 documentation (INSERT, "PostgreSQL Error Codes", libpq "Connection Control Functions"), psycopg 3
 documentation. Verified against a real server.
@@ -36,7 +37,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, LiteralString
+from typing import Any, ClassVar, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -59,9 +60,9 @@ from orchestration.errors import UsageError
 
 _COLUMN = r"(?!(build_id|synced_at)$)[A-Za-z_][A-Za-z0-9_]{0,62}"
 _TYPES = {bool: "boolean", int: "double precision", float: "double precision", str: "text"}
-# Classes of SQLSTATE that a person has to act on.
+# Classes of SQLSTATE after which a person has to act.
 _CLOSED = frozenset({"28", "3D", "3F", "42", "0A"})
-# What a server, or the client library, says of a connection that it will never give.
+# Words of a server, or of the client library, when it will never give a connection.
 _DENIED = (
     "authentication failed",
     "no password supplied",
@@ -89,7 +90,7 @@ class PostgresOptions(Options):
     Attributes:
         table: ``schema.table``.
         dsn_env: name of the environment variable that holds the connection string.
-        create: whether the table, and columns that it lacks, are made.
+        create: whether the table, and columns that it lacks, are created.
 
     """
 
@@ -97,6 +98,20 @@ class PostgresOptions(Options):
     table: str = Field(pattern=r"^[^.\"\s]+\.[^.\"\s]+$")
     dsn_env: str = "POSTGRES_DSN"
     create: bool = False
+
+
+class _Shape(NamedTuple):
+    """What rows of the same statement have in common."""
+
+    action: str
+    columns: tuple[str, ...]
+
+
+class _StatementRows(NamedTuple):
+    """A statement, and the rows that are its parameter."""
+
+    statement: sql.Composed
+    rows: list[dict[str, Any]]
 
 
 class PostgresDestination(Destination):
@@ -117,7 +132,7 @@ class PostgresDestination(Destination):
         super().__init__(sync, outbox, pace)
         self._table = sql.Identifier(*self.options.table.split("."))
         self._connection: psycopg.Connection | None = None
-        # Columns of the table, where they are to be made.
+        # Columns of the table; empty where none are to be created.
         self._columns: set[str] = set()
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
@@ -128,17 +143,17 @@ class PostgresDestination(Destination):
                 self._create_missing(connection, records)
             with connection.transaction():
                 self._limit_waiting(connection)
-                for statement, rows in self._statements(records):
-                    connection.execute(statement, (json.dumps(rows),))
+                for batch in self._statements(records):
+                    connection.execute(batch.statement, (json.dumps(batch.rows),))
         except psycopg.Error as error:
             raise self._meaning(error) from None
         return [None] * len(records)
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
-        """Statements with the rows of each, which are its one parameter."""
+        """Statements with their rows, which are the only parameter of each."""
         return [
-            {"statement": " ".join(statement.as_string().split()), "rows": rows}
-            for statement, rows in self._statements(records)
+            {"statement": " ".join(batch.statement.as_string().split()), "rows": batch.rows}
+            for batch in self._statements(records)
         ]
 
     def close(self) -> None:
@@ -154,16 +169,16 @@ class PostgresDestination(Destination):
         given = self._connection_string()
         denied = ""
         try:
-            # Prepared statements do not survive a pooler that hands out connections by transaction.
+            # Prepared statements do not work behind a pooler that gives out connections by transaction.
             self._connection = psycopg.connect(
                 given, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
             )
         except psycopg.OperationalError as error:
-            denied = next((said for said in _DENIED if said in str(error)), "unreachable")
+            denied = next((reason for reason in _DENIED if reason in str(error)), "unreachable")
         if denied == "unreachable":
             raise UnavailableError(f"no answer from the Postgres of {self.options.dsn_env}")
         if denied or not self._connection:
-            raise ClosedError(f"the Postgres of {self.options.dsn_env} lets nobody in: {denied}")
+            raise ClosedError(f"the Postgres of {self.options.dsn_env} refuses the connection: {denied}")
         return self._connection
 
     def _connection_string(self) -> str:
@@ -171,11 +186,11 @@ class PostgresDestination(Destination):
         known: dict[str, Any] = {}
         with suppress(psycopg.ProgrammingError):
             known = dict(conninfo_to_dict(dsn))
-        # Raised out here, so that the library's own error, which quotes the string, hangs on to nothing.
+        # Raised outside the except block, so that the library's error, which quotes the string, is not its context.
         if not known:
             raise UsageError(
                 f"{self.sync.where}: {self.options.dsn_env} is no connection string.",
-                "It is host=... port=... user=... password=... dbname=..., or postgresql://...",
+                "Write it as host=... port=... user=... password=... dbname=..., or as postgresql://...",
             )
         if known.get("password"):
             self._secrets.add(known["password"])
@@ -190,7 +205,7 @@ class PostgresDestination(Destination):
             connection.execute("select set_config($1, $2, true)", (name, f"{round(seconds * 1000)}ms"))
 
     def _create_missing(self, connection: psycopg.Connection, records: Sequence[Record]) -> None:
-        """Makes the table and the columns that have values; a transaction of its own, so that it is there for good."""
+        """Creates the table and the columns that have values, in a transaction that stays if the batch fails."""
         wanted = {
             name: _TYPES[type(value)]
             for record in records
@@ -223,9 +238,9 @@ class PostgresDestination(Destination):
             ).fetchall()
         return {name for (name,) in rows}
 
-    def _statements(self, records: Sequence[Record]) -> list[tuple[sql.Composed, list[dict[str, Any]]]]:
-        """A statement, and its rows, for all records with the same action and columns."""
-        groups: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = defaultdict(list)
+    def _statements(self, records: Sequence[Record]) -> list[_StatementRows]:
+        """A statement with its rows for all records with the same action and columns."""
+        groups: dict[_Shape, list[dict[str, Any]]] = defaultdict(list)
         for record in records:
             # A column that is not there yet has never held a value.
             there = {
@@ -234,14 +249,14 @@ class PostgresDestination(Destination):
                 if record.action != "delete" and (value is not None or not self._columns or name in self._columns)
             }
             row = there | {self.identifier_field: record.identifier, "build_id": record.build_id}
-            groups[record.action, tuple(there)].append(row)
-        return [(self._statement(action, names), rows) for (action, names), rows in groups.items()]
+            groups[_Shape(record.action, tuple(there))].append(row)
+        return [_StatementRows(self._statement(shape), rows) for shape, rows in groups.items()]
 
-    def _statement(self, action: str, names: Sequence[str]) -> sql.Composed:
-        """Rows come as JSON, which Postgres itself reads as rows of the table: each value as its column's type."""
-        written = [sql.Identifier(name) for name in (*names, "build_id")]
+    def _statement(self, shape: _Shape) -> sql.Composed:
+        """SQL with rows as JSON, which Postgres itself reads as rows of the table: each value as its column's type."""
+        written = [sql.Identifier(name) for name in (*shape.columns, "build_id")]
         sources = [sql.SQL("{} = given.{}").format(name, name) for name in written]
-        return sql.SQL(_SQL[action]).format(
+        return sql.SQL(_SQL[shape.action]).format(
             table=self._table,
             identifier=sql.Identifier(self.identifier_field),
             columns=sql.SQL(", ").join(written),
@@ -251,16 +266,17 @@ class PostgresDestination(Destination):
         )
 
     def _meaning(self, error: psycopg.Error) -> Exception:
-        said = error.diag.message_primary or type(error).__name__
+        """What an error means for the batch, as an exception to raise."""
+        text = error.diag.message_primary or type(error).__name__
         if isinstance(error, psycopg.DataError) and not error.sqlstate:
-            # The library's own words: a value that no text of Postgres can hold.
-            said = str(error)
-        told = self.mask(f"answered {error.sqlstate}: {said}" if error.sqlstate else said)
+            # The library itself refuses a value that no text of Postgres can hold.
+            text = str(error)
+        message = self.mask(f"answered {error.sqlstate}: {text}" if error.sqlstate else text)
         if (error.sqlstate or "")[:2] in _CLOSED:
-            return ClosedError(told)
+            return ClosedError(message)
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
-            return UnavailableError(told)
-        return RefusedError(told)
+            return UnavailableError(message)
+        return RefusedError(message)
 
 
 def _exact(value: Any) -> Any:

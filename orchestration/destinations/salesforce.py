@@ -6,11 +6,11 @@ Calls, under ``/services/data/v<api_version>/``:
   ``bulk_from`` records a run on: jobs of Bulk API 2.0 (``jobs/ingest``: create, upload CSV, close, wait, read what
   succeeded and what failed; the rest was not processed), 10 000 records each, which is one of its internal batches.
 - clear: the ids by SOQL (``query``), then ``PATCH composite/sobjects``, 200 a call, so that a record which was deleted
-  there is not made again only to be empty.
-- delete: the ids by SOQL, then ``DELETE composite/sobjects``, 200 a call. A deleted record lies in the recycling bin of
-  the organisation for 15 days; emptying it is an administrator's. What is not there (any more) counts as deleted.
-  Ids are asked for, and not put into the path, because Salesforce takes the end of some addresses (.inc) in a path for
-  a file format, and answers 404 as if there was no record.
+  there is not created again only to be empty.
+- delete: the ids by SOQL, then ``DELETE composite/sobjects``, 200 a call. A deleted record stays in the recycling bin
+  of the organisation for 15 days; only an administrator can empty it. What is not there (any more) counts as deleted.
+  Ids are looked up, and identifiers are not put into the path, because Salesforce takes the end of some addresses
+  (.inc) in a path for a file format, and answers 404 as if there was no record.
 
 A record that is not there is created, where the organisation demands no more than the fields of the sync; a Contact
 needs LastName, an Account Name, so in practice the records come first, and REQUIRED_FIELD_MISSING refuses those that
@@ -55,81 +55,48 @@ and that one with the client simple-salesforce 1.12.10; not against a live organ
 
 from __future__ import annotations
 
-import csv
-import io
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import Field
 
-from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
-    ClosedError,
-    Failure,
     ObjectKind,
-    Options,
     Outcomes,
+    OutcomesByIdentifier,
     Record,
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
-from orchestration.destinations._pace import Pace
+from orchestration.destinations._http import json_of
+from orchestration.destinations._salesforce_api import SalesforceApi
+from orchestration.destinations._salesforce_bulk import CALLS_OF_A_JOB, upsert_in_job
 
 _FIELD = "[A-Za-z][A-Za-z0-9_]*"
 _EXTERNAL_ID = "Traithouse_Id__c"
-_AGAIN = ("UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT")
-_MISMAPPED = ("INVALID_FIELD", "INVALID_TYPE", "NOT_FOUND")
 _GONE = "ENTITY_IS_DELETED"
-_ENDED = ("JobComplete", "Failed", "Aborted")
-_NULL = "#N/A"
-_TROUBLE = (RefusedError, UnavailableError, ClosedError)
-_BULK_CALLS = 8
 # Of the 16 384 bytes that an address may have (REST API Developer Guide, Query).
 _QUERY_BYTES = 12_000
-
-Settled = dict[str, Failure | None]
-"""Identifier -> why it failed, or nothing."""
 
 T = TypeVar("T")
 
 
-class SalesforceOptions(HttpOptions):
-    """Which organisation.
+class _FoundRecord(NamedTuple):
+    """A record that is there: Salesforce's id, and the identifier that it was asked for by."""
 
-    Attributes:
-        base_url: its My Domain address, https://<name>.my.salesforce.com.
-        client_id_env: name of the environment variable that holds the consumer key.
-        client_secret_env: name of the environment variable that holds the consumer secret.
-        api_version: of REST and Bulk API.
-        bulk_from: a run of so many records or more goes through Bulk API 2.0.
-
-    """
-
-    base_url: str
-    client_id_env: str = "SALESFORCE_CLIENT_ID"
-    client_secret_env: str = "SALESFORCE_CLIENT_SECRET"  # noqa: S105
-    api_version: str = Field(default="66.0", pattern=r"^\d+\.0$")
-    bulk_from: int = Field(default=4_000, ge=201)
+    record_id: str
+    identifier: str
 
 
-class SalesforceDestination(HttpDestination):
+class SalesforceDestination(SalesforceApi):
     """Acknowledged by the result of each record.
 
     Attributes:
         bulk_size: most records a job.
-        first_poll_seconds: how soon a job is asked after; each time twice as long, up to ``longest_poll_seconds``.
-        bulk_patience_seconds: a job that takes longer is aborted.
-        readings: how often a reading call is tried, while a job depends on it.
 
     """
 
-    base_url: ClassVar[str] = ""
     objects: ClassVar[Mapping[str, ObjectKind]] = {
         "Contact": ObjectKind("user", _EXTERNAL_ID, field_pattern=_FIELD, deletes=True),
         "Lead": ObjectKind("user", _EXTERNAL_ID, field_pattern=_FIELD, deletes=True),
@@ -140,254 +107,110 @@ class SalesforceDestination(HttpDestination):
     # The results of a job repeat what was uploaded, and have to fit into one answer.
     batch_bytes: ClassVar[int] = 8 << 20
     workers: ClassVar[int] = 4
-    # A 403 may ask for a pause, too; ``closed`` tells which one does not.
-    retried: ClassVar[frozenset[int]] = HttpDestination.retried | {403}
-    limited: ClassVar[frozenset[int]] = HttpDestination.limited | {403}
-    options_type: ClassVar[type[Options]] = SalesforceOptions
-    first_poll_seconds: ClassVar[float] = 1.0
-    longest_poll_seconds: ClassVar[float] = 20.0
-    bulk_patience_seconds: ClassVar[float] = 3600.0
-    readings: ClassVar[int] = 5
-
-    def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
-        super().__init__(sync, outbox, pace)
-        self._token = ""
-        self._signing_in = threading.Lock()
-
-    def headers(self) -> Mapping[str, str]:
-        """The token; the first call gets one."""
-        with self._signing_in:
-            if not self._token:
-                self.renew()
-        return {"authorization": f"Bearer {self._token}"}
-
-    def renew(self) -> bool:
-        """Asks for a token with the key and secret of the app."""
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.secret(self.options.client_id_env),
-            "client_secret": self.secret(self.options.client_secret_env),
-        }
-        answer = self._send("POST", "/services/oauth2/token", {}, {"data": form})
-        if answer.status_code == 429 or answer.is_server_error:
-            raise UnavailableError(f"no token: answered {answer.status_code}", self.seconds_to_wait(answer))
-        token = json_of(answer).get("access_token") if answer.is_success else None
-        if not token:
-            raise ClosedError(self.mask(f"no token: answered {answer.status_code}: {self.words(answer)}"))
-        self._token = token
-        self._secrets.add(token)
-        return True
-
-    def words(self, answer: httpx.Response) -> str:
-        """Codes and messages, or those of the token's answer."""
-        said = _errors(answer)
-        if said:
-            return "; ".join(f"{one.get('errorCode')}: {one.get('message')}" for one in said)
-        return super().words(answer)
-
-    def closed(self, answer: httpx.Response) -> bool:
-        """Rights, the allowance of a day, or an object or field that is not there."""
-        if answer.status_code == 403:
-            return "Concurrent" not in self.words(answer)
-        return any(one.get("errorCode") in _MISMAPPED for one in _errors(answer))
 
     def batch_of(self, planned: int) -> int:
-        """As many as a call takes, or a job, where there are enough for jobs."""
+        """As many records as a job takes, where there are enough for jobs; else as many as a call takes."""
         return self.bulk_size if planned >= self.options.bulk_from else self.batch_size
 
     def operations(self, records: Sequence[Record]) -> int:
         """Calls, which count against the organisation's allowance of 24 hours."""
         upserted = sum(record.action == "upsert" for record in records)
-        sought = len(records) - upserted
+        removed = len(records) - upserted
         jobs = upserted >= self.options.bulk_from
-        calls = _BULK_CALLS * -(-upserted // self.bulk_size) if jobs else -(-upserted // self.batch_size)
-        return calls + 2 * -(-sought // self.batch_size)
+        calls = CALLS_OF_A_JOB * -(-upserted // self.bulk_size) if jobs else -(-upserted // self.batch_size)
+        return calls + 2 * -(-removed // self.batch_size)
 
     def preview(self, records: Sequence[Record]) -> list[Any]:
-        """The call for each record; what is cleared or deleted is first looked up by its external id."""
-        return [self._previewed(record) for record in records]
+        """The call for each record; a record that is cleared or deleted is first looked up by its external id."""
+        return [self._preview(record) for record in records]
 
-    def _previewed(self, record: Record) -> dict[str, Any]:
+    def _preview(self, record: Record) -> dict[str, Any]:
         looked_up = f"(id of {record.identifier})"
         if record.action == "delete":
-            return {"call": f"DELETE {self._path('composite/sobjects')}?allOrNone=false&ids={looked_up}"}
+            return {"call": f"DELETE {self.path('composite/sobjects')}?allOrNone=false&ids={looked_up}"}
         if record.action == "clear":
             return {
-                "call": f"PATCH {self._path('composite/sobjects')}",
-                "body": _collection([self._row(record, "id", looked_up)]),
+                "call": f"PATCH {self.path('composite/sobjects')}",
+                "body": _collection([self.row(record, "id", looked_up)]),
             }
-        return {"call": f"PATCH {self._path(self._upserting)}", "body": _collection([self._upsert(record)])}
+        return {"call": f"PATCH {self.path(self._upsert_call)}", "body": _collection([self._upsert_row(record)])}
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Collections of 200 records each, or a job for more upserts than that."""
         deleted = [record for record in records if record.action == "delete"]
         cleared = [record for record in records if record.action == "clear"]
         upserted = [record for record in records if record.action == "upsert"]
-        settled = self._delete(deleted) | self._clear(cleared)
-        settled |= self._bulk(upserted) if len(upserted) > self.batch_size else self._patch(upserted)
-        return [settled[record.identifier] for record in records]
-
-    def _path(self, call: str) -> str:
-        return f"/services/data/v{self.options.api_version}/{call}"
+        outcomes = self._delete(deleted) | self._clear(cleared)
+        outcomes |= upsert_in_job(self, upserted) if len(upserted) > self.batch_size else self._upsert(upserted)
+        return [outcomes[record.identifier] for record in records]
 
     @property
-    def _upserting(self) -> str:
+    def _upsert_call(self) -> str:
         return f"composite/sobjects/{self.object_name}/{self.identifier_field}"
 
-    def _row(self, record: Record, key: str, value: str) -> dict[str, Any]:
-        return {"attributes": {"type": self.object_name}, key: value, **record.fields}
+    def _upsert_row(self, record: Record) -> dict[str, Any]:
+        return self.row(record, self.identifier_field, record.identifier)
 
-    def _upsert(self, record: Record) -> dict[str, Any]:
-        return self._row(record, self.identifier_field, record.identifier)
-
-    def _patch(self, records: Sequence[Record]) -> Settled:
+    def _upsert(self, records: Sequence[Record]) -> OutcomesByIdentifier:
         if not records:
             return {}
-        body = _collection([self._upsert(record) for record in records])
-        answer = self.call("PATCH", self._path(self._upserting), json=body)
-        return self._settled(answer, [record.identifier for record in records])
+        body = _collection([self._upsert_row(record) for record in records])
+        answer = self.call("PATCH", self.path(self._upsert_call), json=body)
+        return self._outcomes(answer, [record.identifier for record in records])
 
-    def _clear(self, records: Sequence[Record]) -> Settled:
-        settled: Settled = {record.identifier: None for record in records}
+    def _clear(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        outcomes: OutcomesByIdentifier = {record.identifier: None for record in records}
         by_identifier = {record.identifier: record for record in records}
-        for part in _parts(list(self._found(records).items()), self.batch_size):
-            body = _collection([self._row(by_identifier[identifier], "id", one) for one, identifier in part])
-            answer = self.call("PATCH", self._path("composite/sobjects"), json=body)
-            settled |= self._settled(answer, [identifier for _, identifier in part])
-        return settled
+        for part in _parts(self._find(records), self.batch_size):
+            body = _collection([self.row(by_identifier[found.identifier], "id", found.record_id) for found in part])
+            answer = self.call("PATCH", self.path("composite/sobjects"), json=body)
+            outcomes |= self._outcomes(answer, [found.identifier for found in part])
+        return outcomes
 
-    def _delete(self, records: Sequence[Record]) -> Settled:
-        settled: Settled = {record.identifier: None for record in records}
-        for part in _parts(list(self._found(records).items()), self.batch_size):
-            asked = {"ids": ",".join(one for one, _ in part), "allOrNone": "false"}
-            answer = self.call("DELETE", self._path("composite/sobjects"), params=asked)
-            settled |= self._settled(answer, [identifier for _, identifier in part])
-        return settled
+    def _delete(self, records: Sequence[Record]) -> OutcomesByIdentifier:
+        outcomes: OutcomesByIdentifier = {record.identifier: None for record in records}
+        for part in _parts(self._find(records), self.batch_size):
+            params = {"ids": ",".join(found.record_id for found in part), "allOrNone": "false"}
+            answer = self.call("DELETE", self.path("composite/sobjects"), params=params)
+            outcomes |= self._outcomes(answer, [found.identifier for found in part])
+        return outcomes
 
-    def _found(self, records: Sequence[Record]) -> dict[str, str]:
-        """Record id -> identifier, of the records that are there; a field that is not unique may find several."""
-        found: dict[str, str] = {}
+    def _find(self, records: Sequence[Record]) -> list[_FoundRecord]:
+        """The records that are there; where the field is not unique, an identifier may find several."""
+        found: dict[str, _FoundRecord] = {}
         field = self.identifier_field
-        for asked in _questions([record.identifier for record in records]):
-            words = ", ".join(_quoted(one) for one in asked)
-            soql = f"SELECT Id, {field} FROM {self.object_name} WHERE {field} IN ({words})"
-            said = json_of(self.call("GET", self._path("query"), params={"q": soql}))
-            if not isinstance(said, dict) or not said.get("done") or not isinstance(said.get("records"), list):
+        for identifiers in _query_parts([record.identifier for record in records]):
+            values = ", ".join(_quoted(identifier) for identifier in identifiers)
+            soql = f"SELECT Id, {field} FROM {self.object_name} WHERE {field} IN ({values})"
+            content = json_of(self.call("GET", self.path("query"), params={"q": soql}))
+            is_complete = isinstance(content, dict) and content.get("done")
+            if not is_complete or not isinstance(content.get("records"), list):
                 raise UnavailableError("could not look up every record")
-            # Unless the field tells small letters from capitals, a record may answer to another spelling.
-            exact = set(asked)
-            loose = {one.casefold(): one for one in asked}
-            for row in said["records"]:
+            # Unless the field is case-sensitive, a record may answer to another spelling.
+            exact = set(identifiers)
+            folded = {identifier.casefold(): identifier for identifier in identifiers}
+            for row in content["records"]:
                 value = str(row[field])
-                identifier = value if value in exact else loose.get(value.casefold())
+                identifier = value if value in exact else folded.get(value.casefold())
                 if identifier is None:
                     raise RefusedError("found a record under another identifier than was asked for")
-                found[row["Id"]] = identifier
-        return found
+                found[row["Id"]] = _FoundRecord(row["Id"], identifier)
+        return list(found.values())
 
-    def _settled(self, answer: httpx.Response, identifiers: Sequence[str]) -> Settled:
-        """What a collection says of each record, in their order; of several of one identifier, what went wrong."""
+    def _outcomes(self, answer: httpx.Response, identifiers: Sequence[str]) -> OutcomesByIdentifier:
+        """What a collection's answer says of each record, in their order; of several with one identifier, a failure."""
         results = json_of(answer)
         if not isinstance(results, list) or len(results) != len(identifiers):
             raise UnavailableError(f"answered {answer.status_code} without a result for each record")
-        settled: Settled = {}
+        outcomes: OutcomesByIdentifier = {}
         for identifier, result in zip(identifiers, results, strict=True):
-            errors = [one for one in result.get("errors") or () if one.get("statusCode") != _GONE]
+            errors = [error for error in result.get("errors") or () if error.get("statusCode") != _GONE]
             failure = None
             if not result.get("success") and (errors or not result.get("errors")):
                 first = errors[0] if errors else {}
-                failure = self._failure(str(first.get("statusCode", "")), str(first.get("message", "no reason given")))
-            settled[identifier] = settled.get(identifier) or failure
-        return settled
-
-    def _failure(self, code: str, message: str) -> Failure:
-        return Failure(self.mask(f"{code}: {message}"), again=code in _AGAIN)
-
-    def _bulk(self, records: Sequence[Record]) -> Settled:
-        job = self._begun(records)
-        state = self._ended(job)
-        why = str(state.get("errorMessage") or "")
-        if why.startswith("InvalidBatch"):
-            raise ClosedError(self.mask(why))
-        settled: Settled = {
-            record.identifier: Failure(self.mask(f"the job did not process it: {why}"), again=True)
-            for record in records
-        }
-        for row in self._rows(job, "successfulResults"):
-            settled[row.get(self.identifier_field, "")] = None
-        for row in self._rows(job, "failedResults"):
-            code, _, message = row["sf__Error"].partition(":")
-            settled[row.get(self.identifier_field, "")] = self._failure(code, message)
-        return settled
-
-    def _begun(self, records: Sequence[Record]) -> str:
-        """Id of a job that has all it needs; one that could not be begun is aborted, so that it never runs late."""
-        asked = {
-            "object": self.object_name,
-            "externalIdFieldName": self.identifier_field,
-            "operation": "upsert",
-            "contentType": "CSV",
-            "columnDelimiter": "COMMA",
-            "lineEnding": "LF",
-        }
-        job = str(json_of(self.call("POST", self._path("jobs/ingest"), json=asked))["id"])
-        try:
-            self.call(
-                "PUT",
-                self._path(f"jobs/ingest/{job}/batches"),
-                content=_csv(self.identifier_field, records).encode(),
-                headers={"content-type": "text/csv; charset=UTF-8"},
-            )
-            self._set(job, "UploadComplete")
-        except _TROUBLE:
-            self._abort(job)
-            raise
-        return job
-
-    def _ended(self, job: str) -> dict[str, Any]:
-        """The job when it has ended, by itself or because it took too long."""
-        waited, seconds = 0.0, self.first_poll_seconds
-        while True:
-            state: dict[str, Any] = json_of(self._read(f"jobs/ingest/{job}"))
-            if state["state"] in _ENDED:
-                return state
-            if waited >= 2 * self.bulk_patience_seconds:
-                raise UnavailableError("the job neither ends nor can be aborted")
-            if waited >= self.bulk_patience_seconds:
-                self._abort(job)
-            self.pace.backoff(seconds)
-            waited += seconds
-            seconds = min(2 * seconds, self.longest_poll_seconds)
-
-    def _rows(self, job: str, which: str) -> list[dict[str, str]]:
-        text = self._read(f"jobs/ingest/{job}/{which}", accept="text/csv").content.decode("utf-8-sig")
-        return list(csv.DictReader(io.StringIO(text, newline="")))
-
-    def _read(self, call: str, accept: str = "application/json") -> httpx.Response:
-        """A reading call, repeated: to give up would be to do a whole job again."""
-        for _ in range(self.readings - 1):
-            try:
-                return self.call("GET", self._path(call), headers={"accept": accept})
-            except UnavailableError as error:
-                self.pace.backoff(self.first_poll_seconds if error.seconds is None else error.seconds)
-        return self.call("GET", self._path(call), headers={"accept": accept})
-
-    def _set(self, job: str, state: str) -> None:
-        self.call("PATCH", self._path(f"jobs/ingest/{job}"), json={"state": state})
-
-    def _abort(self, job: str) -> None:
-        """As well as can be: what cannot be aborted holds the same values as what is sent next."""
-        with suppress(*_TROUBLE):
-            self._set(job, "Aborted")
-
-
-def _errors(answer: httpx.Response) -> list[dict[str, Any]]:
-    """Errors of a call as a whole."""
-    try:
-        said = answer.json()
-    except ValueError:
-        return []
-    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+                failure = self.failure(str(first.get("statusCode", "")), str(first.get("message", "no reason given")))
+            outcomes[identifier] = outcomes.get(identifier) or failure
+        return outcomes
 
 
 def _collection(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -395,7 +218,7 @@ def _collection(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _parts(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
-    return (items[at : at + size] for at in range(0, len(items), size))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _quoted(value: str) -> str:
@@ -403,34 +226,16 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _questions(identifiers: Sequence[str]) -> Iterable[list[str]]:
-    """Identifiers, as many as fit into the address of a query."""
+def _query_parts(identifiers: Sequence[str]) -> Iterable[list[str]]:
+    """Identifiers, as many in a part as fit into the address of a query."""
     part: list[str] = []
     size = 0
-    for one in identifiers:
-        grown = len(quote(_quoted(one) + ", ", safe=""))
-        if part and (size + grown > _QUERY_BYTES or len(part) == SalesforceDestination.batch_size):
+    for identifier in identifiers:
+        added = len(quote(_quoted(identifier) + ", ", safe=""))
+        if part and (size + added > _QUERY_BYTES or len(part) == SalesforceDestination.batch_size):
             yield part
             part, size = [], 0
-        part.append(one)
-        size += grown
+        part.append(identifier)
+        size += added
     if part:
         yield part
-
-
-def _csv(key: str, records: Sequence[Record]) -> str:
-    """One row a record. An empty cell leaves a field as it is."""
-    names = sorted({name for record in records for name in record.fields})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([key, *names])
-    for record in records:
-        cells = [_cell(record.fields[name]) if name in record.fields else "" for name in names]
-        writer.writerow([record.identifier, *cells])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _NULL if value in (None, "") else str(value)

@@ -29,12 +29,12 @@ from orchestration.errors import UsageError
 
 
 class WebhookOptions(Options):
-    """Where to and with which secret.
+    """The endpoint, and the secret that signs.
 
     Attributes:
         url_env: name of the environment variable that holds the endpoint.
         secret_env: name of the environment variable that holds the signing secret.
-        timeout_seconds: how long one POST may take.
+        timeout_seconds: how long a POST may take.
 
     """
 
@@ -57,7 +57,7 @@ class WebhookDestination(HttpDestination):
     options_type: ClassVar[type[Options]] = WebhookOptions
 
     def address(self) -> str:
-        """The endpoint; nothing of it is told, for its path or query may be a secret."""
+        """The endpoint; no message has it, because its path or query may be a secret."""
         return checked_address(self.secret(self.options.url_env), self.options.url_env)
 
     @cached_property
@@ -69,12 +69,12 @@ class WebhookDestination(HttpDestination):
         except Exception:  # the library raises several kinds, some with the secret in their text
             raise UsageError(
                 f"{self.options.secret_env} is not a signing secret.",
-                "It is whsec_ and base64 text.",
+                "Set it to whsec_ followed by base64 text.",
             ) from None
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Posts record by record."""
-        return self.one_by_one(records, self._post)
+        return self.deliver_each(records, self._post)
 
     def _post(self, record: Record) -> None:
         body = json.dumps(
@@ -92,10 +92,10 @@ class WebhookDestination(HttpDestination):
             "webhook-timestamp": str(int(sent_at.timestamp())),
             "webhook-signature": self._signer.sign(record.record_id, sent_at, body),
         }
-        # A client that joins a path to an address adds a slash, also behind a query.
+        # The address is given in full, because joining a path to it would add a slash, even after a query.
         if self.call("POST", self.address(), content=body, headers=headers, accepted=(410,)).status_code == 410:
-            raise ClosedError("answered 410: the endpoint is gone")
+            raise ClosedError("answered 410: the endpoint is gone (set the address of another, or pause the sync)")
 
-    def words(self, answer: httpx.Response) -> str:
-        """Nothing: what an unknown endpoint answers may quote anything."""
+    def error_text(self, answer: httpx.Response) -> str:
+        """Nothing, because the answer of an unknown endpoint may have anything in it."""
         return ""

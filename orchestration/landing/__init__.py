@@ -1,1 +1,1 @@
-"""The way in: files become rows of schema raw, and what cannot be a row is kept with its reason."""
+"""Landing: files and tables become rows of schema raw; a record that cannot be a row is kept with its reason."""

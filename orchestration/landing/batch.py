@@ -1,4 +1,4 @@
-"""Records wait in the temporary table ``landing`` until they are judged; it lives as long as the connection."""
+"""The batch: records wait in the temporary table ``landing`` of a connection until they are judged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import duckdb
 import pandas as pd
 
 from orchestration.home import Notify
-from orchestration.landing.readers import Record
+from orchestration.landing.readers import RawRecord
 
 BATCH_ROWS = 50_000
 
 
 def open_batch(connection: duckdb.DuckDBPyConnection) -> None:
-    """An empty batch. Grain is one row a record; ``file`` is where it comes from."""
+    """Creates an empty batch. Grain: one row a record. Column ``file`` says where the record comes from."""
     connection.execute(
         "create or replace temp table landing"
         " (file varchar, record_number bigint, raw_text varchar, row_json json, error varchar)"
@@ -23,9 +23,9 @@ def open_batch(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def fill_batch(
-    connection: duckdb.DuckDBPyConnection, origin: str, records: Iterable[Record], name: str, notify: Notify
+    connection: duckdb.DuckDBPyConnection, origin: str, records: Iterable[RawRecord], name: str, notify: Notify
 ) -> int:
-    """Adds the records of one origin and returns how many; ``name`` is what progress calls it."""
+    """Adds the records of one origin and returns their number; messages about progress call it ``name``."""
     count = 0
     remaining = iter(records)
     while batch := list(islice(remaining, BATCH_ROWS)):
@@ -36,19 +36,19 @@ def fill_batch(
 
 
 def drop_origin(connection: duckdb.DuckDBPyConnection, origin: str) -> None:
-    """Takes the records of one origin out again: it could not be read to its end."""
+    """Removes the records of one origin again, because it could not be read to its end."""
     connection.execute("delete from landing where file = $1", [origin])
 
 
 def batch_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The columns that any record has, in the order of their names."""
+    """Columns that at least one record has, in the order of their names."""
     columns = connection.execute(
         "select distinct unnest(json_keys(row_json)) as name from landing where error is null order by name"
     ).fetchall()
     return [name for (name,) in columns]
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, origin: str, batch: Sequence[Record]) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, origin: str, batch: Sequence[RawRecord]) -> None:
     frame = pd.DataFrame(
         {
             "file": origin,

@@ -1,4 +1,4 @@
-"""Where raw events already are: ``config.meta.pull`` of a dbt source table, read from the manifest and checked."""
+"""Declarations of pulls: ``config.meta.pull`` of a dbt source table, read from the manifest and checked."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from orchestration.declarations.base import Declaration
 from orchestration.errors import UsageError
 from orchestration.landing.contract import FIELDS
-from orchestration.landing.loads import Destination
+from orchestration.landing.loads import LandingTarget
 
 _OVERLAP = re.compile(r"(\d+) (second|minute|hour|day)s?")
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 
 class PostgresTable(Declaration):
-    """A table or view in Postgres, read from where the last pull ended.
+    """A table or view in Postgres, which is read from where the last pull ended.
 
     Attributes:
-        dsn_env: environment variable with the connection string; the string itself is never declared.
+        dsn_env: name of the environment variable that holds the connection string; the string itself is never declared.
         table: ``schema.table``.
         cursor: column that rises with new rows: a time, a date or a whole number.
-        overlap: how far before the last cursor reading begins again, for rows that were committed late; an interval
+        overlap: how far before the last cursor the next pull starts, for rows that were committed late: an interval
             such as "1 hour", or a plain number for a cursor that is a number.
 
     """
@@ -45,30 +45,32 @@ class PostgresTable(Declaration):
     def _readable(cls, value: object) -> str:
         text = str(value).strip()
         if not (text.isdigit() or _OVERLAP.fullmatch(text)):
-            raise ValueError("say it like '1 hour', '30 minutes', or a number for a cursor that is a number")
+            raise ValueError(
+                "write an interval such as '1 hour' or '30 minutes', or a number for a cursor that is a number"
+            )
         return text
 
     @property
     def overlap_number(self) -> int | None:
-        """The overlap of a cursor that is a number."""
+        """The overlap, if the cursor is a number."""
         return int(self.overlap) if self.overlap.isdigit() else None
 
     @property
     def overlap_time(self) -> timedelta | None:
-        """The overlap of a cursor that is a time."""
+        """The overlap, if the cursor is a time."""
         match = _OVERLAP.fullmatch(self.overlap)
         return timedelta(**{f"{match[2]}s": int(match[1])}) if match else None
 
 
 class PullDeclaration(Declaration):
-    """One of ``parquet`` and ``postgres``; the rest only says how rows of ``raw.events`` are read.
+    """Where a table is pulled from: either ``parquet`` or ``postgres``. The other keys are for ``raw.events`` alone.
 
     Attributes:
-        parquet: glob of files, from the project's folder; ``env:NAME`` at its beginning is an environment variable.
-        postgres: a table to follow.
+        parquet: glob of files, relative to the project's folder; ``env:NAME`` at its start is an environment variable.
+        postgres: a table that is read again from its cursor on.
         map: field of the raw event contract -> column.
-        timezone: what a time without an offset is in.
-        source: name of events that carry none.
+        timezone: time zone of times without an offset.
+        source: name of the source, for events that name none.
 
     """
 
@@ -92,11 +94,11 @@ class PullDeclaration(Declaration):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("it is not a time zone") from None
+            raise ValueError("it is not a time zone; write a name such as Europe/Berlin") from None
         return value
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> PullDeclaration:
+    def _either_parquet_or_postgres(self) -> PullDeclaration:
         if (self.parquet is None) == (self.postgres is None):
             raise ValueError("give either parquet or postgres")
         return self
@@ -104,13 +106,13 @@ class PullDeclaration(Declaration):
 
 @dataclass(frozen=True)
 class Pull:
-    """One declaration and the table that it fills.
+    """A declaration and the table that it fills.
 
     Attributes:
         source: ``raw`` (events of any source), or a vendor, whose schema is ``raw_<source>``.
         table: name of the source's table.
         file: YAML file that declares it.
-        declared: what it says.
+        declared: what the declaration says.
 
     """
 
@@ -130,11 +132,11 @@ class Pull:
         return "raw.events" if self.source == "raw" else f"raw_{self.source}.{self.table}"
 
     @property
-    def destination(self) -> Destination:
-        """Where the rows go: events of source ``raw`` through the same checks as ``load``, others unchanged."""
+    def target(self) -> LandingTarget:
+        """Where the rows go: those of source ``raw`` as events, checked like those of ``load``; others unchanged."""
         if self.source == "raw":
-            return Destination(self.declared.source, None, self.declared.map, self.declared.timezone)
-        return Destination(self.source, self.table)
+            return LandingTarget(self.declared.source, None, self.declared.map, self.declared.timezone)
+        return LandingTarget(self.source, self.table)
 
     def folder_glob(self, project: Path) -> str:
         """The glob of its Parquet files, absolute.
@@ -146,7 +148,7 @@ class Pull:
         text = str(self.declared.parquet)
         match = _ENVIRONMENT.fullmatch(text)
         if match:
-            # What the variable says is a path, whatever characters are in it.
+            # The value of the variable is a path, not a pattern, whatever characters it has.
             text = glob.escape(environment(match[1], f"{self.where}: pull.parquet")) + match[2]
         return str(Path(glob.escape(str(project))) / Path(text).expanduser())
 
@@ -155,7 +157,7 @@ def environment(name: str, where: str) -> str:
     """An environment variable that must be set.
 
     Raises:
-        UsageError: it is not; told is its name, never a value.
+        UsageError: it is not set; the message has the variable's name, never a value.
 
     """
     value = os.environ.get(name, "")
@@ -165,7 +167,7 @@ def environment(name: str, where: str) -> str:
 
 
 def declared_pulls(manifest: Mapping[str, Any]) -> list[Pull]:
-    """Every table of a dbt source that declares ``config.meta.pull``, by name.
+    """Every table of a dbt source that declares ``config.meta.pull``, sorted by source and table.
 
     Args:
         manifest: the dictionary form of dbt's manifest.json.
@@ -182,16 +184,24 @@ def declared_pulls(manifest: Mapping[str, Any]) -> list[Pull]:
         schema, table = node["schema"], node["identifier"]
         where = f"{node['original_file_path']}: table {schema}.{table}"
         if schema != "raw" and not schema.startswith("raw_"):
-            raise UsageError(f"{where}: pull: only raw schemas are filled.", "Write `schema: raw_<source>`.")
+            raise UsageError(f"{where}: pull: only raw schemas are filled.", "Set the source's schema to raw_<source>.")
         source = schema.removeprefix("raw_")
         if source == "raw" and table != "events":
-            raise UsageError(f"{where}: pull: source raw has events alone.", "Declare a source of its own.")
+            raise UsageError(
+                f"{where}: pull: only table events of source raw can be pulled.",
+                "Declare a source of its own for the table.",
+            )
         if not all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in (source, table)):
-            raise UsageError(f"{where}: pull: it cannot be a name.", "Use lower case letters, digits and _.")
+            raise UsageError(
+                f"{where}: pull: the name of the source or table cannot be used.",
+                "Use lower case letters, digits and _, and begin with a letter.",
+            )
         pull = Pull(source, table, node["original_file_path"], _parse(declared, where))
         if source != "raw" and pull.declared.model_fields_set - {"parquet", "postgres"}:
             field = min(pull.declared.model_fields_set - {"parquet", "postgres"})
-            raise UsageError(f"{where}: pull.{field} is for raw.events alone.", "A vendor's table lands as it is.")
+            raise UsageError(
+                f"{where}: pull.{field} is for raw.events alone.", f"Remove {field}: a vendor's table lands as it is."
+            )
         pulls.append(pull)
     return sorted(pulls, key=lambda pull: (pull.source, pull.table))
 
@@ -200,9 +210,9 @@ def _parse(declared: object, where: str) -> PullDeclaration:
     try:
         return PullDeclaration.model_validate(declared)
     except ValidationError as error:
-        # A misspelt key is both unknown and missing; the unknown one tells more.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        # A misspelt key makes two errors, an unknown key and a missing one; the unknown key says more.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         key = ".".join(["pull", *(str(part) for part in first["loc"])])
-        said = {"extra_forbidden": "it is not a key here", "missing": "it is missing"}
-        what = said.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise UsageError(f"{where}: {key}: {what}.", "README tells what a pull may declare.") from None
+        known = {"extra_forbidden": "it is not a key here", "missing": "it is missing"}
+        problem = known.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise UsageError(f"{where}: {key}: {problem}.", "See the README for the keys of a pull.") from None

@@ -1,4 +1,4 @@
-"""Rows of files become raw events."""
+"""Turns the records of a batch into raw events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from orchestration.landing.tombstones import drop_forgotten, redact_forgotten, w
 
 
 def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Field -> column, for the fields that the files have."""
+    """Field -> column, for the fields of an event that the records have.
+
+    Raises:
+        UsageError: a mapped column is missing, or no column gives a field that every event needs.
+
+    """
     for field, column in mapping.items():
         if column not in columns:
             raise UsageError(
@@ -34,7 +39,7 @@ def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, 
 
 
 def pointer(column: str) -> str:
-    """A JSON pointer (RFC 6901) as a SQL literal."""
+    """A JSON pointer (RFC 6901) to a column, as a SQL literal."""
     escaped = column.replace("~", "~0").replace("/", "~1").replace("'", "''")
     return f"'/{escaped}'"
 
@@ -43,7 +48,7 @@ def instant(text: str) -> str:
     """SQL for a naive UTC instant: ISO 8601 with or without an offset, or epoch seconds, milliseconds, microseconds."""
     digits = f"regexp_full_match({text}, '[0-9]+')"
     fraction = f"regexp_full_match({text}, '[0-9]{{10}}[.][0-9]+')"
-    # DuckDB wants seconds before an offset, and no blank there.
+    # DuckDB needs seconds before an offset, and no space there.
     day_and_minute = "^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2})"
     iso = f"replace(replace({text}, ' +', '+'), ' -', '-')"
     iso = f"regexp_replace({iso}, '{day_and_minute}(Z|[+-][0-9:]+)$', '\\1:00\\2')"
@@ -65,9 +70,19 @@ def land_events(
     load_id: int,
     loaded_at: datetime,
 ) -> None:
-    """Map, type and judge the rows of table ``landing``, and append the good ones to raw.events.
+    """Maps, types and judges the rows of table ``landing``, and appends the accepted ones to raw.events.
 
-    Leaves ``parsed`` (each record with the reason why it is refused, or none) for the caller to count.
+    It leaves table ``parsed`` for the caller to count: each record with the reason why it is rejected, or null.
+
+    Args:
+        connection: to the warehouse, with table ``landing``.
+        fields: field of the raw event contract -> column.
+        timezone: time zone of times without an offset.
+        source: name of the source, for events that name none.
+        keep_repeats: equal rows of one file without an event_id are separate events.
+        load_id: of this load.
+        loaded_at: naive UTC.
+
     """
     texts = {
         field: f"nullif(trim(json_extract_string(row_json, {pointer(fields[field])})), '')"
@@ -75,7 +90,7 @@ def land_events(
         else "cast(null as varchar)"
         for field in FIELDS
     }
-    taken = ", ".join(f"'{column.replace(chr(39), chr(39) * 2)}', null" for column in fields.values())
+    mapped = ", ".join(f"'{column.replace(chr(39), chr(39) * 2)}', null" for column in fields.values())
     connection.execute(f"set TimeZone = '{timezone}'")
     connection.execute(
         f"""
@@ -84,7 +99,7 @@ def land_events(
             select
                 file, record_number, raw_text, error,
                 {", ".join(f"{sql} as {field}" for field, sql in texts.items())},
-                json_merge_patch(row_json, json_object({taken})) as rest
+                json_merge_patch(row_json, json_object({mapped})) as rest
             from landing
         ),
         typed as (

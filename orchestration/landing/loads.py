@@ -1,4 +1,4 @@
-"""What landed: a batch becomes rows of schema raw under one load_id, and one row of raw.loads."""
+"""Lands a batch: its records become rows of schema raw under one load_id, with one row in raw.loads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestration.landing.batch import batch_columns
 from orchestration.landing.events import instant, land_events, map_fields
 from orchestration.landing.vendor import land_vendor_table
 
-# When a vendor's row happened, the best column first; spelt like this or without underscores (receivedAt).
+# Columns that say when a vendor's row happened, the best first; also spelt without underscores (receivedAt).
 VENDOR_TIMES = (
     "timestamp",
     "occurred_at",
@@ -34,9 +34,9 @@ class LoadReport:
         table: where the rows went.
         accepted: rows added.
         duplicates: rows that raw, or the same batch, already had.
-        rejected: rows that were put aside, with reasons, in raw.rejected_events.
+        rejected: rows that are kept, with reasons, in raw.rejected_events.
         reasons: rejected rows by reason.
-        forgotten: rows of somebody who was forgotten; nothing is kept of them.
+        forgotten: rows of data subjects who were forgotten; nothing of them is kept.
 
     """
 
@@ -54,14 +54,14 @@ class LoadReport:
 
 
 @dataclass(frozen=True)
-class Destination:
+class LandingTarget:
     """Where a batch goes, and how its rows are read.
 
     Attributes:
         source: name of the source.
         table: with it the rows land unchanged in ``raw_<source>.<table>``, else as events in ``raw.events``.
         mapping: field of the raw event contract -> column.
-        timezone: what a time without an offset is in.
+        timezone: time zone of times without an offset.
         keep_repeats: equal rows of one file without an event_id are separate events.
 
     """
@@ -74,11 +74,11 @@ class Destination:
 
 
 def land_batch(
-    connection: duckdb.DuckDBPyConnection, to: Destination, origins: Sequence[str], loaded_at: datetime
+    connection: duckdb.DuckDBPyConnection, target: LandingTarget, origins: Sequence[str], loaded_at: datetime
 ) -> LoadReport:
-    """Lands the batch under the next load_id and records it in raw.loads; call it within a transaction.
+    """Lands the batch under the next load_id and records it in raw.loads; call this within a transaction.
 
-    A batch that adds nothing has no load_id.
+    A batch that adds nothing gets no load_id.
 
     Raises:
         UsageError: its columns do not give an event.
@@ -86,35 +86,42 @@ def land_batch(
     """
     columns = batch_columns(connection)
     load_id = _scalar(connection, "select coalesce(max(load_id), 0) + 1 from raw.loads")
-    if to.table:
-        relation = land_vendor_table(connection, to.source, to.table, columns, load_id, loaded_at)
+    if target.table:
+        relation = land_vendor_table(connection, target.source, target.table, columns, load_id, loaded_at)
     else:
         relation = "raw.events"
-        fields = map_fields(columns, to.mapping)
-        land_events(connection, fields, to.timezone, to.source, to.keep_repeats, load_id, loaded_at)
-    _put_aside(connection, to.source, load_id, loaded_at)
+        fields = map_fields(columns, target.mapping)
+        land_events(connection, fields, target.timezone, target.source, target.keep_repeats, load_id, loaded_at)
+    _keep_rejected(connection, target.source, load_id, loaded_at)
     report = _report(connection, relation, load_id)
     if report.load_id is not None:
-        newest = _newest_event_at(connection, relation, to, load_id, loaded_at)
+        newest = _newest_event_at(connection, relation, target, load_id, loaded_at)
         connection.execute(
-            "insert into raw.loads values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            [
-                load_id,
-                to.source,
-                report.table,
-                list(origins),
-                loaded_at,
-                report.accepted,
-                report.duplicates,
-                report.rejected,
-                newest,
-            ],
+            """
+            insert into raw.loads (
+                load_id, source, table_name, files, loaded_at, accepted, duplicates, rejected, newest_event_at
+            )
+            values (
+                $load_id, $source, $table_name, $files, $loaded_at, $accepted, $duplicates, $rejected, $newest_event_at
+            )
+            """,
+            {
+                "load_id": load_id,
+                "source": target.source,
+                "table_name": report.table,
+                "files": list(origins),
+                "loaded_at": loaded_at,
+                "accepted": report.accepted,
+                "duplicates": report.duplicates,
+                "rejected": report.rejected,
+                "newest_event_at": newest,
+            },
         )
     return report
 
 
 def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
-    """Totals over all loads and the newest of each source, for status and sensor; empty when there is none."""
+    """Totals over all loads, and the newest load of each source, for status and sensor; empty without any load."""
     row = connection.execute(
         """
         select max(load_id), sum(accepted), sum(duplicates), sum(rejected), max(newest_event_at), max(loaded_at)
@@ -138,8 +145,8 @@ def load_totals(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
     }
 
 
-def _put_aside(connection: duckdb.DuckDBPyConnection, source: str, load_id: int, loaded_at: datetime) -> None:
-    """Keeps rejected records, once each."""
+def _keep_rejected(connection: duckdb.DuckDBPyConnection, source: str, load_id: int, loaded_at: datetime) -> None:
+    """Keeps each rejected record once, however often it was loaded."""
     connection.execute(
         """
         insert into raw.rejected_events
@@ -157,14 +164,14 @@ def _put_aside(connection: duckdb.DuckDBPyConnection, source: str, load_id: int,
 
 def _report(connection: duckdb.DuckDBPyConnection, relation: str, load_id: int) -> LoadReport:
     accepted = _scalar(connection, f"select count(*) from {relation} where load_id = {load_id}")
-    put_aside = _scalar(connection, f"select count(*) from raw.rejected_events where load_id = {load_id}")
+    kept = _scalar(connection, f"select count(*) from raw.rejected_events where load_id = {load_id}")
     good = _scalar(connection, "select count(*) from parsed where reason is null")
     withdrawn = _scalar(connection, "select count(*) from forgotten_records where file is null")
     reasons = connection.execute(
         "select reason, count(*) from parsed where reason is not null group by reason order by 2 desc, 1"
     ).fetchall()
     return LoadReport(
-        load_id=load_id if accepted or put_aside else None,
+        load_id=load_id if accepted or kept else None,
         table=relation.replace('"', ""),
         accepted=accepted,
         duplicates=good - accepted - withdrawn,
@@ -175,14 +182,14 @@ def _report(connection: duckdb.DuckDBPyConnection, relation: str, load_id: int) 
 
 
 def _newest_event_at(
-    connection: duckdb.DuckDBPyConnection, relation: str, to: Destination, load_id: int, loaded_at: datetime
+    connection: duckdb.DuckDBPyConnection, relation: str, target: LandingTarget, load_id: int, loaded_at: datetime
 ) -> datetime | None:
-    """When the newest row of a load happened: naive UTC, or null when no column tells.
+    """When the newest row of a load happened: naive UTC, or null when no column says so.
 
-    A vendor's row is not judged at landing, so a time more than a day after loaded_at (its adapter's events will be
-    quarantined for it) must not move the clock.
+    A vendor's row is not judged at landing. So a time more than a day after loaded_at must not move the clock; events
+    with such a time are quarantined after the adapter.
     """
-    if not to.table:
+    if not target.table:
         newest: datetime | None = _scalar(
             connection, f"select max(occurred_at) from raw.events where load_id = {load_id}"
         )
@@ -202,7 +209,7 @@ def _newest_event_at(
 
 
 def vendor_time(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
-    """SQL of when a row of a vendor's table happened, naive UTC; empty when no column tells."""
+    """SQL for when a row of a vendor's table happened, naive UTC; empty when no column says so."""
     times = [f"({instant(column)})" for column in _vendor_times(connection, relation)]
     return f"coalesce({', '.join(times)})" if times else ""
 

@@ -1,7 +1,7 @@
-"""Reads the new rows of a Postgres table through DuckDB's extension, which comes as a wheel and is never downloaded.
+"""Reads the new rows of a Postgres table through DuckDB's extension, which is installed as a wheel, never downloaded.
 
-Postgres itself makes the JSON of a row, so no type is lost on the way. The connection string, and with it the
-password, stays in a connection of its own in memory: it is in no error, log, table or file.
+Postgres itself makes the JSON of a row, so no type is lost. The connection string, which has the password, stays in a
+separate connection in memory: it is in no error, log, table or file.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import duckdb
 
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.declared import PostgresTable, environment
-from orchestration.landing.readers import Record, object_record
+from orchestration.landing.readers import RawRecord, object_record
 
-# Type of a cursor column -> how Postgres writes it; a time that is not finite moves no cursor.
+# Type of a cursor column -> SQL that writes it as text; an infinite time does not move the cursor.
 _TIME = "case when isfinite({column}) then to_char({utc}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US') end"
 _CURSORS = {
     "timestamp with time zone": _TIME.format(column="{column}", utc="{column} at time zone 'UTC'"),
@@ -30,7 +30,7 @@ _CURSORS = {
     "integer": "{column}::text",
     "smallint": "{column}::text",
 }
-# What the server or its client library says -> what is told; the rest of their words may quote the connection string.
+# Words of the server or its client library -> our message; the rest of their text may quote the connection string.
 _UNREACHABLE = {
     "password authentication failed": "user or password is refused",
     "no password supplied": "it wants a password",
@@ -46,7 +46,7 @@ Cursor = datetime | int
 
 
 class PostgresReader:
-    """The rows of one table from a cursor on; ``newest`` is the greatest cursor of this pull and those before.
+    """Reads the rows of a table from a cursor on; ``newest`` is the greatest cursor of this pull and earlier ones.
 
     Raises:
         UsageError: the server cannot be reached, or has no such table or column.
@@ -58,12 +58,12 @@ class PostgresReader:
         self._declared = declared
         self._where = f"{where}: pull.postgres"
 
-    def records(self, last: str | None, now: datetime) -> Iterator[Record]:
-        """Rows with a cursor from ``last`` less the overlap on, and rows that have none; null: every row.
+    def records(self, last: str | None, now: datetime) -> Iterator[RawRecord]:
+        """Rows whose cursor is ``last`` minus the overlap or greater, and rows without a cursor.
 
         Args:
-            last: greatest cursor of the last pull, as ``cursor_text`` wrote it.
-            now: a cursor after it (a wrong clock) does not move the next pull's beginning there.
+            last: greatest cursor of the last pull, as ``cursor_text`` wrote it; null reads every row.
+            now: naive UTC; a later cursor (from a wrong clock) counts as now for the next pull.
 
         """
         failure = ""
@@ -77,12 +77,15 @@ class PostgresReader:
                 while batch := rows.fetchmany(10_000):
                     for text, cursor in batch:
                         self._remember(cursor, kind, now)
-                        # Rows of a table have no numbers: one that is refused again is the same one.
+                        # Rows of a table have no numbers: without one, a row that is rejected again counts as the same.
                         yield object_record(0, text)
             except duckdb.Error as error:
                 failure = _server_words(str(error))
         if failure:
-            raise UsageError(f"{self._where}: {self._declared.table} cannot be read: {failure}.", "See the server.")
+            raise UsageError(
+                f"{self._where}: {self._declared.table} cannot be read: {failure}.",
+                "Check the server, then pull again.",
+            )
 
     def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         dsn = environment(self._declared.dsn_env, f"{self._where}.dsn_env")
@@ -92,10 +95,10 @@ class PostgresReader:
         except duckdb.Error as error:
             words = str(error).replace(dsn, "")
             reason = next(
-                (told for said, told in _UNREACHABLE.items() if said in words),
+                (message for text, message in _UNREACHABLE.items() if text in words),
                 f"what {self._declared.dsn_env} says cannot be used, or the server does not answer",
             )
-        # Raised out here, so that the driver's own error, which quotes the connection string, hangs on to nothing.
+        # Raised outside the except block, so that the driver's error, which quotes the string, is not its context.
         if reason:
             raise UsageError(
                 f"{self._where}.dsn_env: the Postgres of {self._declared.dsn_env} cannot be reached: {reason}.",
@@ -103,7 +106,7 @@ class PostgresReader:
             )
 
     def _cursor_kind(self, connection: duckdb.DuckDBPyConnection) -> str:
-        """Type of the cursor column, in Postgres's words."""
+        """Type of the cursor column, as Postgres names it."""
         table, column = self._declared.table, self._declared.cursor
         sql = f"""
             select
@@ -120,19 +123,19 @@ class PostgresReader:
         except duckdb.Error as error:
             failure = _server_words(str(error))
         if failure:
-            raise UsageError(f"{self._where}: {table} cannot be read: {failure}.", "See the server.")
+            raise UsageError(f"{self._where}: {table} cannot be read: {failure}.", "Check the server, then pull again.")
         if not found:
             raise UsageError(f"{self._where}.table: there is no table {table}.", "Check schema and table.")
         if kind not in _CURSORS:
             what = f"is of type {kind}" if kind else "is not there"
             raise UsageError(
                 f"{self._where}.cursor: column {column} of {table} {what}.",
-                "A cursor is a time, a date or a whole number that rises with new rows.",
+                "Name a column of times, dates or whole numbers that rises with new rows.",
             )
         if (self._declared.overlap_time is None) == _is_time(kind):
             raise UsageError(
                 f"{self._where}.overlap: {self._declared.overlap!r} does not fit a cursor of type {kind}.",
-                "A time goes with an interval such as '1 hour', a number with a number.",
+                "Write an interval such as '1 hour' for a time, and a number for a number.",
             )
         return str(kind)
 
@@ -140,20 +143,21 @@ class PostgresReader:
         column = '"' + self._declared.cursor.replace('"', '""') + '"'
         since = ""
         if self.newest is not None:
-            # The bound itself is read again: rows of the same cursor may have come later.
-            since = f" where {column} >= {self._begin(kind, self.newest)} or {column} is null"
+            # The bound itself is read again, because rows with the same cursor may have come later.
+            since = f" where {column} >= {self._start(kind, self.newest)} or {column} is null"
         return (
             f"select row_to_json(traithouse_row)::text, {_CURSORS[kind].format(column=column)}"
             f" from {_quoted(self._declared.table)} as traithouse_row{since}"
         )
 
-    def _begin(self, kind: str, newest: Cursor) -> str:
+    def _start(self, kind: str, newest: Cursor) -> str:
+        """SQL of the least cursor to read."""
         if isinstance(newest, int):
             return str(newest - (self._declared.overlap_number or 0))
-        begin = newest - (self._declared.overlap_time or timedelta())
+        start = newest - (self._declared.overlap_time or timedelta())
         if kind == "timestamp with time zone":
-            begin = begin.replace(tzinfo=UTC)
-        return f"{_literal(begin.isoformat())}::{kind}"
+            start = start.replace(tzinfo=UTC)
+        return f"{_literal(start.isoformat())}::{kind}"
 
     def _remember(self, text: str | None, kind: str, now: datetime) -> None:
         cursor = _read_cursor(text, kind)
@@ -164,7 +168,7 @@ class PostgresReader:
 
 
 def _read_cursor(text: str | None, kind: str) -> Cursor | None:
-    """A cursor from its text; nothing when there is none, or when the column had another type before."""
+    """A cursor from its text; null when there is none, or when the column had another type before."""
     if text is None:
         return None
     try:
@@ -174,8 +178,10 @@ def _read_cursor(text: str | None, kind: str) -> Cursor | None:
 
 
 def cursor_text(cursor: Cursor | None) -> str | None:
-    """A cursor as it is kept: ISO 8601 in UTC, or digits."""
-    return cursor.isoformat() if isinstance(cursor, datetime) else None if cursor is None else str(cursor)
+    """A cursor as text for raw.pulled_cursors: ISO 8601 in UTC, or digits."""
+    if cursor is None:
+        return None
+    return cursor.isoformat() if isinstance(cursor, datetime) else str(cursor)
 
 
 def _is_time(kind: str) -> bool:
@@ -183,23 +189,23 @@ def _is_time(kind: str) -> bool:
 
 
 def _extension() -> str:
-    """File of the extension for this very version of DuckDB."""
+    """File of the extension for the installed version of DuckDB, as the inside of a SQL literal."""
     spec = find_spec("duckdb_extension_postgres_scanner")
     folder = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" if spec and spec.origin else Path()
     path = folder / "postgres_scanner.duckdb_extension"
     if not path.is_file():
         raise TraithouseError(
             "DuckDB's extension for Postgres is not installed.",
-            f"pip install duckdb-extension-postgres-scanner=={duckdb.__version__}",
+            f"Install it: pip install duckdb-extension-postgres-scanner=={duckdb.__version__}",
         )
     return str(path).replace("'", "''")
 
 
 @contextmanager
 def _client_settings() -> Iterator[None]:
-    """What Postgres's client library reads from the environment; what is set already wins, but for the time zone.
+    """Sets what Postgres's client library reads from the environment; what is set already stays, except the time zone.
 
-    Times become text in UTC, or equal rows would differ between two servers' settings.
+    Times become text in UTC, because equal rows would otherwise differ between servers with different settings.
     """
     wanted = {"PGAPPNAME": "traithouse", "PGCONNECT_TIMEOUT": "10"} | {
         name: os.environ[name] for name in ("PGAPPNAME", "PGCONNECT_TIMEOUT") if name in os.environ
@@ -218,7 +224,7 @@ def _client_settings() -> Iterator[None]:
 
 
 def _server_words(text: str) -> str:
-    """The server's own error line; it knows no connection string."""
+    """The server's own error line; the connection string is never in it."""
     match = re.search(r"(?:ERROR|FATAL):\s+([^\n]+)", text)
     return match[1].strip().rstrip(".") if match else "the connection broke"
 

@@ -1,7 +1,7 @@
-"""Copies raw rows from where they already are: a Parquet folder, a Postgres table; only what is new.
+"""Copies new raw rows from where they already are: a Parquet folder or a Postgres table.
 
-The copy is append-only, and the models read the copy alone. So an incremental refresh equals a full one, whatever is
-rewritten or deleted upstream: a row that changed there is one more row here, and one that vanished there stays.
+The copy is append-only, and the models read only the copy. So an incremental refresh equals a full one, whatever is
+rewritten or deleted upstream: a row that changed there is another row here, and a row that was deleted there stays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -26,20 +27,20 @@ from orchestration.landing.readers import read_records
 
 @dataclass(frozen=True)
 class PullReport:
-    """What one pull did.
+    """What the pull of one table did.
 
     Attributes:
         source: whose table it is: ``raw`` or a vendor.
         table: where the rows go.
         load_id: number of the load; null when nothing was added.
-        files: Parquet files that were read.
+        files: number of Parquet files that were read.
         accepted: rows added.
         duplicates: rows that were there already.
-        rejected: rows put aside in raw.rejected_events.
+        rejected: rows that are kept, with reasons, in raw.rejected_events.
         reasons: rejected rows by reason.
-        forgotten: rows of somebody who was forgotten.
-        refused: file -> why it could not be read; it is tried again by the next pull.
-        error: why the pull brought nothing, or empty.
+        forgotten: rows of data subjects who were forgotten; nothing of them is kept.
+        refused: file -> why it could not be read; the next pull tries it again.
+        error: why the pull added nothing; empty when it did not fail.
 
     """
 
@@ -57,7 +58,7 @@ class PullReport:
 
     @property
     def failed(self) -> bool:
-        """Whether something that is there could not be had."""
+        """Whether the table or a file of it could not be read."""
         return bool(self.error or self.refused)
 
     def as_dict(self) -> dict[str, object]:
@@ -68,11 +69,11 @@ class PullReport:
 def pull(
     home: Home, pulls: Sequence[Pull], *, now: datetime | None = None, notify: Notify = silent
 ) -> list[PullReport]:
-    """Pulls each table in a transaction of its own; one that cannot be had holds no other.
+    """Pulls each table in a transaction of its own; a table that cannot be read does not hold up the others.
 
     Args:
-        home: where to.
-        pulls: what is declared.
+        home: whose warehouse.
+        pulls: the declared pulls.
         now: loaded_at, naive UTC.
         notify: progress.
 
@@ -86,34 +87,49 @@ def pull(
     reports = []
     with home.lock("traithouse pull"), home.connect() as connection:
         connection.execute(RAW_TABLES)
-        for one in pulls:
+        for declared_pull in pulls:
             connection.execute("begin")
             try:
-                follow = _pull_files if one.declared.parquet else _pull_postgres
-                reports.append(follow(home, connection, one, loaded_at, notify))
+                pull_table = _pull_files if declared_pull.declared.parquet else _pull_postgres
+                reports.append(pull_table(home, connection, declared_pull, loaded_at, notify))
                 connection.execute("commit")
             except UsageError as error:
                 connection.execute("rollback")
-                reports.append(PullReport(one.source, one.landed_in, error=f"{error.message} {error.hint}"))
+                reports.append(
+                    PullReport(declared_pull.source, declared_pull.landed_in, error=f"{error.message} {error.hint}")
+                )
             home.note(loads=load_totals(connection))
     return reports
 
 
+class _Stamp(NamedTuple):
+    """What tells whether a file changed: size in bytes, and time of change in nanoseconds."""
+
+    size_bytes: int
+    modified_ns: int
+
+
 def _pull_files(
-    home: Home, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
+    home: Home, connection: duckdb.DuckDBPyConnection, pulled: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads the files that are new, or whose size or time of change is not that of their last pull."""
-    pattern = one.folder_glob(home.settings.project)
+    pattern = pulled.folder_glob(home.settings.project)
     known = {
-        path: (size, modified)
-        for path, size, modified in connection.execute(
-            "select path, size_bytes, modified_ns from raw.pulled_files where source = $1 and table_name = $2",
-            [one.source, one.table],
+        path: _Stamp(size_bytes, modified_ns)
+        for path, size_bytes, modified_ns in connection.execute(
+            """
+            select path, size_bytes, modified_ns from raw.pulled_files
+            where source = $source and table_name = $table_name
+            """,
+            {"source": pulled.source, "table_name": pulled.table},
         ).fetchall()
     }
     found = _stamps(pattern)
     if not found and not known:
-        raise UsageError(f"{one.where}: pull.parquet: no file matches {pattern}.", "Check the path and its pattern.")
+        raise UsageError(
+            f"{pulled.where}: pull.parquet: no file matches {pattern}.",
+            "Check the path and its pattern, then pull again.",
+        )
     refused = {}
     read = {}
     open_batch(connection)
@@ -126,75 +142,91 @@ def _pull_files(
         except UsageError as error:
             drop_origin(connection, path)
             refused[path] = error.message
-    report = _land(connection, one, list(read), loaded_at)
-    for path, (size, modified) in read.items():
+    report = _land(connection, pulled, list(read), loaded_at)
+    for path, stamp in read.items():
+        row = {
+            "source": pulled.source,
+            "table_name": pulled.table,
+            "path": path,
+            "pulled_at": loaded_at,
+            "load_id": report.load_id,
+            **stamp._asdict(),
+        }
         connection.execute(
-            "delete from raw.pulled_files where source = $1 and table_name = $2 and path = $3",
-            [one.source, one.table, path],
+            "delete from raw.pulled_files where source = $source and table_name = $table_name and path = $path",
+            {name: row[name] for name in ("source", "table_name", "path")},
         )
         connection.execute(
-            "insert into raw.pulled_files values ($1, $2, $3, $4, $5, $6, $7)",
-            [one.source, one.table, path, size, modified, loaded_at, report.load_id],
+            """
+            insert into raw.pulled_files (source, table_name, path, size_bytes, modified_ns, pulled_at, load_id)
+            values ($source, $table_name, $path, $size_bytes, $modified_ns, $pulled_at, $load_id)
+            """,
+            row,
         )
     return replace(report, files=len(read), refused=refused)
 
 
-def _stamps(pattern: str) -> dict[str, tuple[int, int]]:
-    """Path -> size in bytes and time of change in nanoseconds, taken before the file is read."""
+def _stamps(pattern: str) -> dict[str, _Stamp]:
+    """Path -> its stamp, taken before the file is read."""
     stamps = {}
-    # An absolute pattern, which Path.glob refuses.
+    # Path.glob refuses an absolute pattern.
     for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207
         try:
             facts = Path(path).stat()
         except FileNotFoundError:
             continue
         if Path(path).is_file():
-            stamps[path] = (facts.st_size, facts.st_mtime_ns)
+            stamps[path] = _Stamp(facts.st_size, facts.st_mtime_ns)
     return stamps
 
 
 def _pull_postgres(
-    home: Home, connection: duckdb.DuckDBPyConnection, one: Pull, loaded_at: datetime, notify: Notify
+    home: Home, connection: duckdb.DuckDBPyConnection, pulled: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
-    """Reads rows from the last cursor less the overlap on; another table or cursor is read from its beginning."""
-    declared = one.declared.postgres
+    """Reads rows from the last cursor minus the overlap on; another table or cursor column is read from its start."""
+    declared = pulled.declared.postgres
     if declared is None:
-        raise UsageError(f"{one.where}: pull: it names no Postgres table.", "Declare pull.postgres.")
-    row = connection.execute(
+        raise UsageError(f"{pulled.where}: pull: it names no Postgres table.", "Declare pull.postgres.")
+    key = {"source": pulled.source, "table_name": pulled.table}
+    cursor = {"origin": declared.table, "cursor_column": declared.cursor}
+    last = connection.execute(
         """
         select cursor_value from raw.pulled_cursors
-        where source = $1 and table_name = $2 and origin = $3 and cursor_column = $4
+        where source = $source and table_name = $table_name and origin = $origin and cursor_column = $cursor_column
         """,
-        [one.source, one.table, declared.table, declared.cursor],
+        key | cursor,
     ).fetchone()
-    reader = PostgresReader(declared, one.where)
+    reader = PostgresReader(declared, pulled.where)
     origin = f"postgres {declared.table}"
     open_batch(connection)
-    fill_batch(connection, origin, reader.records(row[0] if row else None, loaded_at), origin, notify)
-    report = _land(connection, one, [origin], loaded_at)
-    connection.execute("delete from raw.pulled_cursors where source = $1 and table_name = $2", [one.source, one.table])
+    fill_batch(connection, origin, reader.records(last[0] if last else None, loaded_at), origin, notify)
+    report = _land(connection, pulled, [origin], loaded_at)
+    connection.execute("delete from raw.pulled_cursors where source = $source and table_name = $table_name", key)
     connection.execute(
-        "insert into raw.pulled_cursors values ($1, $2, $3, $4, $5, $6, $7)",
-        [
-            one.source,
-            one.table,
-            declared.table,
-            declared.cursor,
-            cursor_text(reader.newest),
-            loaded_at,
-            report.load_id,
-        ],
+        """
+        insert into raw.pulled_cursors (
+            source, table_name, origin, cursor_column, cursor_value, pulled_at, load_id
+        )
+        values ($source, $table_name, $origin, $cursor_column, $cursor_value, $pulled_at, $load_id)
+        """,
+        {
+            **key,
+            **cursor,
+            "cursor_value": cursor_text(reader.newest),
+            "pulled_at": loaded_at,
+            "load_id": report.load_id,
+        },
     )
     return report
 
 
-def _land(connection: duckdb.DuckDBPyConnection, one: Pull, origins: Sequence[str], loaded_at: datetime) -> PullReport:
-    to = one.destination
-    row = connection.execute("select 1 from landing limit 1").fetchone()
-    if row is None:
-        return PullReport(one.source, one.landed_in)
-    report = land_batch(connection, to, origins, loaded_at)
+def _land(
+    connection: duckdb.DuckDBPyConnection, pulled: Pull, origins: Sequence[str], loaded_at: datetime
+) -> PullReport:
+    if connection.execute("select 1 from landing limit 1").fetchone() is None:
+        return PullReport(pulled.source, pulled.landed_in)
+    report = land_batch(connection, pulled.target, origins, loaded_at)
     error = ""
     if report.load_id is not None and not report.accepted and not report.duplicates and not report.forgotten:
         error = f"No row was accepted, most of all: {next(iter(report.reasons))}; see raw.rejected_events."
-    return PullReport(one.source, **asdict(report), error=error)
+    return PullReport(pulled.source, **asdict(report), error=error)

@@ -1,11 +1,11 @@
-"""Who was forgotten, as salted hashes, and how rows that name them are kept out of raw and blotted out of texts.
+"""Tombstones say who was forgotten, as salted hashes; rows of the forgotten stay out of raw, and texts are redacted.
 
-Grain of raw.tombstones: entity_type x id_hash; entity_type is user (user_id or anonymous_id), account, or event (an
-event_id that belonged to a person whose device others use, too). The hash is of the id alone, so it holds for every
-source. No id can be read from it, but whoever has an id can tell whether it was forgotten.
+Grain of raw.tombstones: entity_type x id_hash. The entity_type is user (user_id or anonymous_id), account, or event
+(the event_id of a data subject whose device others use, too). The hash is of the id alone, so it is the same for every
+source. Nobody can read an id from it, but somebody who has an id can tell whether it was forgotten.
 
-Within longer texts an id is found as a word; one of fewer than SHORTEST_WORD characters only as a whole JSON string,
-for such an id is as likely a number or a word of its own.
+In longer texts an id is found as a word. An id of fewer than SHORTEST_WORD characters is found only as a whole JSON
+string, because it may as well be a number or another word.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from html import escape
+from typing import NamedTuple
 
 import duckdb
 
@@ -36,8 +37,8 @@ def hash_sql(entity_type: str, text: str, salt: str = "salt") -> str:
 def add_tombstones(
     connection: duckdb.DuckDBPyConnection, entity_type: str, ids: Iterable[str], salt: str, at: datetime
 ) -> None:
-    """Adds tombstones, once each; all tombstones of a home have the salt of its first."""
-    for one in sorted(set(ids)):
+    """Adds tombstones, once each, as of ``at`` (naive UTC); all tombstones of a home have the salt of its first."""
+    for entity_id in sorted(set(ids)):
         connection.execute(
             f"""
             insert into raw.tombstones
@@ -50,23 +51,23 @@ def add_tombstones(
                 select 1 from raw.tombstones as t where t.entity_type = $type and t.id_hash = fresh.id_hash
             )
             """,
-            {"type": entity_type, "id": one, "salt": salt, "at": at},
+            {"type": entity_type, "id": entity_id, "salt": salt, "at": at},
         )
 
 
-def has_tombstone(connection: duckdb.DuckDBPyConnection, entity_type: str, one: str) -> bool:
+def has_tombstone(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: str) -> bool:
     """Whether an id has a tombstone."""
     row = connection.execute(
         f"select 1 from raw.tombstones where entity_type = $type and id_hash = {hash_sql('$type', '$id')} limit 1",
-        {"type": entity_type, "id": one},
+        {"type": entity_type, "id": entity_id},
     ).fetchone()
     return row is not None
 
 
 def drop_forgotten(connection: duckdb.DuckDBPyConnection, *, vendor: bool) -> None:
-    """Takes records of the forgotten out of table ``parsed``, and names them in ``forgotten_records``.
+    """Moves records of the forgotten from table ``parsed`` to ``forgotten_records`` (grain: file x record_number).
 
-    An event is theirs by its ids, a vendor's row by any of its values, and one that cannot be read by any word of it.
+    An event is theirs by its ids, a vendor's row by any of its values, and a rejected record by any word of its text.
     """
     connection.execute("create or replace temp table forgotten_records (file varchar, record_number bigint)")
     if not _any_tombstone(connection):
@@ -112,7 +113,7 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, *, vendor: bool) -> No
 
 
 def withdraw_events(connection: duckdb.DuckDBPyConnection) -> None:
-    """Takes single events with a tombstone out of table ``accepted``; each is a forgotten record without a file."""
+    """Deletes events with a tombstone of their own from table ``accepted``; they count as forgotten, without a file."""
     if not _any_tombstone(connection):
         return
     (count,) = connection.execute(
@@ -127,7 +128,7 @@ def withdraw_events(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> None:
-    """Blots the forgotten out of texts of a table in which rows of others may mention them."""
+    """Redacts ids of the forgotten in texts of a table, where rows of others may mention them."""
     if not columns or not _any_tombstone(connection):
         return
     texts = " union all ".join(f"select {column} as text from {relation}" for column in columns)
@@ -145,47 +146,66 @@ def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, colum
 
 
 def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]) -> None:
-    """Replaces ids within the texts of some columns by a word."""
-    words, strings = sql_patterns(ids)
+    """Replaces ids in the texts of some columns by the word ``forgotten``."""
+    patterns = sql_patterns(ids)
+    as_word, as_string = rf"\1{FORGOTTEN}\2", f'"{FORGOTTEN}"'
+    # Words twice: of two ids with one character between them, the first pass uses up that character.
     for column in columns:
-        for pattern, to in ((words, rf"\1{FORGOTTEN}\2"), (words, rf"\1{FORGOTTEN}\2"), (strings, f'"{FORGOTTEN}"')):
-            # Twice: of two ids with one character between them, the first pass takes that character.
+        for pattern, replacement in (
+            (patterns.words, as_word),
+            (patterns.words, as_word),
+            (patterns.strings, as_string),
+        ):
             if pattern:
                 connection.execute(
-                    f"update {relation} set {column} = regexp_replace({column}, $pattern, $to, 'g')"
+                    f"update {relation} set {column} = regexp_replace({column}, $pattern, $replacement, 'g')"
                     f" where regexp_matches({column}, $pattern)",
-                    {"pattern": pattern, "to": to},
+                    {"pattern": pattern, "replacement": replacement},
                 )
 
 
-def sql_patterns(ids: Collection[str]) -> tuple[str, str]:
-    """RE2 patterns: of ids that are found as words, and of those that are found as JSON strings; empty for none."""
-    words = spellings(one for one in ids if len(one) >= SHORTEST_WORD)
-    short = spellings(one for one in ids if len(one) < SHORTEST_WORD)
-    return (
-        f"(^|{_NO_WORD})(?:{'|'.join(words)})($|{_NO_WORD})" if words else "",
-        f'"(?:{"|".join(short)})"' if short else "",
+class IdPatterns(NamedTuple):
+    """RE2 patterns of ids that are found as words, and of ids that are found as JSON strings; empty for none."""
+
+    words: str
+    strings: str
+
+
+def sql_patterns(ids: Collection[str]) -> IdPatterns:
+    """Patterns of ids for DuckDB."""
+    words, short = spellings(_long(ids)), spellings(_short(ids))
+    return IdPatterns(
+        words=f"(^|{_NO_WORD})(?:{'|'.join(words)})($|{_NO_WORD})" if words else "",
+        strings=f'"(?:{"|".join(short)})"' if short else "",
     )
 
 
 def byte_pattern(ids: Collection[str]) -> re.Pattern[bytes]:
-    """The same, over the bytes of a file."""
-    words = spellings(one for one in ids if len(one) >= SHORTEST_WORD)
-    short = spellings(one for one in ids if len(one) < SHORTEST_WORD)
+    """The same as one Python pattern for the bytes of a file."""
+    words, short = spellings(_long(ids)), spellings(_short(ids))
     parts = [f"(?<!{_WORD})(?:{'|'.join(words)})(?!{_WORD})"] if words else []
     parts += [f'(?<=")(?:{"|".join(short)})(?=")'] if short else []
     return re.compile("|".join(parts).encode())
 
 
 def spellings(ids: Iterable[str]) -> list[str]:
-    """How ids stand in texts, in JSON and in HTML, escaped for a pattern; the longest first."""
-    spelt = set()
-    for one in ids:
-        spelt |= {one, json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], escape(one)}
-    return [re.escape(one) for one in sorted(spelt, key=lambda text: (-len(text), text))]
+    """How ids are written in texts, in JSON and in HTML, escaped for a pattern; the longest first."""
+    texts = set()
+    for text in ids:
+        texts |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], escape(text)}
+    return [re.escape(text) for text in sorted(texts, key=lambda text: (-len(text), text))]
+
+
+def _long(ids: Collection[str]) -> list[str]:
+    return [text for text in ids if len(text) >= SHORTEST_WORD]
+
+
+def _short(ids: Collection[str]) -> list[str]:
+    return [text for text in ids if len(text) < SHORTEST_WORD]
 
 
 def _tokens_sql(text: str) -> str:
+    """SQL for the list of all places in a text where an id may stand."""
     word, dotted, string = (token.replace("'", "''") for token in _TOKENS)
     return (
         f"list_concat(regexp_extract_all({text}, '{word}'), regexp_extract_all({text}, '{dotted}'),"

@@ -1,4 +1,4 @@
-"""Rows of a vendor's file land as they are, for its adapter to read."""
+"""Lands rows of a vendor's file as they are; its adapter reads them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def land_vendor_table(
     load_id: int,
     loaded_at: datetime,
 ) -> str:
-    """Land a vendor's columns as text under their own names, and return the table; a new column is added to it.
+    """Lands a vendor's columns as text under their own names, adds new columns to the table, and returns its name.
 
-    A column that is called like one of Traithouse's own lands with ``vendor_`` before its name.
+    A column with a name of our own columns gets the prefix ``vendor_``. Table ``parsed`` is left for the caller to
+    count, as by ``land_events``.
     """
     relation = f'raw_{source}."{table}"'
     connection.execute(f"create schema if not exists raw_{source}")

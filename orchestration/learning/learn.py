@@ -17,7 +17,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.learning.quality import measure_quality
-from orchestration.learning.score_models import ScoreModel, newest_model, save_model
+from orchestration.learning.score_models import ScoreModel, newest_model, save_model, score_traits
 from orchestration.learning.scorecard import LEAST_OF_EACH_TO_FIT, LEAST_OF_EACH_TO_TEST, Scorecard, fit_scorecard
 from orchestration.learning.training_data import WARM_UP_DAYS, KnownHistory, TrainingData, known_history, look_back
 from orchestration.transform.dbt import Project
@@ -95,16 +95,6 @@ def learn(
                 saved = save_model(connection, model, points, card.probabilities if card else {})
             learned.append(Learned(trait, model, version=saved.version, is_new=saved.is_new, card=card))
     return learned
-
-
-def score_traits(project: Project) -> list[Trait]:
-    """Traits whose SQL reads learned points."""
-    return [
-        project.catalog.trait(node["name"])
-        for node in sorted(project.manifest_dict["nodes"].values(), key=lambda node: str(node["name"]))
-        if node["resource_type"] == "model"
-        and any(parent.endswith(".learning.score_points") for parent in node["depends_on"]["nodes"])
-    ]
 
 
 def fit_and_test(trait: Trait, data: TrainingData, history: KnownHistory) -> Fitted:

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import duckdb
 
 from orchestration.declarations.catalog import Catalog
+from orchestration.declarations.traits import Trait
 from orchestration.measurement.records import fetch_rows, insert_row
+from orchestration.transform.dbt import Project
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class ScoreModel:
     def row(self) -> dict[str, Any]:
         """As it is stored: instants are text, which every engine reads alike."""
         return asdict(self) | {"as_of": str(self.as_of), "fitted_until": str(self.fitted_until)}
+
+
+def score_traits(project: Project) -> list[Trait]:
+    """Traits whose SQL reads learned points."""
+    return [
+        project.catalog.trait(node["name"])
+        for node in sorted(project.manifest_dict["nodes"].values(), key=lambda node: str(node["name"]))
+        if node["resource_type"] == "model"
+        and any(parent.endswith(".learning.score_points") for parent in node["depends_on"]["nodes"])
+    ]
 
 
 class SavedModel(NamedTuple):

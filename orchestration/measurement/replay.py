@@ -91,7 +91,7 @@ class Replay:
             ]
             sql = f"select {', '.join(columns)} from ({sql})"
         # A view that many models read would be computed for each of them.
-        kind = "view" if node["config"]["materialized"] == "view" and self._readers[node["unique_id"]] < 2 else "table"
+        kind = "view" if node["config"]["materialized"].startswith("view") and self._readers[node["unique_id"]] < 2 else "table"
         return f'create or replace {kind} "replay_{node["schema"]}"."{node["name"]}" as {sql}'
 
     @contextmanager

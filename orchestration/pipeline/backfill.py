@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 
 import duckdb
 
+from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_publishable, last_date
-from orchestration.publishing.backfill import Missing, backfill_trait, missing_days
+from orchestration.publishing.backfill import Missing, backfill_id, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
 from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.clock import end_of_day, local_date
@@ -39,6 +40,41 @@ class BackfilledTrait:
     already_backfilled: int = 0
     other_version: int = 0
     changes: int = 0
+
+
+@dataclass(frozen=True)
+class HistoryDay:
+    """One day of one trait, as a backfill wrote it.
+
+    Attributes:
+        trait: whose.
+        day: in the reporting time zone.
+        as_of: the midnight that ends it, naive UTC.
+        version: of the definition.
+        publishable: whether publishing would have published it; else the day changed nothing.
+        population: entities that were evaluated.
+        members: of these, with the trait (other types: with a value).
+        changes: rows added to the ledger.
+
+    """
+
+    trait: str
+    day: date
+    as_of: datetime
+    version: int
+    publishable: bool
+    population: int
+    members: int
+    changes: int
+
+    @property
+    def build_id(self) -> str:
+        """What stands in the ledger where a build's name stands."""
+        return backfill_id(self.as_of)
+
+
+def ignore(day: HistoryDay) -> None:
+    """A day that nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +105,7 @@ def backfill(
     last: date,
     *,
     traits: Sequence[str] = (),
+    on_day: Callable[[HistoryDay], None] = ignore,
     notify: Notify = silent,
 ) -> BackfillReport:
     """Writes the history of days (reporting time zone) that have none; a backfill that was cut off goes on.
@@ -81,6 +118,7 @@ def backfill(
         first: first day.
         last: last day, included.
         traits: names; all when none is given.
+        on_day: called with each trait's day, once it is committed.
         notify: progress.
 
     Raises:
@@ -90,7 +128,7 @@ def backfill(
     if first > last:
         raise UsageError(f"--from {first} is after --to {last}.", "Give the earlier day first.")
     chosen = [project.catalog.trait(name) for name in dict.fromkeys(traits)] or list(project.catalog.traits)
-    with project.home.lock("traithouse backfill"):
+    with project.home.lease("traithouse backfill"), project.home.lock("traithouse backfill"):
         first_day = _first_day_of_events(project, last)
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         clocks = [end_of_day(day, project.time_zone) for day in days if day >= first_day]
@@ -114,22 +152,36 @@ def backfill(
                     number += 1
                     day = last_date(clock, project.time_zone)
                     notify(f"backfilling {day} ({number} of {total}): {len(names)} traits")
+                    written: list[HistoryDay] = []
                     with _transaction(connection):
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
                             told = is_publishable(connection, trait, day)
+                            changes = backfill_trait(connection, trait, clock, told=told)
                             reports[name] = replace(
                                 before,
-                                changes=before.changes + backfill_trait(connection, trait, clock, told=told),
+                                changes=before.changes + changes,
                                 written=before.written + 1,
                                 untold=before.untold + (not told),
                             )
+                            counts = _members(connection, trait)
+                            written.append(HistoryDay(name, day, clock, trait.version, told, *counts, changes))
+                    for history_day in written:
+                        on_day(history_day)
         build_id = served_build(project.home)
         if any(report.changes for report in reports.values()) and build_id:
             notify("writing the serving snapshot")
             with project.home.connect() as connection:
                 write_snapshot(project.home, connection, build_id)
     return BackfillReport(first, last, len(days) - len(clocks), tuple(reports.values()))
+
+
+def _members(connection: duckdb.DuckDBPyConnection, trait: Trait) -> tuple[int, int]:
+    """Population and members of a replayed day."""
+    has_it = "value" if trait.type == "boolean" else "value is not null"
+    counted = f'select count(*), count(*) filter ({has_it}) from replay_candidates."{trait.name}"'
+    population, members = connection.execute(counted).fetchone() or (0, 0)
+    return population, members
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from orchestration.errors import TraithouseError
 from orchestration.home import Home, versions
 from orchestration.serving.snapshot import rows
-from orchestration.sync.engine import checked_destination
+from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
 
 

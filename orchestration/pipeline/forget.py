@@ -30,7 +30,7 @@ def forget(
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
-    with project.home.lock("traithouse forget"):
+    with project.home.lease("traithouse forget"), project.home.lock("traithouse forget"):
         with project.home.connect() as connection:
             kept_from = raw_kept_from(connection)
         if kept_from and not accept_loss:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import duckdb
 
@@ -13,7 +13,7 @@ from orchestration.admin.erasure import resume_forget
 from orchestration.admin.retention import apply_retention, check_retention
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.gates.candidates import DEFINITE, audit
-from orchestration.gates.source_verdicts import load_source_verdicts
+from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts
 from orchestration.gates.waivers import accept
 from orchestration.home import Home, Notify, silent, utc_now
@@ -28,16 +28,29 @@ from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
-from orchestration.transform.dbt import NodeResult, Project
+from orchestration.transform.dbt import NodeResult, OnNode, Project, ignore_node
 
 
 @dataclass(frozen=True)
 class Written:
-    """Candidates of one build and what the gate says of them."""
+    """Candidates of one build and what the gates say of them.
+
+    Attributes:
+        build: which.
+        results: how each seed and model went.
+        verdicts: of the candidate audit, by trait.
+        source_verdicts: of the source checks, by source.
+
+    """
 
     build: Build
     results: list[NodeResult]
     verdicts: list[Verdict]
+    source_verdicts: list[SourceVerdict]
+
+
+def ignore_build(build: Build) -> None:
+    """A build whose begin nobody waits for."""
 
 
 def write_and_audit(
@@ -47,19 +60,35 @@ def write_and_audit(
     full_refresh: bool = False,
     select: Sequence[str] = (),
     now: datetime | None = None,
+    on_begin: Callable[[Build], None] = ignore_build,
+    on_node: OnNode = ignore_node,
     notify: Notify = silent,
 ) -> Written:
-    """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published."""
+    """Write and audit: a new build, its dbt models, and a verdict on every candidate. Nothing is published.
+
+    Args:
+        project: what is built; takes lease and lock of its home.
+        as_of: clock of the build: a date (its end) or a time; None for the default.
+        full_refresh: whether everything is rebuilt from raw.
+        select: a part of the models alone.
+        now: wall clock, naive UTC.
+        on_begin: called with the build once it has begun.
+        on_node: called with each seed or model that went well, as soon as it has ended.
+        notify: progress.
+
+    """
     _ = project.catalog  # a wrong declaration is refused before anything is made
     check_retention(project)
     on_spark = project.home.settings.on_spark
     if on_spark and select:
         raise UsageError("On Spark a part of the project cannot be built alone.", "Build all of it.")
-    with project.home.lock("traithouse refresh"), _stage(project.home, "transforming"):
+    purpose = "traithouse refresh"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "transforming"):
         resume_forget(project, notify=notify)
         if on_spark:
             drop_other_watermark(project.home)
         build = begin_build(project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
+        on_begin(build)
         if build.full_refresh and not full_refresh:
             notify("rebuilding everything: first build, or definitions changed")
         with project.home.connect() as connection:
@@ -68,17 +97,25 @@ def write_and_audit(
         if on_spark:
             results = run_on_spark(project, build, notify=notify)
         else:
-            results = run_build(project, build, select=select, notify=notify)
+            results = run_build(project, build, select=select, on_node=on_node, notify=notify)
         project.home.note(running={"stage": "auditing", "since": utc_now()})
         verdicts = audit(project, notify=notify)
         home = project.home
-        home.note(counts=_counts(home), source_verdicts=_source_verdicts(home, build), **_built(home))
-    return Written(build, results, verdicts)
+        with home.connect() as connection:
+            source_verdicts = load_source_verdicts(connection, build.build_id)
+        home.note(
+            counts=_counts(home),
+            source_verdicts=_summaries(source_verdicts),
+            first_event_day=_first_event_day(home),
+            **_built(home),
+        )
+    return Written(build, results, verdicts, source_verdicts)
 
 
 def audit_again(project: Project, traits: Sequence[str], *, notify: Notify = silent) -> list[Verdict]:
     """Judge candidates of the current build once more, without building anything."""
-    with project.home.lock("traithouse refresh"), _stage(project.home, "auditing"):
+    purpose = "traithouse refresh"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "auditing"):
         return audit(project, traits=traits, notify=notify)
 
 
@@ -90,7 +127,7 @@ def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: No
 
     """
     project.catalog.trait(trait)
-    with project.home.lock("traithouse publish"):
+    with project.home.lease("traithouse publish"), project.home.lock("traithouse publish"):
         with project.home.connect() as connection:
             connection.execute(PUBLISHED_TABLES)
             build = current_build(connection)
@@ -100,18 +137,30 @@ def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: No
         return publish_build(project, notify=notify)
 
 
-def publish_build(project: Project, *, notify: Notify = silent) -> PublishReport:
+def publish_build(project: Project, *, build_id: str | None = None, notify: Notify = silent) -> PublishReport:
     """Publish: what passed in the current build goes out; lift and stability are measured beside it.
 
+    Args:
+        project: what is declared; takes lease and lock of its home.
+        build_id: the build that the caller has begun; without it whichever was begun last.
+        notify: progress.
+
     Raises:
-        TraithouseError: there is no build.
+        TraithouseError: there is no build, or another one has been begun since the caller's.
 
     """
-    with project.home.lock("traithouse refresh"), _stage(project.home, "publishing"):
+    purpose = "traithouse publish"
+    with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "publishing"):
         with project.home.connect() as connection:
             build = current_build(connection)
         if build is None:
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
+        if build_id not in (None, build.build_id):
+            raise TraithouseError(
+                f"This run has begun build {build_id}; build {build.build_id} of another run has replaced it."
+                " Nothing was published.",
+                "Run the refresh again, with all its steps.",
+            )
         # Both tell of the past; that it cannot be told holds nothing back.
         try:
             project.home.need_models_here("Measuring lift")
@@ -160,7 +209,7 @@ def refresh(
     notify: Notify = silent,
 ) -> tuple[Written, PublishReport]:
     """Write, audit, publish, under one lock."""
-    with project.home.lock("traithouse refresh"):
+    with project.home.lease("traithouse refresh"), project.home.lock("traithouse refresh"):
         written = write_and_audit(project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
         return written, publish_build(project, notify=notify)
 
@@ -172,11 +221,29 @@ def _built(home: Home) -> dict[str, int]:
     return {"built_load_id": row[0]} if row else {}
 
 
-def _source_verdicts(home: Home, build: Build) -> dict[str, dict[str, str]]:
-    """What the door in said of each source in a build."""
+def _summaries(verdicts: Sequence[SourceVerdict]) -> dict[str, dict[str, str]]:
+    """What the source checks said of each source, for the status file."""
+    return {
+        verdict.source: {"build_id": verdict.build_id, "verdict": verdict.verdict, "reason": verdict.reason}
+        for verdict in verdicts
+    }
+
+
+def _first_event_day(home: Home) -> date | None:
+    """The first day (reporting time zone) that has an event, from which on history can be backfilled."""
     with home.connect() as connection:
-        verdicts = load_source_verdicts(connection, build.build_id)
-    return {one.source: {"build_id": one.build_id, "verdict": one.verdict, "reason": one.reason} for one in verdicts}
+        table = "activity.fct_user_activity_daily"
+        if not _exists(connection, table):
+            return None
+        row = connection.execute(f"select min(activity_date) from {table}").fetchone()
+    return row[0] if row else None
+
+
+def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    found = connection.execute(
+        "select 1 from duckdb_tables() where schema_name || '.' || table_name = $1", [table]
+    ).fetchone()
+    return found is not None
 
 
 def _counts(home: Home) -> dict[str, int]:
@@ -188,10 +255,9 @@ def _counts(home: Home) -> dict[str, int]:
     }
     tables["quarantined"] = "events.quarantined_events"
     with home.connect() as connection:
-        built = connection.execute("select schema_name || '.' || table_name from duckdb_tables()").fetchall()
         counts = {}
         for name, table in tables.items():
-            if (table,) in built:
+            if _exists(connection, table):
                 row = connection.execute(f"select count(*) from {table}").fetchone()
                 counts[name] = row[0] if row else 0
     return counts

@@ -50,7 +50,7 @@ def home_status(home: Home) -> dict[str, Any]:
             for name, trait in judged.items()
             if trait["verdict"] == "not_enough_evidence"
         ],
-        "last_sync": dict(zip(("sync", "started_at", "ended_at", "build_id"), log[-1], strict=False)) if log else None,
+        "last_sync": {name: log[-1][name] for name in ("sync", "started_at", "ended_at", "build_id")} if log else None,
         "sync_failures": len(failures),
         "data_docs": written.get("data_docs"),
     }

@@ -291,5 +291,5 @@ def copy_sync_ledger(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
         ):
             connection.execute(f"delete from traits.{table}")
             if rows:
-                marks = ", ".join("?" * len(rows[0]))
-                connection.executemany(f"insert into traits.{table} values ({marks})", rows)
+                columns, values = ", ".join(rows[0]), ", ".join(f"${column}" for column in rows[0])
+                connection.executemany(f"insert into traits.{table} ({columns}) values ({values})", rows)

@@ -63,7 +63,8 @@ def rollback(
         UsageError: there is no such build, or its snapshot is no longer retained.
 
     """
-    with home.lock("traithouse rollback"), home.connect() as connection:
+    purpose = "traithouse rollback"
+    with home.lease(purpose), home.lock(purpose), home.connect() as connection:
         connection.execute(PUBLISHED_TABLES + STATE_TABLES)
         builds = connection.execute(
             "select build_id, as_of from traits.builds where not coalesce(rolled_back, false) order by build_id"

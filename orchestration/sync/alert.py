@@ -1,7 +1,7 @@
-"""One alert hook: a POST of JSON to ``TRAITHOUSE_ALERT_URL`` when a trait is withheld, or passes again.
+"""The alert hook: a POST of JSON to ``TRAITHOUSE_ALERT_URL`` when a trait is withheld, or passes again.
 
 ``text`` is what chat tools show (Slack, Mattermost, Discord with /slack); the other keys are for programs. The address
-is a secret: it comes from the environment at the moment of sending and reaches no log, error or table.
+is a secret: it is read from the environment when the alert is sent, and is in no log, error or table.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def alert(
     *,
     notify: Notify = silent,
 ) -> bool:
-    """Tells what changed since the last alert that arrived; whether one was sent.
+    """Sends what changed since the last alert that arrived, and returns whether an alert was sent.
 
-    An alert that does not arrive holds nothing back, and is sent again after the next publish.
+    An alert that does not arrive stops nothing; it is sent again after the next publish.
 
     Args:
-        home: where; hold its lock.
+        home: the home that published; hold its lock.
         build_id: the build that was published.
-        judged: traits that it judged.
-        withheld: of these, those that it withheld, with the reason.
+        judged: traits that the build judged.
+        withheld: those of them that it withheld -> the reason.
         notify: progress.
 
     """
@@ -54,10 +54,10 @@ def alert(
     try:
         httpx.post(address, json=message, timeout=SECONDS).raise_for_status()
     except httpx.HTTPStatusError as error:
-        notify(f"the alert was refused with {error.response.status_code}; it will be sent again")
+        notify(f"the alert was refused with {error.response.status_code}; it will be sent again after the next publish")
         return False
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again")
+        notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again after the next publish")
         return False
     home.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
     return True

@@ -1,4 +1,4 @@
-"""Whom a sync sends, and as what: the served snapshot, through the declaration.
+"""Which entities a sync sends, and under which identifier: the served snapshot, through the declaration.
 
 Identifiers and consent are personal, so they are in no published table. Publishing writes those that declared syncs
 need into ``people.parquet`` of the home, which syncs alone read.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +22,13 @@ from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Home, read_json, write_atomically
+from orchestration.sync.fields import Overrides, declaration_hash
 
 CONSENT = "consent"
 
 
 class Wanted(NamedTuple):
-    """One entity that a sync sends.
+    """An entity that a sync sends.
 
     Attributes:
         entity_id: user_id or account_id.
@@ -39,16 +40,29 @@ class Wanted(NamedTuple):
     source: str
 
 
+class Skipped(NamedTuple):
+    """Why an entity that has a value of the sync's traits is not sent.
+
+    Attributes:
+        reason: what is counted, the same for every such entity.
+        detail: what is said of this entity, where the reason alone does not tell.
+
+    """
+
+    reason: str
+    detail: str = ""
+
+
 @dataclass(frozen=True)
 class Audience:
-    """What a sync wants of its destination.
+    """What a sync wants to be at its destination.
 
     Attributes:
         build_id: the snapshot's build.
-        as_of: its clock, naive UTC.
+        as_of: the snapshot's clock, naive UTC.
         folder: the snapshot.
-        wanted: identifier -> whom.
-        skipped: entity -> why it is not sent, for who has a value of one of the traits.
+        wanted: identifier -> the entity that is sent under it.
+        skipped: entity -> why it is not sent.
         held: trait -> why its fields stay as they are.
 
     """
@@ -57,7 +71,7 @@ class Audience:
     as_of: datetime
     folder: Path
     wanted: dict[str, Wanted]
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,7 +79,7 @@ def people_names(catalog: Catalog) -> list[list[str]]:
     """Entity and attribute of what declared syncs need to know of persons, sorted."""
     needed = {(sync.entity, sync.identified_by) for sync in catalog.syncs if not sync.is_native}
     needed |= {(sync.entity, CONSENT) for sync in catalog.syncs if sync.purpose}
-    return [list(one) for one in sorted(needed)]
+    return [list(entity_and_attribute) for entity_and_attribute in sorted(needed)]
 
 
 def write_people(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
@@ -99,25 +113,20 @@ def write_people(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Cat
     write_atomically(listed, json.dumps(names))
 
 
-def audience(
-    home: Home,
-    catalog: Catalog,
-    sync: Sync,
-    instead: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
-) -> Audience:
-    """Everybody whom the sync sends now.
+def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides = MappingProxyType({})) -> Audience:
+    """The entities that a sync sends now.
 
     Args:
-        home: where.
+        home: whose snapshot.
         catalog: what is declared.
-        sync: which.
-        instead: by trait and entity, values that count in place of what is published.
+        sync: whose audience.
+        overrides: values that count in place of what is published.
 
     Raises:
-        UsageError: nothing is published yet, or what the sync needs of persons was not written since it was declared.
+        UsageError: nothing is published yet, or no refresh has read the identifiers and consent that the sync needs.
 
     """
-    folder = _served(home)
+    folder = served_folder(home)
     manifest = read_json(folder / "manifest.json")
     people = _people(home, sync)
     traits = catalog.traits_of(sync)
@@ -126,14 +135,14 @@ def audience(
         connection.execute(f"attach '{attached}' as served (read_only)")
         held = _held(connection, sync, traits)
         sent = [trait.name for trait in traits if trait.name not in held]
-        _values(connection, sync, instead)
+        _create_current_values(connection, sync, overrides)
         rows = connection.execute(
             f"""
             with entities as (
-                -- Who has nothing but traits that are held is still sent: the fields stay as they are.
+                -- An entity that has only held traits is still sent: its fields stay as they are.
                 select
                     entity_id,
-                    -- Two numbers, for the text of one of 128 bits is very slow to make.
+                    -- Two numbers of 64 bits, because writing one of 128 bits as text is very slow.
                     concat_ws(
                         '-', $declaration,
                         bit_xor(md5_number_upper(trait || chr(31) || value)) filter (list_contains($sent, trait)),
@@ -170,33 +179,34 @@ def audience(
             },
         ).fetchall()
     wanted: dict[str, Wanted] = {}
-    skipped: dict[str, str] = {}
+    skipped: dict[str, Skipped] = {}
     for entity_id, source, identifier, in_scope, has_consent in rows:
         if not in_scope:
-            skipped[entity_id] = "out of scope"
+            skipped[entity_id] = Skipped("out of scope")
         elif not has_consent:
-            skipped[entity_id] = f"no consent to {sync.purpose}"
+            skipped[entity_id] = Skipped(f"no consent to {sync.purpose}")
         elif not identifier:
-            skipped[entity_id] = f"no {sync.identified_by}"
+            skipped[entity_id] = Skipped(f"no {sync.identified_by}")
         elif identifier in wanted:
-            # The least id keeps it, whatever was sent before, so that the end does not depend on the way to it.
-            skipped[entity_id] = f"{sync.identified_by} is that of {wanted[identifier].entity_id}, too"
+            # The lowest id keeps it, whatever was sent before: the result does not depend on the order of runs.
+            owner = wanted[identifier].entity_id
+            skipped[entity_id] = Skipped("identifier shared", f"its {sync.identified_by} is also that of {owner}")
         else:
             wanted[identifier] = Wanted(entity_id, source)
     as_of = datetime.fromisoformat(str(manifest["as_of"]))
     return Audience(str(manifest["build_id"]), as_of, folder, wanted, skipped, held)
 
 
-def content_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
-    """Hash of everything that decides whom a sync sends and as what; the same for builds that differ elsewhere only.
+def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
+    """Hash of all that decides what a sync sends; builds that differ in other things only have the same hash.
 
-    It costs a small part of what planning costs.
+    It takes a small part of the time of planning.
 
     Raises:
-        UsageError: as ``audience``.
+        UsageError: as ``read_audience``.
 
     """
-    folder = _served(home)
+    folder = served_folder(home)
     people = _people(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
@@ -205,8 +215,8 @@ def content_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
         held = _held(connection, sync, traits)
         scoped = {sync.scope.trait} if sync.scope else set()
         names = sorted({trait.name for trait in traits} | scoped)
-        # A row of a held trait counts, but not its value: somebody may have nothing else.
-        said: list[object] = list(
+        # A row of a held trait counts, but not its value: an entity may have nothing else.
+        hashes: list[object] = list(
             connection.execute(
                 """
                 select
@@ -221,7 +231,7 @@ def content_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
             or ()
         )
         if people:
-            said += (
+            hashes += (
                 connection.execute(
                     """
                     select count(*), bit_xor(md5_number(concat_ws(chr(31), entity_id, attribute, value)))
@@ -232,13 +242,13 @@ def content_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
                 ).fetchone()
                 or ()
             )
-    facts = [said, sorted(held), sync.model_dump(mode="json"), declaration_hash(catalog, sync)]
+    facts = [hashes, sorted(held), sync.model_dump(mode="json"), declaration_hash(catalog, sync)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 _PEOPLE = """
 people as (select * from read_parquet($people) where entity_type = $entity),
--- Mail systems tell no difference between the cases of an address; two spellings of it are one record there.
+-- Mail systems ignore the case of an address, so two spellings of it are the same record there.
 identifiers as (
     select entity_id, min(case when attribute = 'email' then lower(trim(value)) else value end) as value
     from people where attribute = $attribute group by entity_id
@@ -251,16 +261,21 @@ consents as (select null::varchar as entity_id, null::varchar as value where fal
 """
 
 
-def _served(home: Home) -> Path:
-    """The folder of the snapshot; looked up once, so that a publish meanwhile cannot mix two builds."""
+def served_folder(home: Home) -> Path:
+    """The folder of the snapshot; resolve it once a run, so that a publish meanwhile cannot mix two builds.
+
+    Raises:
+        UsageError: nothing is published yet.
+
+    """
     current = home.serving / "current"
     if not current.exists():
-        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
+        raise UsageError("Nothing is published yet.", "Run traithouse refresh: it publishes what passes its gate.")
     return current.resolve()
 
 
 def _people(home: Home, sync: Sync) -> Path | None:
-    """The file of identifiers and consent, where the sync needs it."""
+    """The file of identifiers and consent; nothing when the sync needs neither."""
     needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
     if not needed:
@@ -271,13 +286,18 @@ def _people(home: Home, sync: Sync) -> Path | None:
         if [entity, attribute] not in names:
             raise UsageError(
                 f"{sync.where}: {attribute} of {entity}s has not been read since the sync was declared.",
-                "traithouse refresh reads it.",
+                "Run traithouse refresh to read it, then sync again.",
             )
     return path
 
 
 def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Trait]) -> dict[str, str]:
-    """Traits whose measured grade is worse than the sync asks for."""
+    """Trait -> why it is held: its measured stability grade is worse than the sync asks for.
+
+    Raises:
+        UsageError: every trait of the sync is held.
+
+    """
     if sync.minimum_grade is None:
         return {}
     grades = dict(connection.execute("select trait, grade from served.traits.trait_catalog").fetchall())
@@ -287,46 +307,30 @@ def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Tr
         if grade is None or grade > sync.minimum_grade:
             held[trait.name] = f"stability grade {grade or 'not known yet'}, {sync.minimum_grade} is asked for"
     if traits and len(held) == len(traits):
-        name, why = next(iter(held.items()))
+        name, reason = next(iter(held.items()))
         raise UsageError(
-            f"{sync.where}: no trait has the grade that minimum_grade asks for ({name}: {why}).",
+            f"{sync.where}: no trait has the grade that minimum_grade asks for ({name}: {reason}).",
             "Lower minimum_grade, or name other traits.",
         )
     return held
 
 
-def _values(connection: duckdb.DuckDBPyConnection, sync: Sync, instead: Mapping[str, Mapping[str, str]]) -> None:
-    connection.execute("create temp table put_instead (entity_id varchar, trait varchar, value varchar)")
-    for trait, values in instead.items():
+def _create_current_values(connection: duckdb.DuckDBPyConnection, sync: Sync, overrides: Overrides) -> None:
+    """Creates ``current_values``: what is published of the sync's entities, with overrides in its place."""
+    connection.execute("create temp table overrides (entity_id varchar, trait varchar, value varchar)")
+    for trait, values in overrides.items():
         if values:
             connection.execute(
-                "insert into put_instead select unnest($ids), $trait, unnest($values)",
+                "insert into overrides select unnest($ids), $trait, unnest($values)",
                 {"ids": list(values), "trait": trait, "values": list(values.values())},
             )
-    entity, replaced = sync.entity, ", ".join(f"'{name}'" for name in instead) or "''"
+    entity, replaced = sync.entity, ", ".join(f"'{name}'" for name in overrides) or "''"
     connection.execute(
         f"""
         create temp view current_values as
-        select entity_id, trait, value, reason from served.traits.trait_values
+        select entity_id, trait, value from served.traits.trait_values
         where entity_type = '{entity}' and trait not in ({replaced})
         union all
-        select entity_id, trait, value, null as reason from put_instead
+        select entity_id, trait, value from overrides
         """
     )
-
-
-def declaration_hash(catalog: Catalog, sync: Sync) -> str:
-    """Hash of what turns published values into fields."""
-    targets = {trait.name: [trait.type, sync.target(trait).model_dump()] for trait in catalog.traits_of(sync)}
-    facts = [sync.destination, sync.object, sync.identified_by, sync.identifier_field, targets, sync.options]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def typed(trait: Trait, text: str, cast: str) -> bool | float | str:
-    """A published value (text) as the type that the destination is to get."""
-    if trait.type == "boolean":
-        truth = text == "true"
-        return text if cast == "string" else int(truth) if cast == "number" else truth
-    if trait.type == "number":
-        return text if cast == "string" else float(text)
-    return text

@@ -1,4 +1,4 @@
-"""Batches on their way: several at once, each in doubt before it is sent and settled after, refused ones bisected."""
+"""Delivers batches, several at once: in doubt before they are sent, settled after, and bisected when refused."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from orchestration.destinations import (
 from orchestration.destinations._pace import PATIENCE_SECONDS
 from orchestration.home import Notify
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.ledger_schema import DeliveryResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A destination that does not answer so many times in a row is left alone until the next run.
+# After so many calls in a row without an answer, nothing more is sent before the next run.
 TRIES = 5
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 30.0
-# So many whole batches refused, and none taken before: the mapping is wrong, not the rows.
+# So many batches refused as a whole, and nothing taken before: the mapping is wrong, not the rows.
 NOTHING_GETS_THROUGH = 3
 
 
 @dataclass
 class Delivery:
-    """How a run went so far.
+    """How a run has gone so far.
 
     Attributes:
         delivered: records acknowledged.
-        failed: records refused, or not answered at last.
+        failed: records refused, or not answered in the end.
         not_tried: records that were never sent.
-        retries: batches that were sent again, also in part.
-        operations: what the vendor bills or counts, of what was sent.
-        latencies_ms: of each batch, from sending to its end.
+        retries: batches that were sent again, as a whole or in part.
+        operations: what the vendor bills or counts, of what was acknowledged.
+        latencies_ms: of each batch, from sending to its end, in milliseconds.
         reasons: of the failures.
-        closed: why nothing more can be delivered before a person acts.
+        closed: why nothing more can be delivered before a person acts; empty while it can.
 
     """
 
@@ -59,12 +60,12 @@ class Delivery:
     closed: str = ""
     _refused_in_a_row: int = 0
 
-    def count(self, destination: Destination, results: Sequence[tuple[Record, Failure | None]]) -> None:
-        """Adds how a batch went."""
-        went = [record for record, failure in results if failure is None]
-        failures = [failure for _, failure in results if failure]
-        self.operations += destination.operations(went)
-        self.delivered += len(went)
+    def count(self, destination: Destination, results: Sequence[DeliveryResult]) -> None:
+        """Adds the results of a batch."""
+        acknowledged = [result.record for result in results if result.failure is None]
+        failures = [result.failure for result in results if result.failure]
+        self.operations += destination.operations(acknowledged)
+        self.delivered += len(acknowledged)
         self.failed += len(failures)
         self.reasons += [failure.reason for failure in failures]
         refused = sum(not failure.again for failure in failures)
@@ -80,12 +81,15 @@ class Delivery:
 
 @dataclass
 class _Attempted:
-    """A batch that came back.
+    """What came of a batch.
 
     Attributes:
         outcomes: identifier -> why it failed, or nothing.
         unanswered: identifiers that were sent at least once without an answer, whatever came later.
-        down: nobody answers; leave the destination alone.
+        retries: how often a part of it was sent again.
+        milliseconds: from sending to its end.
+        down: nobody answers; nothing more is sent in this run.
+        closed: why nothing more can be delivered before a person acts; empty while it can.
 
     """
 
@@ -98,23 +102,23 @@ class _Attempted:
 
 
 def batches(destination: Destination, records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records in order, as many in a batch as the destination takes; what lets go of a record never beside others."""
+    """Records in order, as many in a batch as the destination takes; no batch has both removals and upserts."""
     batch: list[Record] = []
     size, most = 0, destination.batch_of(len(records))
     for record in records:
-        grown = destination.size(record)
-        full = len(batch) >= most or size + grown > destination.batch_bytes
-        if batch and (full or _lets_go(record) is not _lets_go(batch[-1])):
+        record_size = destination.size(record)
+        full = len(batch) >= most or size + record_size > destination.batch_bytes
+        if batch and (full or _is_removal(record) is not _is_removal(batch[-1])):
             yield batch
             batch, size = [], 0
         batch.append(record)
-        size += grown
+        size += record_size
     if batch:
         yield batch
 
 
-def _lets_go(record: Record) -> bool:
-    """Whether it clears or deletes."""
+def _is_removal(record: Record) -> bool:
+    """Whether the record is cleared or deleted."""
     return record.action != "upsert"
 
 
@@ -128,11 +132,11 @@ def deliver(
 ) -> Delivery:
     """Delivers records; each identifier is in at most one of them.
 
-    Neighbours of one kind are under way at once, but nothing is written before all that is let go of has ended: the
-    destination may know both as one.
+    Batches of one kind are sent at the same time, but upserts begin only when every removal has ended: the destination
+    may know two identifiers as the same record.
     Only this thread writes the ledger; workers only call the destination.
     """
-    done, name = Delivery(), destination.sync.name
+    delivery, name = Delivery(), destination.sync.name
     ledger.begin_run(name)
     queue = deque(batches(destination, records))
     down = False
@@ -141,33 +145,36 @@ def deliver(
     with ThreadPoolExecutor(destination.workers, thread_name_prefix=name) as pool:
         try:
             while True:
-                back = [(running.pop(future), future.result()) for future in ended if future.exception() is None]
-                results = [
-                    [(record, attempted.outcomes[record.identifier]) for record in batch] for batch, attempted in back
-                ]
-                used = done.operations
-                for (_, attempted), result in zip(back, results, strict=True):
-                    done.retries += attempted.retries
-                    done.latencies_ms.append(attempted.milliseconds)
-                    done.closed = done.closed or attempted.closed
-                    down = down or attempted.down
-                    done.count(destination, result)
+                results: list[DeliveryResult] = []
+                unanswered: list[str] = []
+                used = delivery.operations
                 broken = [future for future in ended if future.exception()]
+                for future in ended - set(broken):
+                    attempted, batch = future.result(), running.pop(future)
+                    batch_results = [DeliveryResult(record, attempted.outcomes[record.identifier]) for record in batch]
+                    delivery.retries += attempted.retries
+                    delivery.latencies_ms.append(attempted.milliseconds)
+                    delivery.closed = delivery.closed or attempted.closed
+                    down = down or attempted.down
+                    delivery.count(destination, batch_results)
+                    results += batch_results
+                    unanswered += sorted(attempted.unanswered)
                 begun: list[list[Record]] = []
-                while queue and len(running) + len(begun) < destination.workers and not (broken or down or done.closed):
+                stopped = broken or down or delivery.closed
+                while queue and len(running) + len(begun) < destination.workers and not stopped:
                     under_way = [*running.values(), *begun]
-                    if under_way and _lets_go(under_way[0][0]) is not _lets_go(queue[0][0]):
+                    if under_way and _is_removal(under_way[0][0]) is not _is_removal(queue[0][0]):
                         break
                     begun.append(queue.popleft())
                 if results or begun:
                     ledger.settle(
-                        [one for result in results for one in result],
+                        results,
                         [record for batch in begun for record in batch],
-                        unanswered=[(name, one) for _, attempted in back for one in sorted(attempted.unanswered)],
-                        operations={name: done.operations - used},
+                        unanswered={name: unanswered},
+                        operations={name: delivery.operations - used},
                     )
                 if results:
-                    notify(f"sync {name}: {done.delivered} of {len(records)} delivered")
+                    notify(f"sync {name}: {delivery.delivered} of {len(records)} delivered")
                 for future in broken:
                     future.result()
                 for batch in begun:
@@ -176,76 +183,79 @@ def deliver(
                     break
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
         except BaseException:
-            # Workers that wait for a limit or a retry must not hold a person who wants to stop.
+            # Whoever stops the run must not wait for workers that wait for a limit or a retry.
             destination.pace.stop()
             raise
-    done.not_tried = sum(len(batch) for batch in queue)
-    return done
+    delivery.not_tried = sum(len(batch) for batch in queue)
+    return delivery
 
 
 def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[[float], None]) -> _Attempted:
-    """One batch until each of its records is acknowledged or refused, or nobody answers any more.
+    """Sends one batch until each of its records is acknowledged or refused, or nobody answers any more.
 
     What is refused as a whole is halved until a bad record stands alone.
     """
-    begun = time.monotonic()
-    done = _Attempted()
+    started = time.monotonic()
+    attempted = _Attempted()
     for record in batch:
         if destination.size(record) > destination.batch_bytes:
-            done.outcomes[record.identifier] = Failure(f"it is larger than {destination.batch_bytes} bytes")
-    groups = [[record for record in batch if record.identifier not in done.outcomes]]
+            attempted.outcomes[record.identifier] = Failure(
+                f"the record is larger than the {destination.batch_bytes} bytes that a batch may have"
+            )
+    groups = [[record for record in batch if record.identifier not in attempted.outcomes]]
     tries, patience = 0, PATIENCE_SECONDS
     while groups:
         group = groups.pop()
         if not group:
             continue
-        if done.down or done.closed:
-            done.outcomes |= {one.identifier: Failure(done.closed or "not tried", again=True) for one in group}
+        if attempted.down or attempted.closed:
+            not_sent = Failure(attempted.closed or "not tried", again=True)
+            attempted.outcomes |= {record.identifier: not_sent for record in group}
             continue
         destination.pace.check()
         try:
-            results = destination.deliver(group)
+            outcomes = destination.deliver(group)
         except RefusedError as error:
             if len(group) == 1:
-                done.outcomes[group[0].identifier] = Failure(str(error))
+                attempted.outcomes[group[0].identifier] = Failure(str(error))
             else:
                 middle = len(group) // 2
                 groups += [group[middle:], group[:middle]]
             continue
         except ClosedError as error:
-            done.closed = str(error)
+            attempted.closed = str(error)
             groups.append(group)
             continue
         except UnavailableError as error:
             limited = isinstance(error, LimitedError)
-            # Also where it says that it took nothing, an earlier call for the batch may have gone through.
-            done.unanswered |= {one.identifier for one in group}
+            # Even if the answer says that nothing was taken, an earlier call for the batch may have gone through.
+            attempted.unanswered |= {record.identifier for record in group}
             tries += not limited
-            seconds = error.seconds if error.seconds is not None else _backoff(tries + done.retries)
+            seconds = error.seconds if error.seconds is not None else _backoff(tries + attempted.retries)
             patience -= seconds
             if tries >= TRIES or patience < 0:
-                done.down = True
-                done.outcomes |= {one.identifier: Failure(str(error), again=True) for one in group}
+                attempted.down = True
+                attempted.outcomes |= {record.identifier: Failure(str(error), again=True) for record in group}
                 continue
-            done.retries += 1
+            attempted.retries += 1
             if limited:
                 destination.pace.pause(seconds)
             else:
                 sleep(seconds)
             groups.append(group)
             continue
-        done.outcomes |= {one.identifier: result for one, result in zip(group, results, strict=True)}
-        again = [one for one, result in zip(group, results, strict=True) if result and result.again]
-        done.unanswered |= {one.identifier for one in again}
+        attempted.outcomes |= {record.identifier: failure for record, failure in zip(group, outcomes, strict=True)}
+        again = [record for record, failure in zip(group, outcomes, strict=True) if failure and failure.again]
+        attempted.unanswered |= {record.identifier for record in again}
         tries = 0 if len(again) < len(group) else tries + 1
         if again and tries < TRIES:
-            done.retries += 1
+            attempted.retries += 1
             sleep(_backoff(tries))
             groups.append(again)
-    done.milliseconds = round((time.monotonic() - begun) * 1000, 1)
-    return done
+    attempted.milliseconds = round((time.monotonic() - started) * 1000, 1)
+    return attempted
 
 
 def _backoff(tries: int) -> float:
-    """Seconds with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015)."""
+    """Seconds to wait, with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015)."""
     return random.uniform(0, min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**tries))  # noqa: S311

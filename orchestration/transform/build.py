@@ -22,7 +22,7 @@ from orchestration.home import Notify, silent, utc_now
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.transform.clock import resolve_as_of
 from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import GOOD_STATUSES, NodeResult, Project
+from orchestration.transform.dbt import GOOD_STATUSES, NodeResult, OnNode, Project, ignore_node
 
 STATE_TABLES = """
 create schema if not exists state;
@@ -206,6 +206,7 @@ def run_build(
     *,
     select: Sequence[str] = (),
     fetch: Callable[[], None] | None = None,
+    on_node: OnNode = ignore_node,
     notify: Notify = silent,
 ) -> list[NodeResult]:
     """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
@@ -215,10 +216,11 @@ def run_build(
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
         fetch: brings what the models made into the home, where an engine elsewhere ran them.
+        on_node: called with each node that went well, as soon as it has ended.
         notify: progress.
 
     """
-    results = _run_within_memory(project, build, _whole_stages(project, select), notify)
+    results = _run_within_memory(project, build, _whole_stages(project, select), on_node, notify)
     if fetch:
         fetch()
     with project.home.connect() as connection:
@@ -244,7 +246,9 @@ def run_build(
     return results
 
 
-def _run_within_memory(project: Project, build: Build, select: Sequence[str], notify: Notify) -> list[NodeResult]:
+def _run_within_memory(
+    project: Project, build: Build, select: Sequence[str], on_node: OnNode, notify: Notify
+) -> list[NodeResult]:
     """An increment gets little memory, which would only hold what was read; more when that is too little."""
     settings = project.home.settings
     small, large = settings.increment_memory_limit, settings.memory_limit
@@ -260,6 +264,7 @@ def _run_within_memory(project: Project, build: Build, select: Sequence[str], no
             variables=build.variables,
             full_refresh=build.full_refresh,
             memory_limit=limit,
+            on_node=on_node,
             notify=notify,
         )
         wanting = [one.name for one in results if one.status == "error" and WANT_OF_MEMORY.search(one.message)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +50,13 @@ class NodeResult:
     def ok(self) -> bool:
         """Whether what depends on it may be believed."""
         return self.status in GOOD_STATUSES
+
+
+OnNode = Callable[[NodeResult], None]
+
+
+def ignore_node(result: NodeResult) -> None:
+    """A node that nobody waits for."""
 
 
 class Project:
@@ -147,11 +154,13 @@ class Project:
         full_refresh: bool = False,
         manifest: Manifest | None = None,
         memory_limit: str | None = None,
+        on_node: OnNode = ignore_node,
         notify: Notify = silent,
     ) -> list[NodeResult]:
         """Runs ``build`` (seeds and models) or ``test`` and returns how each node went; call it under the lock.
 
-        ``memory_limit`` is the engine's, in its words; without it that of the settings.
+        ``memory_limit`` is the engine's, in its words; without it that of the settings. ``on_node`` is called with each
+        node that went well as soon as it has ended, in a thread of dbt's.
 
         Raises:
             TraithouseError: dbt could not run at all.
@@ -182,7 +191,7 @@ class Project:
                 message=_first_lines(one.message),
                 seconds=round(one.execution_time, 3),
             )
-            for one in self._results(arguments, manifest or self.manifest, notify, memory_limit)
+            for one in self._results(arguments, manifest or self.manifest, notify, memory_limit, on_node)
             if one.node.resource_type != "operation"
         ]
 
@@ -205,9 +214,14 @@ class Project:
         return {one.node.unique_id: one.node.compiled_code for one in results}
 
     def _results(
-        self, arguments: list[str], manifest: Manifest, notify: Notify, memory_limit: str | None = None
+        self,
+        arguments: list[str],
+        manifest: Manifest,
+        notify: Notify,
+        memory_limit: str | None = None,
+        on_node: OnNode = ignore_node,
     ) -> list[Any]:
-        result = self._invoke(arguments, manifest, notify, memory_limit)
+        result = self._invoke(arguments, manifest, notify, memory_limit, on_node)
         if result.result is None:
             raise TraithouseError(
                 f"dbt stopped: {_first_lines(result.exception)}",
@@ -216,14 +230,28 @@ class Project:
         return list(result.result)
 
     def _invoke(
-        self, arguments: list[str], manifest: Manifest | None, notify: Notify, memory_limit: str | None = None
+        self,
+        arguments: list[str],
+        manifest: Manifest | None,
+        notify: Notify,
+        memory_limit: str | None = None,
+        on_node: OnNode = ignore_node,
     ) -> Any:
         from dbt.cli.main import dbtRunner
 
         def listen(event: Any) -> None:
             if event.info.name == "NodeFinished":
-                node = event.data.node_info
+                node, result = event.data.node_info, event.data.run_result
                 notify(f"{node.node_name}: {node.node_status}")
+                ended = NodeResult(
+                    unique_id=node.unique_id,
+                    name=node.node_name,
+                    status=node.node_status,
+                    message=_first_lines(result.message),
+                    seconds=round(result.execution_time, 3),
+                )
+                if ended.ok:
+                    on_node(ended)
 
         flags = [
             "--project-dir",

@@ -28,8 +28,8 @@ from orchestration.destinations._pace import Pace
 from orchestration.home import Home, Settings, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.faults.fixture import table
 from tests.orchestration.destinations.standins import Fault, HttpStandIn, StandIn, standin
 
@@ -166,7 +166,7 @@ def attack(target: StandIn, home: Home, name: str, records: Sequence[Record]) ->
 def counted(target: StandIn, home: Home, records: Sequence[Record], taken: int = 0) -> Result:
     sent, there = acknowledged(home, target), target.state()
     with SyncLedger(home) as ledger:
-        dead = {row[2] for row in ledger.failure_rows()}
+        dead = {row["entity_id"] for row in ledger.failure_rows()}
     lost = [
         record
         for record in records

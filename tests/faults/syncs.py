@@ -270,7 +270,7 @@ class Attack:
         self.done.again = self.again()
         with SyncLedger(self.home) as ledger:
             self.done.doubts = len(ledger.in_doubt(self.sync.name))
-            self.done.letters = len(ledger.letters(self.sync.name))
+            self.done.letters = len(ledger.dead_letters(self.sync.name))
         return self.done
 
 

@@ -38,8 +38,8 @@ dbt = _Calls()
 _QUERIES = {
     "calendar": lambda first, last: f"select calendar_date from calendar_days({first}, {last}) as days",
     "matches": lambda text, pattern: f"matches({text}, '{pattern}')",
-    "rows_among": lambda relation, column, keys: f"select * from {relation} where {column} in ({keys})",
-    "with_kept": lambda rows, dirty: f"select * from {rows}",
+    "filter_by_keys": lambda relation, column, keys: f"select * from {relation} where {column} in ({keys})",
+    "with_untouched_rows": lambda rows, dirty: f"select * from {rows}",
     "connected_components": lambda edges: f"select from_key as node_key, to_key as component_key from {edges}",
 }
 

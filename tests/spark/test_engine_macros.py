@@ -101,8 +101,8 @@ MODELS = {
         from {{ source('raw', 'texts') }}
     """,
     "picked": """
-        select kind, {{ earliest('value', 'instant') }} as first_value,
-            {{ earliest('number', 'instant') }} as first_number
+        select kind, {{ min_by('value', 'instant') }} as first_value,
+            {{ min_by('number', 'instant') }} as first_number
         from {{ source('raw', 'picks') }} group by kind
     """,
     "cells": """

@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.declarations.catalog import read_catalog
 from orchestration.errors import UsageError
-from orchestration.sync.engine import checked_destination
+from orchestration.sync.validate import checked_destination
 
 Declared = dict[str, Any]
 Refused = Callable[[], UsageError]

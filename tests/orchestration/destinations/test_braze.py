@@ -63,7 +63,7 @@ def test_errors_belong_to_the_users_at_their_index(braze: BrazeStandIn, tmp_path
     braze.poisoned = {"e0001", "e0003"}
     with closing(destination(braze.sync(), tmp_path)) as target:
         outcomes = target.deliver(records(braze, 5))
-    assert [bool(one) for one in outcomes] == [False, True, False, True, False]
+    assert [bool(failure) for failure in outcomes] == [False, True, False, True, False]
     assert outcomes[1] is not None
     assert not outcomes[1].again
     assert "disallowed" in outcomes[1].reason
@@ -120,7 +120,7 @@ def test_more_than_fifty_are_deleted_in_several_calls(braze: BrazeStandIn, tmp_p
         for expected in (5, 50, 20):
             outcomes = target.deliver(left)
             assert outcomes.count(None) == expected
-            left = [record for record, one in zip(left, outcomes, strict=True) if one and one.again]
+            left = [record for record, failure in zip(left, outcomes, strict=True) if failure and failure.again]
     assert left == []
     assert len(braze.state()) == 5
     assert braze.calls["POST /users/delete"] == 2

@@ -51,7 +51,7 @@ def test_errors_belong_to_the_operations_at_their_index(customerio: CustomerioSt
     customerio.poisoned = {"e0001"}
     with closing(destination(customerio.sync(), tmp_path)) as target:
         outcomes = target.deliver(made)
-    assert [bool(one) for one in outcomes] == [False, True, False, True, False]
+    assert [bool(failure) for failure in outcomes] == [False, True, False, True, False]
     assert outcomes[1] is not None and outcomes[3] is not None
     assert (outcomes[1].again, outcomes[1].reason) == (False, "invalid identifiers id is suppressed")
     assert "1000 bytes" in outcomes[3].reason
@@ -66,9 +66,11 @@ def test_an_operation_that_is_too_large_is_not_sent_and_the_others_keep_their_pl
     customerio.poisoned = {"e0002"}
     with closing(destination(customerio.sync(), tmp_path)) as target:
         outcomes = target.deliver(made)
-        assert [one and one.reason for one in target.deliver(made[:1])] == ["it is larger than 32000 bytes"]
-    assert [one.reason if one else "" for one in outcomes] == [
-        "it is larger than 32000 bytes",
+        assert [failure and failure.reason for failure in target.deliver(made[:1])] == [
+            "the operation is larger than 32000 bytes"
+        ]
+    assert [failure.reason if failure else "" for failure in outcomes] == [
+        "the operation is larger than 32000 bytes",
         "",
         "invalid identifiers id is suppressed",
         "",

@@ -11,8 +11,8 @@ import pytest
 
 from orchestration.destinations import Record, destinations
 from orchestration.home import Home, Settings
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.faults.destinations import (
     ENTITIES,
     FAULTS,
@@ -79,12 +79,14 @@ def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> No
     done = delivered(home, target, records)
     assert (done.delivered, done.failed) == (ENTITIES - 1, 1)
     assert done.error
-    assert target.state() == {one: fields for one, fields in expected(records).items() if one != bad}
+    assert target.state() == {
+        identifier: fields for identifier, fields in expected(records).items() if identifier != bad
+    }
     assert acknowledged(home, target) == set(expected(records)) - {bad}
     with SyncLedger(home) as ledger:
         (row,) = ledger.failure_rows()
-    assert row[2] == "e0117"
-    assert row[6] == "refused"
+    assert row["entity_id"] == "e0117"
+    assert row["kind"] == "refused"
 
 
 def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, home: Home) -> None:
@@ -123,9 +125,11 @@ def test_an_expired_token_is_renewed_once(target: StandIn, home: Home) -> None:
 def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, home: Home) -> None:
     records = records_of(target, numbers=range(5))
     delivered(home, target, records)
-    clears = [Record(**{**vars_of(one), "action": "clear", "fields": dict.fromkeys(one.fields)}) for one in records]
+    clears = [
+        Record(**{**vars_of(record), "action": "clear", "fields": dict.fromkeys(record.fields)}) for record in records
+    ]
     assert delivered(home, target, clears).delivered == 5
-    assert {one: fields for one, fields in target.state().items() if fields} == {}
+    assert {identifier: fields for identifier, fields in target.state().items() if fields} == {}
     assert acknowledged(home, target) == set()
 
 
@@ -136,11 +140,11 @@ def test_a_deleted_record_is_gone(target: StandIn, home: Home) -> None:
     records = records_of(target, numbers=range(5))
     delivered(home, target, records)
     gone = [
-        Record(**{**vars_of(one), "action": "delete", "fields": dict.fromkeys(one.fields), "forgotten": True})
-        for one in records[:2]
+        Record(**{**vars_of(record), "action": "delete", "fields": dict.fromkeys(record.fields), "forgotten": True})
+        for record in records[:2]
     ]
     assert delivered(home, target, gone).delivered == 2
-    assert set(target.state()) == {one.identifier for one in records[2:]}
+    assert set(target.state()) == {record.identifier for record in records[2:]}
     # The vendor has it no more: deleting again is no failure.
     assert delivered(home, target, gone).failed == 0
 

@@ -18,7 +18,7 @@ from fsspec.registry import known_implementations
 from orchestration.destinations import ClosedError, Record, UnavailableError
 from orchestration.destinations.file import FileDestination
 from orchestration.errors import UsageError
-from orchestration.sync.engine import destination_of
+from orchestration.sync.validate import destination_of
 from tests.orchestration.destinations.standins.file import FileStandIn
 
 FORMATS = ("ndjson", "csv", "parquet")
@@ -51,7 +51,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return {"folder": str(tmp_path / "a folder"), "file://": f"file://{tmp_path}/b"}.get(request.param, request.param)
 
 
-def one(identifier: str, action: Any = "upsert", entity_id: str = "", **fields: Any) -> Record:
+def record_of(identifier: str, action: Any = "upsert", entity_id: str = "", **fields: Any) -> Record:
     return Record(
         sync="attacked",
         entity_type="user",
@@ -75,16 +75,24 @@ def delivered(target: FileStandIn, *records: Record, outbox: Path = Path()) -> N
 def test_files_replayed_in_order_give_what_was_delivered(fmt: str, place: str) -> None:
     target = FileStandIn(fmt, place)
     quoted = 'a "b", é\nc'
-    delivered(target, one("a", stage=quoted, score=1.5, at_risk=True), one("b", stage="new", score=2.0, at_risk=False))
     delivered(
-        target, one("a", stage="active", score=None, at_risk=False), one("c@example.com", entity_id="c", stage="x")
+        target,
+        record_of("a", stage=quoted, score=1.5, at_risk=True),
+        record_of("b", stage="new", score=2.0, at_risk=False),
+    )
+    delivered(
+        target,
+        record_of("a", stage="active", score=None, at_risk=False),
+        record_of("c@example.com", entity_id="c", stage="x"),
     )
     assert target.state() == {
         "a": {"stage": "active", "at_risk": False},
         "b": {"stage": "new", "score": 2.0, "at_risk": False},
         "c@example.com": {"stage": "x"},
     }
-    delivered(target, one("b", "clear", stage=None, score=None, at_risk=None), one("a", "delete", stage=None))
+    delivered(
+        target, record_of("b", "clear", stage=None, score=None, at_risk=None), record_of("a", "delete", stage=None)
+    )
     assert target.state() == {"b": {}, "c@example.com": {"stage": "x"}}
     assert all(name.startswith("/attacked/000007-") and name.endswith(f".{fmt}") for name, _ in target.files())
 
@@ -92,7 +100,7 @@ def test_files_replayed_in_order_give_what_was_delivered(fmt: str, place: str) -
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_repetition_overwrites_itself(fmt: str, place: str) -> None:
     target = FileStandIn(fmt, place)
-    records = [one(f"e{number}", stage="new", score=number / 2) for number in range(3000)]
+    records = [record_of(f"e{number}", stage="new", score=number / 2) for number in range(3000)]
     for _ in range(3):
         delivered(target, *records)
     assert len(target.files()) == 1
@@ -102,14 +110,14 @@ def test_a_repetition_overwrites_itself(fmt: str, place: str) -> None:
 
 def test_the_outbox_is_where_nothing_is_said(tmp_path: Path) -> None:
     target = FileStandIn()
-    delivered(target, one("a", stage="new"), outbox=tmp_path)
+    delivered(target, record_of("a", stage="new"), outbox=tmp_path)
     (path,) = (tmp_path / "attacked").iterdir()
     assert path.suffix == ".ndjson"
 
 
 def test_parquet_has_types_also_where_a_file_has_no_value(tmp_path: Path) -> None:
     target = FileStandIn("parquet", str(tmp_path))
-    record = one("a", stage="new", score=1.0, at_risk=True)
+    record = record_of("a", stage="new", score=1.0, at_risk=True)
     delivered(target, record)
     delivered(target, replace(record, action="clear", fields=dict.fromkeys(record.fields), changed=record.fields))
     for path in (tmp_path / "attacked").iterdir():
@@ -130,7 +138,7 @@ def test_parquet_has_types_also_where_a_file_has_no_value(tmp_path: Path) -> Non
 
 def test_no_draft_is_left_and_no_part_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = FileStandIn("ndjson", "elsewhere://bucket/traits")
-    delivered(target, one("a", stage="new"))
+    delivered(target, record_of("a", stage="new"))
     assert [name for name, _ in target.files() if "/." in name] == []
 
     def cut(*given: Any, **rest: Any) -> None:
@@ -138,7 +146,7 @@ def test_no_draft_is_left_and_no_part_is_seen(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(ElsewhereFileSystem, "mv", cut)
     with pytest.raises(UnavailableError, match="ConnectionResetError"):
-        delivered(target, one("a", stage="active"))
+        delivered(target, record_of("a", stage="active"))
     whole = [name for name, _ in target.files() if "/." not in name]
     assert len(whole) == 1
 
@@ -155,7 +163,7 @@ def test_what_a_store_says_tells_no_secret(
 ) -> None:
     monkeypatch.setattr(elsewhere, "refuses", refuses)
     with pytest.raises(kind) as error:
-        delivered(FileStandIn("ndjson", "elsewhere://bucket"), one("a", stage="new"))
+        delivered(FileStandIn("ndjson", "elsewhere://bucket"), record_of("a", stage="new"))
     assert refuses.__name__ in str(error.value)
     assert "AKIASECRET" not in str(error.value)
 
@@ -163,7 +171,7 @@ def test_what_a_store_says_tells_no_secret(
 def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UnavailableError, match="cannot be written"):
-        delivered(FileStandIn("ndjson", str(tmp_path / "taken")), one("a", stage="new"))
+        delivered(FileStandIn("ndjson", str(tmp_path / "taken")), record_of("a", stage="new"))
 
 
 def test_only_another_machine_is_remote(place: str) -> None:

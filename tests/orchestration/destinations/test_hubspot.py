@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def changed(records: Sequence[Record], action: Any, **given: Any) -> list[Record]:
-    return [replace(one, action=action, fields=dict.fromkeys(one.fields), **given) for one in records]
+    return [replace(record, action=action, fields=dict.fromkeys(record.fields), **given) for record in records]
 
 
 def test_a_partial_answer_is_one_call(hubspot: HubspotStandIn, home: Home) -> None:
@@ -90,8 +90,8 @@ def test_a_property_that_nobody_made_ends_the_run_and_the_next_one_delivers(
     hubspot: HubspotStandIn, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = records_of(hubspot)
-    for one_by_one in (True, False):
-        hubspot.multi_status = one_by_one
+    for by_input in (True, False):
+        hubspot.multi_status = by_input
         monkeypatch.delitem(vendor.TYPES, "score", raising=False)
         done = delivered(home, hubspot, records)
         assert done.delivered == 0
@@ -183,7 +183,7 @@ def test_a_forgotten_contact_is_deleted_for_good_and_others_can_be_restored(
 
 def test_by_another_property_a_forgotten_contact_is_looked_up_first(hubspot: HubspotStandIn, home: Home) -> None:
     sync = hubspot.sync(identifier="", identifier_field="external_key")
-    records = [replace(one, identifier=one.entity_id) for one in records_of(hubspot, numbers=range(2))]
+    records = [replace(record, identifier=record.entity_id) for record in records_of(hubspot, numbers=range(2))]
     gone = changed(records, "delete", forgotten=True)
     with closing(HubspotDestination(sync, home.outbox)) as destination:
         assert destination.deliver(records) == [None, None]
@@ -218,7 +218,9 @@ def test_a_merged_contact_is_cleared_under_its_second_address(hubspot: HubspotSt
 
 
 def test_an_address_in_capitals_is_found_at_once(hubspot: HubspotStandIn, home: Home) -> None:
-    records = [replace(one, identifier=one.identifier.upper()) for one in records_of(hubspot, numbers=range(4))]
+    records = [
+        replace(record, identifier=record.identifier.upper()) for record in records_of(hubspot, numbers=range(4))
+    ]
     delivered(home, hubspot, records)
     assert "person0@example.com" in hubspot.state()
     assert delivered(home, hubspot, changed(records, "clear")).delivered == 4

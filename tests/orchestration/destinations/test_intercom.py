@@ -31,7 +31,7 @@ def intercom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interc
         yield made
 
 
-def one(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
+def record_of(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
     return Record(
         sync="attacked",
         entity_type="user",
@@ -68,11 +68,13 @@ def lead(intercom: IntercomStandIn, email: str, role: str = "lead") -> str:
 def test_a_contact_that_no_search_finds_yet_is_updated_by_what_the_conflict_says(
     intercom: IntercomStandIn, names_id: bool
 ) -> None:
-    assert delivered(intercom, one("a", stage="new")) == [None]
+    assert delivered(intercom, record_of("a", stage="new")) == [None]
     (ours,) = intercom.contacts
     intercom.unsearchable = {ours}
     intercom.conflict_names_id = names_id
-    outcomes = delivered(intercom, one("b", stage="new"), one("a", stage="active"), one("c", stage="new"))
+    outcomes = delivered(
+        intercom, record_of("b", stage="new"), record_of("a", stage="active"), record_of("c", stage="new")
+    )
     if names_id:
         assert outcomes == [None, None, None]
         assert intercom.state()["a"] == {"stage": "active"}
@@ -80,22 +82,25 @@ def test_a_contact_that_no_search_finds_yet_is_updated_by_what_the_conflict_says
         # It goes through once the index has it.
         assert [bool(failure and failure.again) for failure in outcomes] == [False, True, False]
         intercom.unsearchable.clear()
-        assert delivered(intercom, one("a", stage="active")) == [None]
+        assert delivered(intercom, record_of("a", stage="active")) == [None]
         assert intercom.state()["a"] == {"stage": "active"}
     assert len(intercom.contacts) == 3
 
 
 def test_who_was_just_created_is_deleted_though_no_search_finds_them(intercom: IntercomStandIn) -> None:
-    delivered(intercom, one("a/b c", stage="new"), one("b", stage="new"))
+    delivered(intercom, record_of("a/b c", stage="new"), record_of("b", stage="new"))
     intercom.unsearchable = set(intercom.contacts)
-    assert delivered(intercom, one("a/b c", "delete", stage=None), one("b", "clear", stage=None)) == [None, None]
+    assert delivered(intercom, record_of("a/b c", "delete", stage=None), record_of("b", "clear", stage=None)) == [
+        None,
+        None,
+    ]
     assert intercom.state() == {"b": {}}
 
 
 def test_an_archived_contact_is_refused_and_left_alone(intercom: IntercomStandIn) -> None:
-    delivered(intercom, one("a", stage="new"))
+    delivered(intercom, record_of("a", stage="new"))
     intercom.archived = set(intercom.contacts)
-    (failure,) = delivered(intercom, one("a", stage="active"))
+    (failure,) = delivered(intercom, record_of("a", stage="active"))
     assert failure and not failure.again and "archived" in failure.reason
     assert intercom.state() == {"a": {"stage": "new"}}
 
@@ -103,7 +108,7 @@ def test_an_archived_contact_is_refused_and_left_alone(intercom: IntercomStandIn
 def test_a_contact_that_vanishes_between_search_and_update_is_created(
     intercom: IntercomStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delivered(intercom, one("a", stage="new"))
+    delivered(intercom, record_of("a", stage="new"))
     searched = IntercomStandIn.search
 
     def search_then_merge(self: IntercomStandIn, body: Any) -> Any:
@@ -112,7 +117,7 @@ def test_a_contact_that_vanishes_between_search_and_update_is_created(
         return answer
 
     monkeypatch.setattr(IntercomStandIn, "search", search_then_merge)
-    assert delivered(intercom, one("a", stage="active")) == [None]
+    assert delivered(intercom, record_of("a", stage="active")) == [None]
     assert intercom.state() == {"a": {"stage": "active"}}
 
 
@@ -120,7 +125,7 @@ def test_an_email_finds_its_user_whatever_its_case_and_beside_a_lead(intercom: I
     lead(intercom, "ann@example.com")
     user = lead(intercom, "ann@example.com", "user")
     only_lead = lead(intercom, "bob@example.com")
-    records = (one("Ann@Example.com", stage="new"), one("bob@example.com", stage="active"))
+    records = (record_of("Ann@Example.com", stage="new"), record_of("bob@example.com", stage="active"))
     assert delivered(intercom, *records, **BY_EMAIL) == [None, None]
     written = {ours: contact["custom_attributes"] for ours, contact in intercom.contacts.items()}
     assert written[user] == {"stage": "new"}
@@ -132,11 +137,11 @@ def test_an_email_of_several_users_is_refused_but_all_of_them_are_deleted(interc
     for role in ("user", "user", "lead"):
         lead(intercom, "ann@example.com", role)
     (failure, went) = delivered(
-        intercom, one("ann@example.com", stage="new"), one("bob@example.com", stage="new"), **BY_EMAIL
+        intercom, record_of("ann@example.com", stage="new"), record_of("bob@example.com", stage="new"), **BY_EMAIL
     )
     assert failure and not failure.again and "several" in failure.reason
     assert went is None
-    assert delivered(intercom, one("ann@example.com", "delete", stage=None), **BY_EMAIL) == [None]
+    assert delivered(intercom, record_of("ann@example.com", "delete", stage=None), **BY_EMAIL) == [None]
     assert set(intercom.state()) == {"bob@example.com"}
 
 
@@ -144,12 +149,12 @@ def test_every_page_of_a_search_is_read(intercom: IntercomStandIn) -> None:
     for _ in range(160):
         lead(intercom, "shared@example.com")
     user = lead(intercom, "shared@example.com", "user")
-    assert delivered(intercom, one("shared@example.com", stage="new"), **BY_EMAIL) == [None]
+    assert delivered(intercom, record_of("shared@example.com", stage="new"), **BY_EMAIL) == [None]
     assert intercom.contacts[user]["custom_attributes"] == {"stage": "new"}
 
 
 def test_clearing_or_deleting_nobody_creates_nobody(intercom: IntercomStandIn) -> None:
-    records = (one("a", "clear", stage=None), one("b", "delete", stage=None))
+    records = (record_of("a", "clear", stage=None), record_of("b", "delete", stage=None))
     assert delivered(intercom, *records) == [None, None]
     assert delivered(intercom, *records, **ACCOUNTS) == [None, None]
     assert (intercom.contacts, intercom.companies) == ({}, {})
@@ -159,27 +164,31 @@ def test_clearing_or_deleting_nobody_creates_nobody(intercom: IntercomStandIn) -
 def test_companies_are_created_updated_cleared_and_archived(intercom: IntercomStandIn, listed: bool) -> None:
     intercom.lists_a_company = listed
     intercom.poisoned = {"bad"}
-    records = [one("acme & co", stage="new", score=1.5), one("bad", stage="new"), one("umbrella", stage="new")]
+    records = [
+        record_of("acme & co", stage="new", score=1.5),
+        record_of("bad", stage="new"),
+        record_of("umbrella", stage="new"),
+    ]
     outcomes = delivered(intercom, *records, **ACCOUNTS)
     assert [failure and failure.reason for failure in outcomes] == [
         None,
         "answered 422: unprocessable_entity: The data was well-formed but invalid",
         None,
     ]
-    delivered(intercom, one("acme & co", at_risk=True), one("umbrella", "clear", stage=None), **ACCOUNTS)
+    delivered(intercom, record_of("acme & co", at_risk=True), record_of("umbrella", "clear", stage=None), **ACCOUNTS)
     assert intercom.state() == {"acme & co": {"stage": "new", "score": 1.5, "at_risk": True}, "umbrella": {}}
-    delivered(intercom, one("acme & co", "delete", stage=None), **ACCOUNTS)
+    delivered(intercom, record_of("acme & co", "delete", stage=None), **ACCOUNTS)
     assert set(intercom.state()) == {"umbrella"}
 
 
 def test_an_attribute_that_is_not_declared_there_is_named(intercom: IntercomStandIn) -> None:
-    (missing, wrong) = delivered(intercom, one("a", mood="good"), one("b", at_risk="yes"))
+    (missing, wrong) = delivered(intercom, record_of("a", mood="good"), record_of("b", at_risk="yes"))
     assert missing and "Custom attribute 'mood' does not exist" in missing.reason
     assert wrong and "at_risk" in wrong.reason and not wrong.again
 
 
 def test_whole_numbers_go_into_integer_attributes_as_integers(intercom: IntercomStandIn) -> None:
-    assert delivered(intercom, one("a", seats=4.0)) == [None]
+    assert delivered(intercom, record_of("a", seats=4.0)) == [None]
     assert intercom.state() == {"a": {"seats": 4}}
 
 
@@ -191,18 +200,18 @@ def test_a_pause_lasts_until_the_reset_by_the_clock_of_the_answer(intercom: Inte
         assert destination.seconds_to_wait(answer) == 7.0
         assert destination.seconds_to_wait(httpx.Response(429, headers={"retry-after": "3"})) == 3.0
         with pytest.raises(LimitedError):
-            destination.deliver([one("a", stage="new")])
-        assert destination.deliver([one("a", stage="new")]) == [None]
+            destination.deliver([record_of("a", stage="new")])
+        assert destination.deliver([record_of("a", stage="new")]) == [None]
 
 
 def test_what_it_is_known_by_is_checked(intercom: IntercomStandIn) -> None:
-    with pytest.raises(UsageError, match="no contacts by phone"):
+    with pytest.raises(UsageError, match="cannot find contacts by phone"):
         IntercomDestination(intercom.sync(identifier="phone", identifier_field="phone"), Path())
 
 
 def test_a_preview_has_the_body_that_would_create(intercom: IntercomStandIn) -> None:
     with closing(IntercomDestination(intercom.sync(), Path())) as destination:
-        assert destination.preview([one("a", score=2.5)]) == [
+        assert destination.preview([record_of("a", score=2.5)]) == [
             {
                 "action": "upsert",
                 "identifier": "a",

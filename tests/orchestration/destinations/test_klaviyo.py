@@ -73,7 +73,9 @@ def test_import_errors_are_matched_to_their_profiles_over_all_pages(
     klaviyo.poisoned = {record.identifier for record in made[::2]} - {"e0000"}
     with closing(destination(klaviyo, tmp_path)) as target:
         outcomes = target.deliver(made)
-    refused = {record.identifier for record, one in zip(made, outcomes, strict=True) if one and not one.again}
+    refused = {
+        record.identifier for record, failure in zip(made, outcomes, strict=True) if failure and not failure.again
+    }
     assert refused == klaviyo.poisoned
     assert set(klaviyo.state()) == {record.identifier for record in made} - refused
     assert klaviyo.calls[f"GET {JOBS}/job1/import-errors"] == 2
@@ -88,7 +90,7 @@ def test_an_import_error_that_names_no_profile_refuses_the_batch(klaviyo: Klaviy
 
 def test_profiles_that_failed_without_an_error_refuse_the_batch(klaviyo: KlaviyoStandIn, tmp_path: Path) -> None:
     klaviyo.poisoned = {"e0001"}
-    instead(klaviyo, lambda one: one.path.endswith("import-errors"), Answer(200, {"data": []}))
+    instead(klaviyo, lambda request: request.path.endswith("import-errors"), Answer(200, {"data": []}))
     with closing(destination(klaviyo, tmp_path)) as target, pytest.raises(RefusedError, match="1 profiles failed"):
         target.deliver(records(klaviyo, 3))
 
@@ -138,7 +140,7 @@ def test_a_cancelled_job_leaves_the_batch_in_doubt(klaviyo: KlaviyoStandIn, tmp_
 
 @pytest.mark.parametrize("status", [404, 410, 415])
 def test_a_revision_that_is_no_longer_served_ends_the_run(klaviyo: KlaviyoStandIn, tmp_path: Path, status: int) -> None:
-    instead(klaviyo, lambda one: one.method == "POST", Answer(status))
+    instead(klaviyo, lambda request: request.method == "POST", Answer(status))
     with closing(destination(klaviyo, tmp_path)) as target, pytest.raises(ClosedError):
         target.deliver(records(klaviyo, 2))
 
@@ -168,7 +170,7 @@ def test_deletions_go_in_parts_and_after_the_writes(klaviyo: KlaviyoStandIn, tmp
         for expected in (5, 50, 5):
             outcomes = target.deliver(left)
             assert outcomes.count(None) == expected
-            left = [record for record, one in zip(left, outcomes, strict=True) if one and one.again]
+            left = [record for record, failure in zip(left, outcomes, strict=True) if failure and failure.again]
     assert set(klaviyo.state()) == {record.identifier for record in made[55:]}
 
 
@@ -177,9 +179,11 @@ def test_a_deletion_that_was_taken_is_not_asked_for_again(klaviyo: KlaviyoStandI
     gone = [replace(record, action="delete") for record in made]
     with closing(destination(klaviyo, tmp_path)) as target:
         target.deliver(made)
-        instead(klaviyo, lambda one: one.path.endswith("deletion-jobs") and len(klaviyo.profiles) < 3, Answer(503))
+        instead(
+            klaviyo, lambda request: request.path.endswith("deletion-jobs") and len(klaviyo.profiles) < 3, Answer(503)
+        )
         outcomes = target.deliver(gone)
-        assert [one is not None and one.again for one in outcomes] == [False, True, True]
+        assert [failure is not None and failure.again for failure in outcomes] == [False, True, True]
         assert target.deliver(gone[1:]) == [None, None]
     assert klaviyo.state() == {}
 
@@ -198,7 +202,11 @@ def test_a_profile_that_is_too_large_is_not_sent(klaviyo: KlaviyoStandIn, tmp_pa
     made[1] = replace(made[1], fields={"stage": "x" * 100_000})
     with closing(destination(klaviyo, tmp_path)) as target:
         outcomes = target.deliver(made)
-        assert [one and one.reason for one in outcomes] == [None, "it is larger than 100000 bytes", None]
+        assert [failure and failure.reason for failure in outcomes] == [
+            None,
+            "the profile is larger than 100000 bytes",
+            None,
+        ]
         assert target.deliver(made[1:2]) == outcomes[1:2]
     assert set(klaviyo.state()) == {"e0000", "e0002"}
     assert klaviyo.calls[f"POST {JOBS}"] == 1
@@ -222,7 +230,7 @@ def test_no_job_is_larger_than_it_may_be(klaviyo: KlaviyoStandIn, tmp_path: Path
 
 def test_the_key_follows_no_link_to_another_host(klaviyo: KlaviyoStandIn, tmp_path: Path) -> None:
     elsewhere = {"data": [], "links": {"next": "https://example.com/steal?page%5Bcursor%5D=0"}}
-    instead(klaviyo, lambda one: one.path.endswith("import-errors"), Answer(200, elsewhere))
+    instead(klaviyo, lambda request: request.path.endswith("import-errors"), Answer(200, elsewhere))
     with closing(destination(klaviyo, tmp_path)) as target:
         assert target.deliver(records(klaviyo, 2)) == [None, None]
     assert klaviyo.calls[f"GET {JOBS}/job1/import-errors"] == 2

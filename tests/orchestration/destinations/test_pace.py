@@ -49,7 +49,7 @@ def test_no_window_ever_holds_more_than_the_limit(limits: list[tuple[int, float]
         taken.append(clock.now)
     for calls, seconds in limits:
         for place, first in enumerate(taken):
-            window = [one for one in taken[place:] if one < first + seconds - 1e-6]
+            window = [moment for moment in taken[place:] if moment < first + seconds - 1e-6]
             assert len(window) <= calls
 
 

@@ -18,8 +18,8 @@ from orchestration.destinations.postgres import PostgresDestination
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings, silent
 from orchestration.sync.deliver import deliver
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.orchestration.destinations.standins.postgres import PostgresStandIn, server
 from tests.postgres import PASSWORD
 
@@ -56,7 +56,7 @@ def destination(postgres: PostgresStandIn) -> Iterator[Callable[..., PostgresDes
         each.close()
 
 
-def one(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
+def record_of(identifier: str, action: Any = "upsert", **fields: Any) -> Record:
     return Record(
         sync="attacked",
         entity_type="user",
@@ -82,7 +82,7 @@ def test_the_table_is_made_with_types_and_columns_come_when_they_have_values(
     postgres: PostgresStandIn, destination: Callable[..., PostgresDestination]
 ) -> None:
     made = destination()
-    made.deliver([one("a", stage="new", score=1.0, later=None), one("b", at_risk=False)])
+    made.deliver([record_of("a", stage="new", score=1.0, later=None), record_of("b", at_risk=False)])
     columns = "select attname, format_type(atttypid, null) as kind, exists (select from pg_index where indrelid ="
     columns += " attrelid and indisprimary and attnum = any (indkey)) as keyed from pg_attribute"
     columns += " where attrelid = 'crm.made'::regclass and attnum > 0"
@@ -94,7 +94,7 @@ def test_the_table_is_made_with_types_and_columns_come_when_they_have_values(
         ("score", "double precision", False),
         ("at_risk", "boolean", False),
     }
-    made.deliver([one("a", later="now")])
+    made.deliver([record_of("a", later="now")])
     first, second = postgres.rows("select * from crm.made order by user_id")
     assert (first["stage"], first["score"], first["later"], first["build_id"]) == ("new", 1.0, "now", "000007")
     assert (second["stage"], second["at_risk"]) == (None, False)
@@ -105,7 +105,9 @@ def test_names_and_values_are_never_read_as_sql(
     postgres: PostgresStandIn, destination: Callable[..., PostgresDestination]
 ) -> None:
     evil = "x'); drop table crm.people; --"
-    assert destination(table="crm.Odd;table'--", create=True).deliver([one(evil, **{"Select %s": evil})]) == [None]
+    assert destination(table="crm.Odd;table'--", create=True).deliver([record_of(evil, **{"Select %s": evil})]) == [
+        None
+    ]
     (row,) = postgres.rows("""select * from crm."Odd;table'--" """)
     assert (row["user_id"], row["Select %s"]) == (evil, evil)
     assert postgres.state() == {}
@@ -117,9 +119,9 @@ def test_a_batch_is_written_whole_or_not_at_all(
     postgres.poisoned = {"b"}
     people = destination(table="crm.people", create=True)
     with pytest.raises(RefusedError, match="answered 23514: this person may not be here"):
-        people.deliver([one("a", stage="new"), one("b", stage="new")])
+        people.deliver([record_of("a", stage="new"), record_of("b", stage="new")])
     assert postgres.state() == {}
-    assert people.deliver([one("a", stage="new")]) == [None]
+    assert people.deliver([record_of("a", stage="new")]) == [None]
     assert postgres.state() == {"a": {"stage": "new"}}
 
 
@@ -128,10 +130,10 @@ def test_a_value_that_does_not_fit_its_column_is_refused_and_never_rounded(
 ) -> None:
     server().execute("alter table crm.people add seats int, add plan varchar(4)")
     people = destination(table="crm.people")
-    assert people.deliver([one("a", seats=4.0, plan="free")]) == [None]
+    assert people.deliver([record_of("a", seats=4.0, plan="free")]) == [None]
     for wrong in ({"seats": 2.5}, {"plan": "enterprise"}, {"plan": "a\0b"}):
         with pytest.raises(RefusedError):
-            people.deliver([one("a", **wrong)])
+            people.deliver([record_of("a", **wrong)])
     assert postgres.state() == {"a": {"seats": 4, "plan": "free"}}
 
 
@@ -143,8 +145,8 @@ def test_other_columns_and_rows_stay_and_a_clear_makes_no_row(
         "insert into crm.people values ('a', null, null, 'ann', 'old'), ('z', null, null, 'zoe', 'old')",
     )
     people = destination(table="crm.people")
-    people.deliver([one("a", stage="new"), one("b", stage="new"), one("gone", "clear", stage=None)])
-    people.deliver([one("b", "clear", stage="none"), one("never", "delete", stage=None)])
+    people.deliver([record_of("a", stage="new"), record_of("b", stage="new"), record_of("gone", "clear", stage=None)])
+    people.deliver([record_of("b", "clear", stage="none"), record_of("never", "delete", stage=None)])
     assert postgres.state() == {
         "a": {"owner": "ann", "stage": "new"},
         "b": {"owner": "nobody", "stage": "none"},
@@ -166,7 +168,7 @@ def test_what_a_person_has_to_mend_ends_the_run(
 ) -> None:
     server().execute(prepared)
     with pytest.raises(ClosedError, match=said):
-        destination(**options).deliver([one("a", stage="new")])
+        destination(**options).deliver([record_of("a", stage="new")])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,9 @@ def test_what_a_person_has_to_mend_ends_the_run(
 )
 def test_a_conflict_or_a_lost_connection_is_tried_again(postgres: PostgresStandIn, tmp_path: Path, what: str) -> None:
     server().execute(ONCE.format(what=what))
-    assert through_the_engine(postgres, tmp_path / "home", one("a", stage="new"), one("b", stage="new")) == (2, 0, 1)
+    assert through_the_engine(
+        postgres, tmp_path / "home", record_of("a", stage="new"), record_of("b", stage="new")
+    ) == (2, 0, 1)
     assert postgres.state() == {"a": {"stage": "new"}, "b": {"stage": "new"}}
 
 
@@ -188,11 +192,11 @@ def test_a_connection_that_was_cut_between_batches_is_made_anew(
     postgres: PostgresStandIn, destination: Callable[..., PostgresDestination]
 ) -> None:
     made = destination()
-    made.deliver([one("a", stage="new")])
+    made.deliver([record_of("a", stage="new")])
     server().execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'traithouse'")
     with pytest.raises(UnavailableError):
-        made.deliver([one("a", stage="active")])
-    assert made.deliver([one("a", stage="active")]) == [None]
+        made.deliver([record_of("a", stage="active")])
+    assert made.deliver([record_of("a", stage="active")]) == [None]
     assert [row["stage"] for row in postgres.rows("select stage from crm.made")] == ["active"]
 
 
@@ -201,12 +205,12 @@ def test_a_locked_row_is_waited_for_and_then_tried_again(
 ) -> None:
     monkeypatch.setattr(PostgresDestination, "lock_seconds", 0.05)
     made = destination()
-    made.deliver([one("a", stage="new")])
+    made.deliver([record_of("a", stage="new")])
     with psycopg.connect(server().dsn) as other:
         other.execute("select from crm.made for update")
         with pytest.raises(UnavailableError, match="lock timeout"):
-            made.deliver([one("a", stage="active")])
-    assert made.deliver([one("a", stage="active")]) == [None]
+            made.deliver([record_of("a", stage="active")])
+    assert made.deliver([record_of("a", stage="active")]) == [None]
 
 
 def without_password(dsn: str) -> str:
@@ -231,7 +235,7 @@ def test_nothing_of_the_connection_string_is_told(
 ) -> None:
     monkeypatch.setenv("POSTGRES_DSN", dsn(server().dsn))
     with pytest.raises(kind) as error:
-        destination().deliver([one("a", stage="new")])
+        destination().deliver([record_of("a", stage="new")])
     assert "s3cr3t" not in str(error.value) + getattr(error.value, "hint", "")
     assert error.value.__cause__ is None
     assert error.value.__context__ is None
@@ -255,14 +259,14 @@ def test_another_machine_is_spoken_to_encrypted_unless_its_string_says_otherwise
     ):
         monkeypatch.setenv("POSTGRES_DSN", dsn)
         with pytest.raises(UnavailableError):
-            destination().deliver([one("a", stage="new")])
+            destination().deliver([record_of("a", stage="new")])
     assert seen == ["require", "disable", "require", ""]
 
 
 def test_the_password_is_in_nothing_that_is_told(destination: Callable[..., PostgresDestination]) -> None:
     made = destination()
-    outcomes: Outcomes = made.deliver([one("a", stage="new")])
-    told = str(made.preview([one("a", stage="new"), one("b", "delete", stage=None)])) + str(outcomes)
+    outcomes: Outcomes = made.deliver([record_of("a", stage="new")])
+    told = str(made.preview([record_of("a", stage="new"), record_of("b", "delete", stage=None)])) + str(outcomes)
     assert PASSWORD not in told
     assert 'insert into "crm"."made"' in told
     assert made.mask(f"password={PASSWORD}") == "password=***"

@@ -18,8 +18,8 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, Settings, silent
 from orchestration.sync import deliver as engine
 from orchestration.sync.deliver import Delivery, deliver
-from orchestration.sync.engine import destination_of
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.validate import destination_of
 from tests.faults.destinations import acknowledged, delivered, expected, records_of
 from tests.orchestration.destinations.standins import Answer, Fault, Request
 from tests.orchestration.destinations.standins.salesforce import KEY, ROOT, SalesforceStandIn, failed, refused
@@ -57,7 +57,7 @@ def in_jobs(salesforce: SalesforceStandIn, home: Home, records: Sequence[Record]
 
 
 def changed(records: Sequence[Record], action: Any, **given: Any) -> list[Record]:
-    return [replace(one, action=action, fields=dict.fromkeys(one.fields), **given) for one in records]
+    return [replace(record, action=action, fields=dict.fromkeys(record.fields), **given) for record in records]
 
 
 def test_many_records_go_in_jobs_and_the_few_that_are_left_in_a_call(salesforce: SalesforceStandIn, home: Home) -> None:
@@ -93,7 +93,7 @@ def test_a_job_empties_leaves_and_quotes_fields(salesforce: SalesforceStandIn, h
         {"score__c": 1.5},
         {"stage__c": 'two\nlines, "quoted"\r\n, and é', "at_risk__c": False},
     ]
-    records[:4] = [replace(one, fields=fields) for one, fields in zip(records[:4], odd, strict=True)]
+    records[:4] = [replace(record, fields=fields) for record, fields in zip(records[:4], odd, strict=True)]
     assert in_jobs(salesforce, home, records).delivered == 250
     first = records_of(salesforce, numbers=range(4))
     state = salesforce.state()
@@ -158,8 +158,8 @@ def test_a_job_is_not_done_again_because_asking_after_it_failed(
 @pytest.mark.parametrize("number", [3, 250])
 def test_a_field_that_is_not_there_ends_the_run_at_once(salesforce: SalesforceStandIn, home: Home, number: int) -> None:
     records = [
-        replace(one, fields=one.fields | {"nobody_made__c": "x"})
-        for one in records_of(salesforce, numbers=range(number))
+        replace(record, fields=record.fields | {"nobody_made__c": "x"})
+        for record in records_of(salesforce, numbers=range(number))
     ]
     done = in_jobs(salesforce, home, records)
     assert (done.delivered, done.retries) == (0, 0)
@@ -220,11 +220,11 @@ def test_a_contact_that_goes_between_looking_and_deleting_counts_as_deleted(
 ) -> None:
     gone = changed(records_of(salesforce, numbers=[5]), "delete")
     with closing(made_for(salesforce, home)) as destination:
-        found = destination._found(gone)
+        found = destination._find(gone)
         salesforce.contacts.clear()
-        answer = destination.call("DELETE", f"{ROOT}composite/sobjects", params={"ids": ",".join(found)})
+        answer = destination.call("DELETE", f"{ROOT}composite/sobjects", params={"ids": found[0].record_id})
         assert answer.json()[0]["errors"][0]["statusCode"] == "ENTITY_IS_DELETED"
-        assert destination._settled(answer, ["e0005"]) == {"e0005": None}
+        assert destination._outcomes(answer, ["e0005"]) == {"e0005": None}
 
 
 def test_identifiers_are_found_as_they_are_spelt_or_in_other_letters(salesforce: SalesforceStandIn, home: Home) -> None:
@@ -232,7 +232,9 @@ def test_identifiers_are_found_as_they_are_spelt_or_in_other_letters(salesforce:
     for number, key in enumerate(odd):
         salesforce.contacts[f"003000000000{number:03d}AAA"][KEY] = "capitals" if key == "CAPITALS" else key
     (record,) = records_of(salesforce, numbers=[0])
-    many = [replace(record, identifier=one) for one in odd] + records_of(salesforce, numbers=range(10, 150))
+    many = [replace(record, identifier=identifier) for identifier in odd] + records_of(
+        salesforce, numbers=range(10, 150)
+    )
     with closing(made_for(salesforce, home)) as destination:
         assert destination.deliver(changed(many, "delete", forgotten=True)) == [None] * len(many)
     assert len(salesforce.contacts) == 1000 - len(many)
@@ -242,7 +244,7 @@ def test_a_long_list_of_identifiers_is_asked_for_in_parts(salesforce: Salesforce
     (record,) = records_of(salesforce, numbers=[0])
     many = [replace(record, identifier=f"é{number}" * 20) for number in range(200)]
     with closing(made_for(salesforce, home)) as destination:
-        assert destination._found(many) == {}
+        assert destination._find(many) == []
     assert 3 <= salesforce.calls[f"GET {ROOT}query"] <= 8
 
 
@@ -259,8 +261,8 @@ def test_of_two_contacts_of_one_external_id_the_one_that_failed_is_told(
     went, locked = {"success": True, "errors": []}, refused("UNABLE_TO_LOCK_ROW", "locked")
     with closing(made_for(salesforce, home)) as destination:
         for results in ([went, locked], [locked, went]):
-            settled = destination._settled(httpx.Response(200, json=results), ["e0001", "e0001"])
-            assert settled == {"e0001": Failure("UNABLE_TO_LOCK_ROW: locked", again=True)}
+            outcomes = destination._outcomes(httpx.Response(200, json=results), ["e0001", "e0001"])
+            assert outcomes == {"e0001": Failure("UNABLE_TO_LOCK_ROW: locked", again=True)}
 
 
 def test_operations_are_calls(salesforce: SalesforceStandIn, home: Home) -> None:

@@ -19,7 +19,7 @@ def one_pull(declared: dict[str, Any], *, source: str = "shop", table: str = "or
         "original_file_path": f"models/staging/{source}/_{source}.yml",
         "config": {"meta": {"pull": declared}},
     }
-    return declared_pulls({"sources": {"one": node}})[0]
+    return declared_pulls({"sources": {"source.shop": node}})[0]
 
 
 @pytest.fixture(scope="session")

@@ -45,9 +45,11 @@ def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: 
     def call(*arguments: str) -> Any:
         return CliRunner().invoke(cli.main, ["pull", *arguments, "--home", str(declaring.root)])
 
-    one = call("raw", "--json")
-    assert one.exit_code == 0
-    assert [(report["table"], report["accepted"]) for report in json.loads(one.stdout)["pulls"]] == [("raw.events", 1)]
+    events = call("raw", "--json")
+    assert events.exit_code == 0
+    assert [(report["table"], report["accepted"]) for report in json.loads(events.stdout)["pulls"]] == [
+        ("raw.events", 1)
+    ]
     unset = call()
     assert unset.exit_code == 2
     assert "0 loaded into raw.events" in unset.stdout

@@ -150,7 +150,7 @@ def test_a_variable_that_is_not_set_is_named(home: Home, monkeypatch: pytest.Mon
         ({"postgres": {"dsn_env": "D", "table": "orders", "cursor": "c"}}, "pull.postgres.table"),
         (
             {"postgres": {"dsn_env": "D", "table": "a.b", "cursor": "c", "overlap": "soon"}},
-            "pull.postgres.overlap: say it",
+            "pull.postgres.overlap: write an interval",
         ),
         ({"parquet": "a", "timezone": "Mars"}, "pull.timezone: it is not a time zone"),
         ({"parquet": "a", "map": {"when": "x"}}, "pull.map: when is not a field of an event"),
@@ -174,4 +174,4 @@ def test_only_raw_schemas_are_filled(home: Home) -> None:
         "config": {"meta": {"pull": {"parquet": "a"}}},
     }
     with pytest.raises(UsageError, match="only raw schemas are filled"):
-        declared_pulls({"sources": {"one": node}})
+        declared_pulls({"sources": {"source.elsewhere": node}})

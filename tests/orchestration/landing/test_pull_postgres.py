@@ -36,10 +36,10 @@ def test_only_what_is_new_is_read_and_equal_rows_land_once(home: Home, postgres:
         ORDERS,
         insert("(1, 'pro', '{\"ip\": \"::1\"}', '2025-06-01 10:00Z')", "(2, 'free', null, '2025-06-01 12:00Z')"),
     )
-    one = followed(overlap="30 minutes")
-    assert counts(pull(home, [one], now=NOW)) == (1, 2, 0)
+    orders = followed(overlap="30 minutes")
+    assert counts(pull(home, [orders], now=NOW)) == (1, 2, 0)
     # The bound is read again, so the last row is seen twice and lands once.
-    assert counts(pull(home, [one], now=NOW)) == (None, 0, 1)
+    assert counts(pull(home, [orders], now=NOW)) == (None, 0, 1)
     postgres.execute(
         insert(
             "(3, 'late', null, '2025-06-01 11:45Z')",
@@ -48,7 +48,7 @@ def test_only_what_is_new_is_read_and_equal_rows_land_once(home: Home, postgres:
             "(6, 'no cursor', null, null)",
         )
     )
-    assert counts(pull(home, [one], now=NOW)) == (2, 3, 1)
+    assert counts(pull(home, [orders], now=NOW)) == (2, 3, 1)
     assert queried(home, "select id, plan, detail, received_at, load_id from raw_shop.orders order by id") == [
         ("1", "pro", '{"ip":"::1"}', "2025-06-01T10:00:00+00:00", 1),
         ("2", "free", None, "2025-06-01T12:00:00+00:00", 1),
@@ -103,12 +103,12 @@ def test_a_row_from_the_future_does_not_hide_those_after_it(home: Home, postgres
 def test_a_cursor_may_be_a_time_a_date_or_a_number(
     home: Home, postgres: Server, followed: Followed, kind: str, first: str, later: str, kept: str
 ) -> None:
-    one = followed(cursor="Seq", overlap=0 if kind == "bigint" else "0 minutes")
+    orders = followed(cursor="Seq", overlap=0 if kind == "bigint" else "0 minutes")
     postgres.execute(f'create table sales.orders (id int, "Seq" {kind})', insert(f"(1, {first})"))
-    assert counts(pull(home, [one], now=NOW)) == (1, 1, 0)
+    assert counts(pull(home, [orders], now=NOW)) == (1, 1, 0)
     postgres.execute(insert(f"(2, {later})"))
-    assert counts(pull(home, [one], now=NOW)) == (2, 1, 1)
-    assert counts(pull(home, [one], now=NOW)) == (None, 0, 1)
+    assert counts(pull(home, [orders], now=NOW)) == (2, 1, 1)
+    assert counts(pull(home, [orders], now=NOW)) == (None, 0, 1)
     assert queried(home, "select cursor_value from raw.pulled_cursors") == [(kept,)]
 
 
@@ -131,9 +131,9 @@ def test_events_pass_the_same_checks_as_a_load(home: Home, postgres: Server, fol
             (null, 'opened', '2025-06-01 10:00Z', null, '2025-06-01 10:00Z')""",
     )
     fields = {"user_id": "who", "event_name": "what", "occurred_at": "at", "properties": "props"}
-    one = followed(source="raw", map=fields, source_name="app")
-    (first,) = pull(home, [one], now=NOW)
-    (again,) = pull(home, [one], now=NOW)
+    orders = followed(source="raw", map=fields, source_name="app")
+    (first,) = pull(home, [orders], now=NOW)
+    (again,) = pull(home, [orders], now=NOW)
     assert (first.accepted, first.rejected, first.reasons) == (1, 1, {"neither user_id nor anonymous_id": 1})
     assert (again.load_id, again.accepted, again.duplicates) == (None, 0, 1)
     assert queried(home, "select user_id, event_name, occurred_at, properties, source from raw.events") == [

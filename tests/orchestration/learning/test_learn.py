@@ -16,8 +16,9 @@ from orchestration.cli.app import main
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.learning.learn import Learned, learn, score_traits
+from orchestration.learning.learn import Learned, learn
 from orchestration.learning.quality import LEAST_AUC_LOW
+from orchestration.learning.score_models import score_traits
 from orchestration.learning.scorecard import Scorecard
 from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project

@@ -69,7 +69,7 @@ def test_an_alert_that_does_not_arrive_is_sent_again_and_never_names_its_address
     assert not told(home, BAD, said.append)
     hook.status = 200
     assert told(home, BAD, said.append)
-    assert said == ["the alert was refused with 500; it will be sent again"]
+    assert said == ["the alert was refused with 500; it will be sent again after the next publish"]
     assert "secret" not in json.dumps([said, home.status(), hook.received])
 
 

@@ -10,8 +10,8 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.sync.audience import Audience, audience, declaration_hash, people_names, typed
-from tests.serving import catalog_of, serve, trait
+from orchestration.sync.audience import Audience, people_names, read_audience
+from tests.serving import catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
 VALUES = {
@@ -32,11 +32,15 @@ def sync_of(**given: Any) -> Sync:
 
 
 def found(home: Home, sync: Sync, catalog: Catalog | None = None) -> Audience:
-    return audience(home, catalog or catalog_of(TRAITS, sync), sync)
+    return read_audience(home, catalog or catalog_of(TRAITS, sync), sync)
 
 
 def who(found: Audience) -> dict[str, str]:
-    return {identifier: one.entity_id for identifier, one in found.wanted.items()}
+    return {identifier: wanted.entity_id for identifier, wanted in found.wanted.items()}
+
+
+def why_skipped(found: Audience) -> dict[str, str]:
+    return {entity: skipped.reason for entity, skipped in found.skipped.items()}
 
 
 def test_everybody_with_a_value_of_one_of_the_traits_is_sent(home: Home) -> None:
@@ -52,23 +56,24 @@ def test_an_attribute_identifies_and_who_has_none_is_skipped(home: Home) -> None
     serve(home, 1, VALUES, people=PEOPLE)
     made = found(home, sync_of(identifier="email"))
     assert who(made) == {"a@x.org": "u1", "b@x.org": "u2"}
-    assert made.skipped == {"u3": "no email"}
+    assert why_skipped(made) == {"u3": "no email"}
 
 
-def test_the_least_id_keeps_an_identifier_that_several_have(home: Home) -> None:
+def test_the_lowest_id_keeps_an_identifier_that_several_have(home: Home) -> None:
     home.prepare()
     serve(home, 1, VALUES, people=PEOPLE | {"u2": {"email": "A@x.org "}, "u3": {"email": "a@X.org"}})
     made = found(home, sync_of(identifier="email"))
     assert who(made) == {"a@x.org": "u1"}
-    assert made.skipped == dict.fromkeys(("u2", "u3"), "email is that of u1, too")
+    assert why_skipped(made) == dict.fromkeys(("u2", "u3"), "identifier shared")
+    assert made.skipped["u2"].detail == "its email is also that of u1"
 
 
 def test_who_is_not_sent_keeps_nobody_from_an_identifier(home: Home) -> None:
     home.prepare()
-    serve(home, 1, VALUES, people={one: {"email": "a@x.org"} for one in VALUES})
+    serve(home, 1, VALUES, people={user: {"email": "a@x.org"} for user in VALUES})
     made = found(home, sync_of(identifier="email", scope=Scope(trait="paying", value="false")))
     assert who(made) == {"a@x.org": "u2"}
-    assert made.skipped == dict.fromkeys(("u1", "u3"), "out of scope")
+    assert why_skipped(made) == dict.fromkeys(("u1", "u3"), "out of scope")
 
 
 def test_only_those_whose_consent_names_the_purpose(home: Home) -> None:
@@ -76,7 +81,7 @@ def test_only_those_whose_consent_names_the_purpose(home: Home) -> None:
     serve(home, 1, VALUES, people=PEOPLE)
     made = found(home, sync_of(purpose="product_mail"))
     assert set(made.wanted) == {"u1", "u3"}
-    assert made.skipped == {"u2": "no consent to product_mail"}
+    assert why_skipped(made) == {"u2": "no consent to product_mail"}
     # A part of a word is not the purpose.
     assert set(found(home, sync_of(purpose="mail")).wanted) == set()
 
@@ -86,7 +91,7 @@ def test_a_scope_may_be_a_trait_that_is_not_sent(home: Home) -> None:
     serve(home, 1, VALUES)
     made = found(home, sync_of(traits=("stage",), scope=Scope(trait="paying", value="false")))
     assert set(made.wanted) == {"u2"}
-    assert made.skipped == {"u3": "out of scope"}
+    assert why_skipped(made) == {"u3": "out of scope"}
 
 
 def test_a_trait_of_a_worse_grade_is_held_and_who_has_only_that_stays(home: Home) -> None:
@@ -113,9 +118,9 @@ def test_the_source_follows_values_and_declaration_and_nothing_else(home: Home) 
     before = found(home, sync_of()).wanted
     serve(home, 2, VALUES | {"u2": {"paying": "true", "stage": "new"}}, grades={"stage": "C"})
     after = found(home, sync_of()).wanted
-    assert [one for one in before if before[one].source != after[one].source] == ["u2"]
+    assert [user for user in before if before[user].source != after[user].source] == ["u2"]
     renamed = found(home, sync_of(fields={"score": {"field": "points"}})).wanted
-    assert all(after[one].source != renamed[one].source for one in after)
+    assert all(after[user].source != renamed[user].source for user in after)
     # Values that change places do not look alike.
     serve(home, 3, {"u1": {"paying": "new", "stage": "true"}, "u2": {"paying": "true", "stage": "new"}})
     swapped = found(home, sync_of()).wanted
@@ -135,7 +140,7 @@ def test_values_can_be_put_in_place_of_what_is_published(home: Home) -> None:
     home.prepare()
     serve(home, 1, VALUES)
     sync = sync_of(traits=("paying",))
-    made = audience(home, catalog_of(TRAITS, sync), sync, {"paying": {"u3": "true"}})
+    made = read_audience(home, catalog_of(TRAITS, sync), sync, {"paying": {"u3": "true"}})
     assert set(made.wanted) == {"u3"}
 
 
@@ -153,27 +158,3 @@ def test_publishing_is_asked_for_what_declared_syncs_need() -> None:
     syncs = (sync_of(name="a", identifier="email"), sync_of(name="b", purpose="ads"), sync_of(name="c"))
     assert people_names(catalog_of(TRAITS, *syncs)) == [["user", "consent"], ["user", "email"]]
     assert people_names(catalog_of(TRAITS, syncs[2])) == []
-
-
-def test_the_declaration_hash_knows_what_changes_fields() -> None:
-    plain = sync_of()
-    hashes = {
-        declaration_hash(catalog_of(TRAITS, plain), one)
-        for one in (
-            plain,
-            sync_of(fields={"score": {"cast": "string"}}),
-            sync_of(fields={"score": {"cleared": 0}}),
-            sync_of(identifier="email"),
-            sync_of(traits=("score",)),
-        )
-    }
-    assert len(hashes) == 5
-    assert declaration_hash(catalog_of(TRAITS, plain), sync_of(schedule="0 5 * * *", budget=7)) in hashes
-
-
-def test_text_becomes_the_type_that_is_asked_for() -> None:
-    paying, score, stage = (trait(name, kind) for name, kind in TRAITS.items())
-    assert [typed(paying, text, "boolean") for text in ("true", "false")] == [True, False]
-    assert [typed(paying, "true", cast) for cast in ("string", "number")] == ["true", 1]
-    assert [typed(score, "1.50", cast) for cast in ("number", "string")] == [1.5, "1.50"]
-    assert typed(stage, "new", "string") == "new"

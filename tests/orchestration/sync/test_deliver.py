@@ -107,7 +107,7 @@ def test_pauses_cost_no_try_and_end_with_patience(home: Home, world: World, monk
     assert done.retries == 12
 
 
-def test_nothing_is_written_before_what_is_let_go_of_has_ended(home: Home, world: World) -> None:
+def test_nothing_is_written_before_every_removal_has_ended(home: Home, world: World) -> None:
     ended: list[str] = []
 
     class Slow(Board):
@@ -118,8 +118,8 @@ def test_nothing_is_written_before_what_is_let_go_of_has_ended(home: Home, world
             ended.extend(record.action for record in records)
             return [None] * len(records)
 
-    given = [replace(one, action="clear") for one in records(4)] + [
-        replace(one, identifier=f"{one.identifier}@x.org") for one in records(4)
+    given = [replace(record, action="clear") for record in records(4)] + [
+        replace(record, identifier=f"{record.identifier}@x.org") for record in records(4)
     ]
     with SyncLedger(home) as ledger:
         assert deliver(Slow(SYNC, home.outbox), given, ledger, silent).delivered == 8

@@ -13,14 +13,16 @@ from orchestration.destinations import Failure, Options, Record, destinations
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.sync import engine
-from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.ledger_schema import DeliveryResult
 from orchestration.sync.plan import Plan, plan
+from orchestration.sync.report import SyncReport
 from tests.orchestration.sync.test_properties import CutOffError, World, installed
 from tests.serving import catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
-ONE = {"u1": {"paying": "true", "score": "1.5", "stage": "new"}}
+PUBLISHED = {"u1": {"paying": "true", "score": "1.5", "stage": "new"}}
 REFUSED, DOWN = Failure("no such field"), Failure("down", again=True)
 
 
@@ -51,7 +53,7 @@ def planned(home: Home, sync: Sync, *, traits: dict[str, str] = TRAITS, retry_re
 def settle(home: Home, records: list[Record], failure: Failure | None = None) -> None:
     with SyncLedger(home) as ledger:
         ledger.settle(begun=records)
-        ledger.settle([(record, failure) for record in records])
+        ledger.settle([DeliveryResult(record, failure) for record in records])
 
 
 def begin(home: Home, records: list[Record]) -> None:
@@ -69,7 +71,7 @@ def run(home: Home, sync: Sync, **given: Any) -> SyncReport:
 
 
 def test_a_first_record_has_every_field_with_its_sentence(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     record = only(planned(home, sync_of(fields={"score": {"field": "points", "cast": "string"}})))
     assert (record.action, record.identifier, record.after) == ("upsert", "u1", "")
     assert record.fields == {"paying": True, "points": "1.5", "stage": "new"}
@@ -78,17 +80,17 @@ def test_a_first_record_has_every_field_with_its_sentence(home: Home) -> None:
 
 
 def test_only_what_differs_from_what_was_acknowledged_is_planned(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     assert planned(home, sync_of()).records == []
-    serve(home, 2, {"u1": ONE["u1"] | {"score": "2"}})
+    serve(home, 2, {"u1": PUBLISHED["u1"] | {"score": "2"}})
     record = only(planned(home, sync_of()))
     assert record.changed == {"score": 1.5}
     assert record.delta == {"score": 2.0}
 
 
 def test_a_renamed_field_clears_the_old_one(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     record = only(planned(home, sync_of(fields={"score": {"field": "points"}})))
     assert record.fields == {"paying": True, "points": 1.5, "score": None, "stage": "new"}
@@ -98,7 +100,7 @@ def test_a_renamed_field_clears_the_old_one(home: Home) -> None:
 
 
 def test_another_type_is_a_change(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     casts = {"paying": {"cast": "number"}, "score": {"cast": "string"}}
     assert str(only(planned(home, sync_of(fields=casts))).delta) == "{'paying': 1, 'score': '1.5'}"
@@ -106,7 +108,7 @@ def test_another_type_is_a_change(home: Home) -> None:
 
 def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: Home) -> None:
     sync = sync_of(fields={"stage": {"cleared": "none"}})
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync).records)
     serve(home, 2, {"u1": {"paying": "true"}})
     record = only(planned(home, sync))
@@ -116,7 +118,7 @@ def test_a_value_that_is_no_longer_published_becomes_what_is_said(home: Home) ->
 
 
 def test_who_is_gone_is_cleared_once_and_a_mirror_deletes(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {})
     assert only(planned(home, sync_of(mode="mirror"))).action == "delete"
@@ -131,7 +133,7 @@ def test_who_is_gone_is_cleared_once_and_a_mirror_deletes(home: Home) -> None:
 @pytest.mark.parametrize("mode", ["upsert", "mirror"])
 def test_who_comes_back_unchanged_is_another_change(home: Home, mode: str) -> None:
     ids = []
-    for number, values in enumerate((ONE, {}, ONE, {}), start=1):
+    for number, values in enumerate((PUBLISHED, {}, PUBLISHED, {}), start=1):
         serve(home, number, values)
         record = only(planned(home, sync_of(mode=mode)))
         ids.append(record.record_id)
@@ -141,7 +143,7 @@ def test_who_comes_back_unchanged_is_another_change(home: Home, mode: str) -> No
 
 def test_held_fields_stay_as_they_are_there(home: Home) -> None:
     sync = sync_of(minimum_grade="B")
-    serve(home, 1, ONE, grades=dict.fromkeys(TRAITS, "A"))
+    serve(home, 1, PUBLISHED, grades=dict.fromkeys(TRAITS, "A"))
     settle(home, planned(home, sync).records)
     serve(home, 2, {"u1": {"paying": "false", "score": "7", "stage": "old"}}, grades={"paying": "A", "score": "C"})
     record = only(planned(home, sync))
@@ -159,64 +161,64 @@ def test_a_held_trait_clears_nobody_who_has_nothing_else(home: Home) -> None:
 
 
 def test_a_record_in_doubt_is_sent_again_with_everything_that_may_be_there(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {"u1": {"paying": "false"}})
     begin(home, planned(home, sync_of(fields={"paying": {"field": "pays"}})).records)
-    serve(home, 3, ONE)
+    serve(home, 3, PUBLISHED)
     record = only(planned(home, sync_of()))
     assert record.fields == {"paying": True, "pays": None, "score": 1.5, "stage": "new"}
     assert set(record.changed) == set(record.fields)
 
 
 def test_the_same_change_in_doubt_keeps_its_id_and_another_gets_one_of_its_own(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     first = only(planned(home, sync_of()))
     begin(home, [first])
-    serve(home, 2, ONE)
+    serve(home, 2, PUBLISHED)
     assert only(planned(home, sync_of())).record_id == first.record_id
-    serve(home, 3, {"u1": ONE["u1"] | {"score": "2"}})
+    serve(home, 3, {"u1": PUBLISHED["u1"] | {"score": "2"}})
     second = only(planned(home, sync_of()))
     begin(home, [second])
     # Back to what was sent first: a receiver that has seen both must not take it for a repetition.
-    serve(home, 4, ONE)
+    serve(home, 4, PUBLISHED)
     third = only(planned(home, sync_of()))
     assert third.fields == first.fields
     assert len({first.record_id, second.record_id, third.record_id}) == 3
 
 
 def test_what_was_refused_waits_until_it_changes_or_somebody_asks(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records, REFUSED)
     waiting = planned(home, sync_of())
     assert (waiting.records, waiting.refused) == ([], 1)
     assert len(planned(home, sync_of(), retry_refused=True).records) == 1
-    serve(home, 2, {"u1": ONE["u1"] | {"score": "2"}})
+    serve(home, 2, {"u1": PUBLISHED["u1"] | {"score": "2"}})
     assert len(planned(home, sync_of()).records) == 1
 
 
 def test_what_was_not_answered_is_planned_again(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records, DOWN)
     assert len(planned(home, sync_of()).records) == 1
 
 
 def test_a_dead_letter_goes_when_there_is_nothing_to_deliver_any_more(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
-    serve(home, 2, {"u1": ONE["u1"] | {"score": "2"}})
+    serve(home, 2, {"u1": PUBLISHED["u1"] | {"score": "2"}})
     settle(home, planned(home, sync_of()).records, REFUSED)
     assert planned(home, sync_of()).settled == set()
-    serve(home, 3, ONE)
+    serve(home, 3, PUBLISHED)
     made = planned(home, sync_of())
     assert (made.records, made.settled) == ([], {"u1"})
 
 
 def test_an_identifier_that_changes_hands_is_sent_in_full(home: Home) -> None:
     sync = sync_of(identifier="email")
-    serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
+    serve(home, 1, PUBLISHED, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
-    serve(home, 2, {"u2": ONE["u1"]}, people={"u2": {"email": "a@x.org"}})
+    serve(home, 2, {"u2": PUBLISHED["u1"]}, people={"u2": {"email": "a@x.org"}})
     record = only(planned(home, sync))
     assert (record.action, record.entity_id, set(record.changed)) == ("upsert", "u2", set(TRAITS))
     with SyncLedger(home) as ledger:
@@ -228,38 +230,41 @@ def test_an_identifier_that_changes_hands_is_sent_in_full(home: Home) -> None:
 
 def test_another_identifier_clears_the_old_one_first(home: Home) -> None:
     sync = sync_of(identifier="email")
-    serve(home, 1, ONE, people={"u1": {"email": "z@x.org"}})
+    serve(home, 1, PUBLISHED, people={"u1": {"email": "z@x.org"}})
     settle(home, planned(home, sync).records)
-    serve(home, 2, ONE, people={"u1": {"email": "a@x.org"}})
-    assert [(one.action, one.identifier) for one in planned(home, sync).records] == [
+    serve(home, 2, PUBLISHED, people={"u1": {"email": "a@x.org"}})
+    assert [(record.action, record.identifier) for record in planned(home, sync).records] == [
         ("clear", "z@x.org"),
         ("upsert", "a@x.org"),
     ]
 
 
-def test_what_is_let_go_of_under_another_identifier_is_written_anew(home: Home) -> None:
+def test_what_is_cleared_under_another_identifier_is_rewritten(home: Home) -> None:
     """A vendor may know both addresses as one contact, and then clearing the old one empties the new one."""
     sync = sync_of(identifier="email")
-    serve(home, 1, ONE, people={"u1": {"email": "z@x.org"}})
+    serve(home, 1, PUBLISHED, people={"u1": {"email": "z@x.org"}})
     settle(home, planned(home, sync).records)
-    serve(home, 2, ONE, people={"u1": {"email": "a@x.org"}})
+    serve(home, 2, PUBLISHED, people={"u1": {"email": "a@x.org"}})
     cleared, written = planned(home, sync).records
     settle(home, [cleared], REFUSED)
     settle(home, [written])
     assert planned(home, sync).records == []
     again = planned(home, sync, retry_refused=True)
-    assert [(one.action, one.identifier) for one in again.records] == [("clear", "z@x.org"), ("upsert", "a@x.org")]
+    assert [(record.action, record.identifier) for record in again.records] == [
+        ("clear", "z@x.org"),
+        ("upsert", "a@x.org"),
+    ]
     assert again.records[1].changed.keys() == {"paying", "score", "stage"}
     # Killed after the clear was acknowledged: what is noted before anything is sent tells the next run.
     with SyncLedger(home) as ledger:
-        ledger.resource(sync.name, again.sources)
+        ledger.update_sources(sync.name, again.sources)
     settle(home, again.records[:1])
     assert only(planned(home, sync)).identifier == "a@x.org"
 
 
 def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: Home) -> None:
     sync = sync_of(identifier="email", minimum_grade="B")
-    serve(home, 1, ONE, grades=dict.fromkeys(TRAITS, "A"), people={"u1": {"email": "a@x.org"}})
+    serve(home, 1, PUBLISHED, grades=dict.fromkeys(TRAITS, "A"), people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
     grades = {"paying": "A", "score": "C", "stage": "A"}
     serve(home, 2, {"u2": {"paying": "true", "score": "7"}}, grades=grades, people={"u2": {"email": "a@x.org"}})
@@ -268,7 +273,7 @@ def test_a_held_value_is_not_handed_to_who_gets_the_identifier(home: Home) -> No
 
 
 def test_a_refused_clear_is_tried_again_under_another_mapping(home: Home) -> None:
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     settle(home, planned(home, sync_of()).records)
     serve(home, 2, {})
     settle(home, planned(home, sync_of()).records, REFUSED)
@@ -278,7 +283,7 @@ def test_a_refused_clear_is_tried_again_under_another_mapping(home: Home) -> Non
     assert (repaired.action, repaired.fields["paying"]) == ("clear", False)
 
 
-def test_another_place_is_asked_about_and_force_begins_anew(home: Home, world: World) -> None:
+def test_another_place_is_asked_about_and_force_starts_over(home: Home, world: World) -> None:
     class Elsewhere(Options):
         tuning: ClassVar[frozenset[str]] = frozenset({"speed"})
         table: str = "here"
@@ -320,29 +325,29 @@ def test_a_build_that_is_published_while_a_run_plans_is_looked_at_by_the_next(
 
 def test_who_is_forgotten_is_deleted_under_every_identifier_and_sent_later(home: Home) -> None:
     sync = sync_of(identifier="email")
-    serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
+    serve(home, 1, PUBLISHED, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
-    serve(home, 2, ONE, people={"u1": {"email": "b@x.org"}})
-    begin(home, [one for one in planned(home, sync).records if one.action == "upsert"])
+    serve(home, 2, PUBLISHED, people={"u1": {"email": "b@x.org"}})
+    begin(home, [record for record in planned(home, sync).records if record.action == "upsert"])
     with SyncLedger(home) as ledger:
         ledger.forget("user", ["u1"], ["crm"])
     # They are back under an address that the destination never had.
-    serve(home, 3, ONE, people={"u1": {"email": "c@x.org"}})
+    serve(home, 3, PUBLISHED, people={"u1": {"email": "c@x.org"}})
     made = planned(home, sync)
-    assert [(one.action, one.identifier, one.forgotten) for one in made.records] == [
+    assert [(record.action, record.identifier, record.forgotten) for record in made.records] == [
         ("delete", "a@x.org", True),
         ("delete", "b@x.org", True),
     ]
     assert made.deferred
     settle(home, made.records)
-    assert [(one.action, one.identifier) for one in planned(home, sync).records] == [("upsert", "c@x.org")]
+    assert [(record.action, record.identifier) for record in planned(home, sync).records] == [("upsert", "c@x.org")]
 
 
 def test_an_address_in_doubt_of_somebody_forgotten_is_deleted_whoever_had_it_before(home: Home) -> None:
     sync = sync_of(identifier="email")
-    serve(home, 1, ONE, people={"u1": {"email": "a@x.org"}})
+    serve(home, 1, PUBLISHED, people={"u1": {"email": "a@x.org"}})
     settle(home, planned(home, sync).records)
-    serve(home, 2, {"u2": ONE["u1"]}, people={"u2": {"email": "a@x.org"}})
+    serve(home, 2, {"u2": PUBLISHED["u1"]}, people={"u2": {"email": "a@x.org"}})
     begin(home, planned(home, sync).records)
     with SyncLedger(home) as ledger:
         ledger.forget("user", ["u2"], ["crm"])
@@ -353,11 +358,11 @@ def test_an_address_in_doubt_of_somebody_forgotten_is_deleted_whoever_had_it_bef
 
 def test_a_run_that_deletes_somebody_forgotten_is_not_the_last(home: Home, world: World) -> None:
     sync = sync_of()
-    serve(home, 1, ONE)
+    serve(home, 1, PUBLISHED)
     run(home, sync)
     with SyncLedger(home) as ledger:
         ledger.forget("user", ["u1"], ["crm"])
-    serve(home, 2, ONE)
+    serve(home, 2, PUBLISHED)
     assert (run(home, sync).delivered, world.state()) == (1, {})
     assert (run(home, sync).delivered, set(world.state())) == (1, {"u1"})
     assert run(home, sync).planned == 0

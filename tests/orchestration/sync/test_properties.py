@@ -39,8 +39,9 @@ from orchestration.destinations import (
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.sync import deliver, engine
-from orchestration.sync.engine import SyncReport, run_sync
+from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.report import SyncReport
 from tests.serving import catalog_of, serve
 
 USERS = [f"u{number}" for number in range(5)]
@@ -49,7 +50,7 @@ TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
 TEXTS = {"paying": ["true", "false"], "score": ["1.5", "2"], "stage": ["new", "old"]}
 # Each of many thousand commits waits for the disk, which tells nothing here.
 IN_MEMORY = Path("/dev/shm")
-COMMITS = ["begin_run", "settle", "resource", "drop_letters", "note", "log"]
+COMMITS = ["begin_run", "settle", "update_sources", "drop_dead_letters", "note", "log"]
 FAULTS = ["down", "lost", "limited", "half", "refused", "closed", "killed before", "killed after", "broken"]
 
 
@@ -77,7 +78,10 @@ class World:
             self.owners[record.identifier] = record.entity_id
 
     def state(self) -> dict[str, dict[str, Any]]:
-        return {one: {k: v for k, v in fields.items() if v is not None} for one, fields in self.records.items()}
+        return {
+            identifier: {name: value for name, value in fields.items() if value is not None}
+            for identifier, fields in self.records.items()
+        }
 
 
 class CutOffError(BaseException):
@@ -108,7 +112,7 @@ class Board(Destination):
             raise ClosedError("go away")
         if fault == "killed before":
             raise CutOffError
-        if fault == "refused" and any(one.identifier in world.poisoned for one in records):
+        if fault == "refused" and any(record.identifier in world.poisoned for record in records):
             raise RefusedError("a bad batch")
         results: Outcomes = []
         for number, record in enumerate(records):
@@ -209,7 +213,7 @@ class Delivering(RuleBasedStateMachine):
     def published(self) -> dict[str, dict[str, str]]:
         users = [user for user in (USERS[:2] if self.narrow else USERS) if user in self.values]
         traits = self.traits.keys() & ({"paying"} if self.narrow else TRAITS)
-        return {one: {name: text for name, text in self.values[one].items() if name in traits} for one in users}
+        return {user: {name: text for name, text in self.values[user].items() if name in traits} for user in users}
 
     def serve(self) -> None:
         self.number += 1
@@ -226,7 +230,7 @@ class Delivering(RuleBasedStateMachine):
             self.perhaps_run()
 
     def perhaps_run(self) -> None:
-        """What happens is mostly followed by a run, and that is often disturbed."""
+        """What happens is mostly followed by a run, which is often disturbed."""
         if self.chance.random() < 0.5:
             self.world.faults.extend(self.chance.choices(FAULTS, k=self.chance.choice([1, 1, 2, 6])))
         if self.chance.random() < 0.15:
@@ -287,7 +291,9 @@ class Delivering(RuleBasedStateMachine):
     @rule(name=st.sampled_from(list(TRAITS)), there=st.booleans())
     def retire_or_declare(self, name: str, there: bool) -> None:
         kept = {
-            one: kind for one, kind in TRAITS.items() if (one == name and there) or (one != name and one in self.traits)
+            trait: kind
+            for trait, kind in TRAITS.items()
+            if (trait == name and there) or (trait != name and trait in self.traits)
         }
         scope = self.declared.get("scope")
         if kept and (scope is None or scope.trait in kept):
@@ -320,7 +326,7 @@ class Delivering(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS))
     def forget(self, user: str) -> None:
-        known = {one for one, owner in self.world.owners.items() if owner == user}
+        known = {identifier for identifier, owner in self.world.owners.items() if owner == user}
         self.values.pop(user, None)
         self.people[user] = {}
         with SyncLedger(self.home) as ledger:
@@ -403,9 +409,9 @@ class Delivering(RuleBasedStateMachine):
         state = self.world.state()
         with SyncLedger(self.home) as ledger:
             doubt, sent = ledger.in_doubt("board"), ledger.sent("board")
-        for identifier, one in sent.items():
+        for identifier, acknowledged in sent.items():
             if identifier not in doubt:
-                fields = {name: value for name, value in json.loads(one.fields).items() if value is not None}
+                fields = {name: value for name, value in json.loads(acknowledged.fields).items() if value is not None}
                 assert state.get(identifier) == fields, identifier
         for identifier, values in state.items():
             left = {value for value in values.values() if value != "none"}
@@ -474,7 +480,9 @@ class Delivering(RuleBasedStateMachine):
             if held != set(self.traits):
                 with SyncLedger(self.home) as ledger:
                     sure = ledger.sent("board").keys() - ledger.in_doubt("board").keys()
-                before = {one: dict(fields) for one, fields in self.world.state().items() if one in sure}
+                before = {
+                    identifier: dict(fields) for identifier, fields in self.world.state().items() if identifier in sure
+                }
                 owners = dict(self.world.owners)
                 self.until_nothing_is_left()
                 for identifier in self.expected().keys() & before.keys():
@@ -489,7 +497,7 @@ class Delivering(RuleBasedStateMachine):
             self.what_counts_as_sent_is_there()
             with SyncLedger(self.home) as ledger:
                 assert ledger.in_doubt("board") == {}
-                assert ledger.letters("board") == set()
+                assert ledger.dead_letters("board") == set()
                 assert ledger.forgotten("board") == set()
                 assert set(ledger.sent("board")) == set(self.expected())
         finally:

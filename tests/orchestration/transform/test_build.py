@@ -102,7 +102,7 @@ def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
     project = project_in(home)
     build(home, project)
     load(home, [events_file([event | {"occurred_at": START - timedelta(days=1)}])], source="shop")
-    replacing = project.manifest.macros["macro.traithouse._replaced_rows"]
+    replacing = project.manifest.macros["macro.traithouse._added_rows"]
     before = replacing.macro_sql
     broken = "{% if model.name == 'fct_sessions' %}select error('cut off');{% endif %} insert into"
     replacing.macro_sql = before.replace("insert into", broken)
@@ -136,30 +136,30 @@ def test_a_rule_on_a_property_asks_for_the_name_of_the_version_that_won(
     assert differing(home) == {}
 
 
-def by_hand(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+def dbt_build(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("dbt"), "build", *arguments, "--project-dir", PROJECT_ROOT]
-    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", home.root / "by_hand", "--log-path", home.root]
+    command += ["--profiles-dir", PROJECT_ROOT, "--target-path", home.root / "manual", "--log-path", home.root]
     environment = {**os.environ, "TRAITHOUSE_HOME": str(home.root)}
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
-def test_a_run_by_hand_makes_the_next_refresh_rebuild(
+def test_a_manual_run_makes_the_next_refresh_rebuild(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
     project = project_in(home)
     build(home, project)
     assert not begin_build(project, as_of=None, full_refresh=False).full_refresh
-    assert by_hand(home, "--select", "catalog_rules").returncode == 0
+    assert dbt_build(home, "--select", "catalog_rules").returncode == 0
     assert begin_build(project, as_of=None, full_refresh=False).full_refresh
 
 
-def test_what_is_kept_from_run_to_run_is_only_made_anew_by_hand(
+def test_a_manual_run_may_only_rebuild_incremental_tables(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     load(home, [events_file([{"user_id": "u1", "event_name": "x", "occurred_at": START}])])
     build(home, project_in(home))
-    refused = by_hand(home, "--select", "event_log", "--vars", "{as_of: '2025-03-02 00:00:00'}")
+    refused = dbt_build(home, "--select", "event_log", "--vars", "{as_of: '2025-03-02 00:00:00'}")
     assert refused.returncode != 0
     assert "add --full-refresh" in refused.stdout
     assert queried(home, "select count(*) from state.watermark") == [(1,)]
@@ -170,7 +170,7 @@ def test_a_part_cannot_be_built_at_another_clock(home: Home, project: Project) -
         begin_build(project, as_of="2025-01-01", full_refresh=False, partial=True)
 
 
-def test_only_touched_users_are_made_anew(
+def test_only_touched_users_are_evaluated_again(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     day = {"event_name": "purchase", "occurred_at": START}

@@ -66,39 +66,41 @@ class BrazeStandIn(HttpStandIn):
             return Answer(400, {"message": "Max Input Length Exceeded"})
         errors = [
             {"type": wrong, "input_array": "attributes", "index": index}
-            for index, one in enumerate(given)
-            if (wrong := self.wrong(one))
+            for index, item in enumerate(given)
+            if (wrong := self.wrong(item))
         ]
         bad = {error["index"] for error in errors}
-        good = [one for index, one in enumerate(given) if index not in bad]
+        good = [item for index, item in enumerate(given) if index not in bad]
         if not good:
             return Answer(400, {"message": "Valid data must be provided in the 'attributes' field.", "errors": errors})
-        self.writes.append([key_of(one)[1] for one in good])
-        for one in good:
-            self.write(one)
+        self.writes.append([key_of(item)[1] for item in good])
+        for item in good:
+            self.write(item)
         said: dict[str, Any] = {"message": "success", "attributes_processed": len(good)}
         return Answer(201, said | ({"errors": errors} if errors else {}))
 
-    def wrong(self, one: Any) -> str:
-        if not isinstance(one, dict):
+    def wrong(self, item: Any) -> str:
+        if not isinstance(item, dict):
             return "attributes must be objects"
-        given = [name for name in IDENTIFIERS if one.get(name)]
+        given = [name for name in IDENTIFIERS if item.get(name)]
         if not given:
             return NEEDED
-        if not isinstance(one[given[0]], dict if given[0] == "user_alias" else str):
+        if not isinstance(item[given[0]], dict if given[0] == "user_alias" else str):
             return f"{given[0]} is of the wrong type"
-        if given[0] == "user_alias" and set(one["user_alias"]) != {"alias_name", "alias_label"}:
+        if given[0] == "user_alias" and set(item["user_alias"]) != {"alias_name", "alias_label"}:
             return "user_alias needs alias_name and alias_label"
-        if key_of(one)[1] in self.poisoned:
+        if key_of(item)[1] in self.poisoned:
             return "provided external_id is blacklisted and disallowed"
-        if any(name.startswith("$") or len(name) > 255 for name in one):
+        if any(name.startswith("$") or len(name) > 255 for name in item):
             return "invalid attribute name"
         return ""
 
-    def write(self, one: dict[str, Any]) -> None:
-        key = key_of(one)
-        update_only = one.get("_update_existing_only", key[0] == "user_alias")
-        attributes = {name: value for name, value in one.items() if name not in (*IDENTIFIERS, "_update_existing_only")}
+    def write(self, item: dict[str, Any]) -> None:
+        key = key_of(item)
+        update_only = item.get("_update_existing_only", key[0] == "user_alias")
+        attributes = {
+            name: value for name, value in item.items() if name not in (*IDENTIFIERS, "_update_existing_only")
+        }
         self.points += len(attributes)
         if update_only and key not in self.users:
             return
@@ -117,11 +119,11 @@ class BrazeStandIn(HttpStandIn):
         kind, ids = LISTS[given[0]], body[given[0]]
         if not ids or len(ids) > 50:
             return Answer(400, {"message": "The max number of ids per request was exceeded"})
-        if kind == "email" and not all(isinstance(one, dict) and one.get("prioritization") for one in ids):
+        if kind == "email" and not all(isinstance(item, dict) and item.get("prioritization") for item in ids):
             return Answer(400, {"message": "prioritization is required"})
         # Who is known by an email alone is no identified user.
-        ids = [one for one in ids if kind != "email" or "identified" not in one["prioritization"]]
-        keys = [key_of({kind: one["email"] if kind == "email" else one}) for one in ids]
+        ids = [item for item in ids if kind != "email" or "identified" not in item["prioritization"]]
+        keys = [key_of({kind: item["email"] if kind == "email" else item}) for item in ids]
         self.writes.append([key[1] for key in keys])
         deleted = [key for key in keys if self.users.pop(key, None) is not None]
         return Answer(201, {"deleted": len(deleted), "message": "success"})
@@ -130,7 +132,7 @@ class BrazeStandIn(HttpStandIn):
         return {key[1]: dict(fields) for key, fields in self.users.items()}
 
 
-def key_of(one: dict[str, Any]) -> tuple[str, str]:
+def key_of(item: dict[str, Any]) -> tuple[str, str]:
     """By what and as whom a user is known."""
-    name = next(name for name in IDENTIFIERS if one.get(name))
-    return name, one[name]["alias_name"] if name == "user_alias" else one[name]
+    name = next(name for name in IDENTIFIERS if item.get(name))
+    return name, item[name]["alias_name"] if name == "user_alias" else item[name]

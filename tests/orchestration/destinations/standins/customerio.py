@@ -42,35 +42,35 @@ class CustomerioStandIn(HttpStandIn):
             return refused("batch", "must be a list of operations")
         errors = [
             {"batch_index": index, "reason": "invalid", "field": field, "message": message}
-            for index, one in enumerate(batch)
-            for field, message in self.wrong(one)
+            for index, operation in enumerate(batch)
+            for field, message in self.wrong(operation)
         ]
         bad = {error["batch_index"] for error in errors}
-        good = [one for index, one in enumerate(batch) if index not in bad]
-        self.writes.append([key_of(one)[1] for one in good])
-        for one in good:
-            self.apply(one)
+        good = [operation for index, operation in enumerate(batch) if index not in bad]
+        self.writes.append([key_of(operation)[1] for operation in good])
+        for operation in good:
+            self.apply(operation)
         return Answer(207, {"errors": errors}) if errors else Answer(200, {})
 
-    def wrong(self, one: Any) -> list[tuple[str, str]]:
+    def wrong(self, operation: Any) -> list[tuple[str, str]]:
         """Field and message of what is invalid, the first thing only."""
-        if len(json.dumps(one, ensure_ascii=False, separators=(",", ":")).encode()) > 32_000:
+        if len(json.dumps(operation, ensure_ascii=False, separators=(",", ":")).encode()) > 32_000:
             return [("request", "must be 32kb or smaller")]
-        if not isinstance(one, dict) or one.get("type") not in IDENTIFIERS:
+        if not isinstance(operation, dict) or operation.get("type") not in IDENTIFIERS:
             return [("type", "is not known")]
-        if one.get("action") not in ("identify", "delete"):
+        if operation.get("action") not in ("identify", "delete"):
             return [("action", "is not known")]
-        identifiers = one.get("identifiers") or {}
-        given = [name for name in IDENTIFIERS[one["type"]] if identifiers.get(name)]
+        identifiers = operation.get("identifiers") or {}
+        given = [name for name in IDENTIFIERS[operation["type"]] if identifiers.get(name)]
         if len(given) != 1 or set(identifiers) - {given[0], "object_type_id"}:
             return [("identifiers", "must have one identifier")]
         if not isinstance(identifiers[given[0]], str) or len(identifiers[given[0]].encode()) > 150:
             return [("identifiers", "must be a string of at most 150 bytes")]
-        if one["type"] == "object" and given[0] == "object_id" and not identifiers.get("object_type_id"):
+        if operation["type"] == "object" and given[0] == "object_id" and not identifiers.get("object_type_id"):
             return [("object_type_id", "is required")]
         if identifiers[given[0]] in self.poisoned:
             return [("identifiers", f"{given[0]} is suppressed")]
-        attributes = one.get("attributes", {})
+        attributes = operation.get("attributes", {})
         if len(attributes) > 300:
             return [("attributes", "cannot identify more than 300 attributes in one request")]
         for name, value in attributes.items():
@@ -80,13 +80,13 @@ class CustomerioStandIn(HttpStandIn):
                 return [("attributes", f"value for attribute '{name}' cannot be longer than 1000 bytes")]
         return []
 
-    def apply(self, one: dict[str, Any]) -> None:
-        key = key_of(one)
-        if one["action"] == "delete":
+    def apply(self, operation: dict[str, Any]) -> None:
+        key = key_of(operation)
+        if operation["action"] == "delete":
             self.kept.pop(key, None)
             return
         kept = self.kept.setdefault(key, {})
-        for name, value in one.get("attributes", {}).items():
+        for name, value in operation.get("attributes", {}).items():
             if value is None or value == "":
                 kept.pop(name, None)
             else:
@@ -101,9 +101,9 @@ def refused(field: str, message: str) -> Answer:
     return Answer(400, {"errors": [{"reason": "invalid", "field": field, "message": message}]})
 
 
-def key_of(one: dict[str, Any]) -> tuple[str, str]:
+def key_of(operation: dict[str, Any]) -> tuple[str, str]:
     """What kind of entity, and its identifier."""
-    identifiers = one["identifiers"]
-    name = next(name for name in IDENTIFIERS[one["type"]] if identifiers.get(name))
-    kind = f"object {identifiers['object_type_id']}" if one["type"] == "object" else f"person by {name}"
+    identifiers = operation["identifiers"]
+    name = next(name for name in IDENTIFIERS[operation["type"]] if identifiers.get(name))
+    kind = f"object {identifiers['object_type_id']}" if operation["type"] == "object" else f"person by {name}"
     return kind, identifiers[name]

@@ -68,14 +68,14 @@ class HubspotStandIn(HttpStandIn):
         inputs = request.json["inputs"]
         if not 0 < len(inputs) <= 100:
             return failed(400, "VALIDATION_ERROR", f"The maximum number of inputs is 100, got {len(inputs)}")
-        ids = [one["id"] for one in inputs]
-        if not all(isinstance(one, str) for one in ids):
+        ids = [item["id"] for item in inputs]
+        if not all(isinstance(record_id, str) for record_id in ids):
             return failed(400, "VALIDATION_ERROR", "Invalid input JSON: id is a string")
-        folded = [one.lower() for one in ids]
-        if twice := sorted({one for one in ids if folded.count(one.lower()) > 1}):
+        folded = [record_id.lower() for record_id in ids]
+        if twice := sorted({record_id for record_id in ids if folded.count(record_id.lower()) > 1}):
             return failed(400, "VALIDATION_ERROR", f"Duplicate IDs found in batch input: {twice}. IDs must be unique")
         if call[1] == "batch/archive":
-            self.archived |= {one for one in ids if one in self.contacts}
+            self.archived |= {record_id for record_id in ids if record_id in self.contacts}
             return Answer(204)
         if call[1] == "batch/read":
             return self.read(ids, request.json)
@@ -83,18 +83,20 @@ class HubspotStandIn(HttpStandIn):
 
     def find(self, value: str, unique: str | None) -> str | None:
         """Record id of a contact that is not archived."""
-        living = {one: has for one, has in self.contacts.items() if one not in self.archived}
+        living = {record_id: has for record_id, has in self.contacts.items() if record_id not in self.archived}
         if unique is None:
             return value if value in living else None
-        first = next((one for one, has in living.items() if has.get(unique, "").lower() == value.lower()), None)
+        first = next(
+            (record_id for record_id, has in living.items() if has.get(unique, "").lower() == value.lower()), None
+        )
         return first or (self.merged.get(value) if unique == "email" else None)
 
     def read(self, ids: list[str], asked: dict[str, Any]) -> Answer:
         if asked.get("idProperty") not in (None, *UNIQUE):
             return failed(400, "VALIDATION_ERROR", "Unable to read by a property that is not unique")
-        found = {one: self.find(one, asked.get("idProperty")) for one in ids}
+        found = {value: self.find(value, asked.get("idProperty")) for value in ids}
         results = [self.shown(record, asked["properties"]) for record in found.values() if record]
-        missing = [one for one, record in found.items() if not record]
+        missing = [value for value, record in found.items() if not record]
         if not missing:
             return Answer(200, {"status": "COMPLETE", "results": results, **TIMES})
         error = {
@@ -107,38 +109,38 @@ class HubspotStandIn(HttpStandIn):
 
     def write(self, verb: str, inputs: list[dict[str, Any]]) -> Answer:
         errors, results, good = [], [], []
-        for one in inputs:
-            unique = one.get("idProperty")
+        for item in inputs:
+            unique = item.get("idProperty")
             if verb == "upsert" and unique not in UNIQUE:
                 return failed(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique property")
-            if not all(isinstance(value, str) for value in one["properties"].values()):
+            if not all(isinstance(value, str) for value in item["properties"].values()):
                 return failed(400, "VALIDATION_ERROR", "Invalid input JSON: properties are strings")
-            record = self.find(one["id"], unique)
-            error = self.wrong(verb, one, record)
+            record = self.find(item["id"], unique)
+            error = self.wrong(verb, item, record)
             if error is None:
-                good.append((one, record))
+                good.append((item, record))
                 continue
             if not (self.multi_status and all("objectWriteTraceId" in other for other in inputs)):
                 return Answer(400, error | {"correlationId": "c0"})
-            context = {"objectWriteTraceId": [one["objectWriteTraceId"]]} if self.names_input else {}
+            context = {"objectWriteTraceId": [item["objectWriteTraceId"]]} if self.names_input else {}
             errors.append(error | {"context": context})
-        for one, record in good:
+        for item, record in good:
             new = record is None
             if record is None:
                 record = str(len(self.contacts) + 101)
-                by_email = one["idProperty"] == "email"
-                self.contacts[record] = {one["idProperty"]: one["id"].lower() if by_email else one["id"]}
-            self.contacts[record] |= one["properties"]
+                by_email = item["idProperty"] == "email"
+                self.contacts[record] = {item["idProperty"]: item["id"].lower() if by_email else item["id"]}
+            self.contacts[record] |= item["properties"]
             results.append(self.shown(record, list(TYPES)) | ({"new": new} if verb == "upsert" else {}))
-        self.writes.append([one["id"] for one, _ in good])
+        self.writes.append([item["id"] for item, _ in good])
         return partly(results, errors) if errors else Answer(200, {"status": "COMPLETE", "results": results, **TIMES})
 
-    def wrong(self, verb: str, one: dict[str, Any], record: str | None) -> dict[str, Any] | None:
+    def wrong(self, verb: str, item: dict[str, Any], record: str | None) -> dict[str, Any] | None:
         if verb == "update" and record is None:
             return error_of("OBJECT_NOT_FOUND", "Could not get some CONTACT objects")
-        if one["id"].lower() in self.poisoned | self.blocked:
-            return error_of("VALIDATION_ERROR", f"Email address {one['id']} is invalid", "INVALID_EMAIL")
-        for name, value in one["properties"].items():
+        if item["id"].lower() in self.poisoned | self.blocked:
+            return error_of("VALIDATION_ERROR", f"Email address {item['id']} is invalid", "INVALID_EMAIL")
+        for name, value in item["properties"].items():
             kind = TYPES.get(name)
             if kind is None:
                 return error_of("VALIDATION_ERROR", f'Property "{name}" does not exist', "PROPERTY_DOESNT_EXIST")

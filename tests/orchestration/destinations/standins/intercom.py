@@ -45,9 +45,9 @@ class IntercomStandIn(HttpStandIn):
         return {"INTERCOM_TOKEN": TOKEN}
 
     def state(self) -> dict[str, dict[str, Any]]:
-        kept = [(one["external_id"] or one["email"], one) for one in self.contacts.values()]
-        kept += [(one["company_id"], one) for one in self.companies.values()]
-        return {name: dict(one["custom_attributes"]) for name, one in kept}
+        kept = [(contact["external_id"] or contact["email"], contact) for contact in self.contacts.values()]
+        kept += [(company["company_id"], company) for company in self.companies.values()]
+        return {name: dict(kept_record["custom_attributes"]) for name, kept_record in kept}
 
     def is_write(self, request: Request) -> bool:
         return request.method != "GET" and request.path != "/contacts/search"
@@ -65,7 +65,7 @@ class IntercomStandIn(HttpStandIn):
             case "POST", ["contacts"]:
                 return self.create_contact(request.json)
             case "GET", ["contacts", "find_by_external_id", external_id]:
-                found = [one for one in self.live() if one["external_id"] == unquote(external_id)]
+                found = [contact for contact in self.live() if contact["external_id"] == unquote(external_id)]
                 return Answer(200, found[0]) if found else errors(404, "not_found", "User Not Found")
             case "PUT", ["contacts", ours]:
                 known = self.contacts.get(ours)
@@ -80,14 +80,18 @@ class IntercomStandIn(HttpStandIn):
                 return self.create_or_update_company(request.json)
             case "GET", ["companies"]:
                 (wanted,) = parse_qs(request.query)["company_id"]
-                hits = [one for one in self.companies.values() if one["company_id"] == wanted]
+                hits = [company for company in self.companies.values() if company["company_id"] == wanted]
                 if not hits:
                     return errors(404, "company_not_found", "Company Not Found")
                 listed = {"type": "list", "data": hits, "total_count": 1}
                 return Answer(200, listed if self.lists_a_company else hits[0])
             case "PUT", ["companies", ours]:
-                one = self.companies.get(ours)
-                return self.written(one, request.json) if one else errors(404, "company_not_found", "Company Not Found")
+                company = self.companies.get(ours)
+                return (
+                    self.written(company, request.json)
+                    if company
+                    else errors(404, "company_not_found", "Company Not Found")
+                )
             case "DELETE", ["companies", ours]:
                 if self.companies.pop(ours, None) is None:
                     return errors(404, "company_not_found", "Company Not Found")
@@ -95,7 +99,7 @@ class IntercomStandIn(HttpStandIn):
         return errors(404, "not_found", "Resource Not Found")
 
     def live(self) -> list[dict[str, Any]]:
-        return [one for ours, one in self.contacts.items() if ours not in self.archived]
+        return [contact for ours, contact in self.contacts.items() if ours not in self.archived]
 
     def search(self, body: Any) -> Answer:
         query, page = body["query"], body.get("pagination", {})
@@ -109,7 +113,11 @@ class IntercomStandIn(HttpStandIn):
         wanted = query["value"] if query["operator"] == "IN" else [query["value"]]
         # Whatever its case, an email is the same.
         wanted = {value.lower() if query["field"] == "email" else value for value in wanted}
-        hits = [one for one in self.live() if one[query["field"]] in wanted and one["id"] not in self.unsearchable]
+        hits = [
+            contact
+            for contact in self.live()
+            if contact[query["field"]] in wanted and contact["id"] not in self.unsearchable
+        ]
         begin = int(page.get("starting_after") or 0)
         more = begin + size < len(hits)
         pages: dict[str, Any] = {"type": "pages", "page": begin // size + 1, "per_page": size}
@@ -125,9 +133,9 @@ class IntercomStandIn(HttpStandIn):
         if body.get("role", "user") not in ("user", "lead"):
             return errors(400, "parameter_invalid", "Role must be user or lead")
         email = body["email"].lower() if body.get("email") else None
-        for ours, one in self.contacts.items():
-            clash = one["external_id"] is not None and one["external_id"] == body.get("external_id")
-            clash |= bool(email) and one["email"] == email and one["role"] == body.get("role", "user") == "user"
+        for ours, contact in self.contacts.items():
+            clash = contact["external_id"] is not None and contact["external_id"] == body.get("external_id")
+            clash |= bool(email) and contact["email"] == email and contact["role"] == body.get("role", "user") == "user"
             if clash:
                 who = "An archived contact" if ours in self.archived else "A contact"
                 with_id = f" with id={ours}" if self.conflict_names_id else ""
@@ -143,22 +151,24 @@ class IntercomStandIn(HttpStandIn):
     def create_or_update_company(self, body: Any) -> Answer:
         if not isinstance(body.get("company_id"), str):
             return errors(400, "bad_request", "bad 'company_id' parameter")
-        known = [one for one in self.companies.values() if one["company_id"] == body["company_id"]]
+        known = [company for company in self.companies.values() if company["company_id"] == body["company_id"]]
         made = {"type": "company", "id": uuid.uuid4().hex[:24], "app_id": "ws", "company_id": body["company_id"]}
         made |= {"name": body.get("name", ""), "created_at": 1734537338, "updated_at": 1734537338, "user_count": 0}
         made |= {"session_count": 0, "monthly_spend": 0, "custom_attributes": {}}
-        one = known[0] if known else made
-        answer = self.written(one, body, COMPANY_KEYS)
+        company = known[0] if known else made
+        answer = self.written(company, body, COMPANY_KEYS)
         if answer.status == 200:
-            self.companies[one["id"]] = one
+            self.companies[company["id"]] = company
         return answer
 
-    def written(self, one: dict[str, Any], body: Any, keys: set[str] | None = None) -> Answer:
+    def written(self, target: dict[str, Any], body: Any, keys: set[str] | None = None) -> Answer:
         """Merges custom attributes, all or none; a null empties one."""
-        unknown = body.keys() - (keys or (CONTACT_KEYS if one["type"] == "contact" else COMPANY_KEYS - {"company_id"}))
+        unknown = body.keys() - (
+            keys or (CONTACT_KEYS if target["type"] == "contact" else COMPANY_KEYS - {"company_id"})
+        )
         if unknown:
             return errors(400, "bad_request", f"bad '{min(unknown)}' parameter")
-        who = one.get("company_id") or one.get("external_id") or one.get("email")
+        who = target.get("company_id") or target.get("external_id") or target.get("email")
         if who in self.poisoned:
             return errors(422, "unprocessable_entity", "The data was well-formed but invalid")
         given = body.get("custom_attributes") or {}
@@ -168,10 +178,10 @@ class IntercomStandIn(HttpStandIn):
                 return errors(400, "parameter_invalid", f"Custom attribute '{name}' does not exist")
             if value is not None and not fits(kind, value):
                 return errors(400, "type_mismatch", f"Custom attribute '{name}' is of type {kind}")
-        merged = one["custom_attributes"] | given
-        one["custom_attributes"] = {name: value for name, value in merged.items() if value is not None}
+        merged = target["custom_attributes"] | given
+        target["custom_attributes"] = {name: value for name, value in merged.items() if value is not None}
         self.writes.append([who])
-        return Answer(200, one)
+        return Answer(200, target)
 
 
 def fits(kind: str, value: Any) -> bool:

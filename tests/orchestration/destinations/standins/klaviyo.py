@@ -80,8 +80,8 @@ class KlaviyoStandIn(HttpStandIn):
             return refused(413, "too_large", "The payload is larger than 5MB.")
         errors = [
             told("invalid", wrong, f"/data/attributes/profiles/data/{index}/attributes")
-            for index, one in enumerate(given)
-            if (wrong := malformed(one))
+            for index, profile in enumerate(given)
+            if (wrong := malformed(profile))
         ]
         if errors:
             return Answer(400, {"errors": errors})
@@ -113,10 +113,10 @@ class KlaviyoStandIn(HttpStandIn):
     def finish(self, job: dict[str, Any]) -> None:
         job["done"] = True
         written = []
-        for index, one in enumerate(job["given"]):
-            identifier = identifier_of(one["attributes"])
+        for index, profile in enumerate(job["given"]):
+            identifier = identifier_of(profile["attributes"])
             if identifier in self.poisoned:
-                payload = {"profile": one, "attributes": one["attributes"]}.get(self.payload)
+                payload = {"profile": profile, "attributes": profile["attributes"]}.get(self.payload)
                 pointer = f"/data/attributes/profiles/data/{index}" if self.payload == "pointer" else "/data"
                 job["errors"].append(
                     {
@@ -135,10 +135,10 @@ class KlaviyoStandIn(HttpStandIn):
                 continue
             written.append(identifier)
             kept = self.profiles.setdefault(identifier, {"id": f"01{next(self.ids):08}", "properties": {}})
-            kept |= {name: one["attributes"][name] for name in IDENTIFIERS if name in one["attributes"]}
-            given = one["attributes"].get("properties") or {}
+            kept |= {name: profile["attributes"][name] for name in IDENTIFIERS if name in profile["attributes"]}
+            given = profile["attributes"].get("properties") or {}
             kept["properties"] |= {name: value for name, value in given.items() if value is not None}
-            unset = ((one.get("meta") or {}).get("patch_properties") or {}).get("unset") or []
+            unset = ((profile.get("meta") or {}).get("patch_properties") or {}).get("unset") or []
             for name in [unset] if isinstance(unset, str) else unset:
                 kept["properties"].pop(name, None)
         self.writes.append(written)
@@ -147,7 +147,7 @@ class KlaviyoStandIn(HttpStandIn):
         size, begun = int(query.get("page[size]", 20)), int(query.get("page[cursor]", 0))
         if not 1 <= size <= 100:
             return refused(400, "invalid", "page[size] is between 1 and 100.")
-        errors = [{k: v for k, v in one.items() if k != "index"} for one in self.jobs[job_id]["errors"]]
+        errors = [{k: v for k, v in error.items() if k != "index"} for error in self.jobs[job_id]["errors"]]
         links: dict[str, Any] = {"self": f"{self.url}{JOBS}/{job_id}/import-errors", "next": None}
         if len(errors) > begun + size:
             links["next"] = f"{links['self']}?{quote('page[cursor]')}={begun + size}"
@@ -158,15 +158,15 @@ class KlaviyoStandIn(HttpStandIn):
         if not asked or int(query.get("page[size]", 20)) > 100:
             return refused(400, "invalid", "The filter is not valid.")
         wanted = json.loads(asked[1])
-        found = [one for one in self.profiles.values() if one.get("external_id") in wanted]
+        found = [profile for profile in self.profiles.values() if profile.get("external_id") in wanted]
         data = [
             {
                 "type": "profile",
-                "id": one["id"],
-                "attributes": {"external_id": one["external_id"]},
+                "id": profile["id"],
+                "attributes": {"external_id": profile["external_id"]},
                 "links": {"self": ""},
             }
-            for one in found
+            for profile in found
         ]
         return Answer(200, {"data": data[: int(query.get("page[size]", 20))], "links": {"self": "", "next": None}})
 
@@ -178,7 +178,7 @@ class KlaviyoStandIn(HttpStandIn):
         if data["type"] != "data-privacy-deletion-job" or len(named) != 1 or "external_id" in named:
             return refused(400, "invalid", "Give one of email, phone_number or id.")
         ((name, value),) = named.items()
-        gone = [key for key, one in self.profiles.items() if one.get(name) == value]
+        gone = [key for key, profile in self.profiles.items() if profile.get(name) == value]
         self.writes.append(gone)
         for key in gone:
             del self.profiles[key]
@@ -189,14 +189,18 @@ class KlaviyoStandIn(HttpStandIn):
         for job in self.jobs.values():
             if not (self.stuck or job["done"]):
                 self.finish(job)
-        return {identifier: dict(one["properties"]) for identifier, one in self.profiles.items()}
+        return {identifier: dict(profile["properties"]) for identifier, profile in self.profiles.items()}
 
 
-def malformed(one: Any) -> str:
+def malformed(profile: Any) -> str:
     """What a job is not even made for."""
-    if not isinstance(one, dict) or one.get("type") != "profile" or not isinstance(one.get("attributes"), dict):
+    if (
+        not isinstance(profile, dict)
+        or profile.get("type") != "profile"
+        or not isinstance(profile.get("attributes"), dict)
+    ):
         return "A profile has a type and attributes."
-    attributes = one["attributes"]
+    attributes = profile["attributes"]
     if unknown := set(attributes) - KNOWN - {"properties"}:
         return f"{min(unknown)} is not a field of a profile."
     if not identifier_of(attributes):
@@ -205,7 +209,7 @@ def malformed(one: Any) -> str:
         return "The email address is not valid."
     if attributes.get("phone_number") and not re.fullmatch(r"\+\d{7,15}", attributes["phone_number"]):
         return "The phone number is not valid."
-    if len(json.dumps(one, ensure_ascii=False, separators=(",", ":")).encode()) > 100_000:
+    if len(json.dumps(profile, ensure_ascii=False, separators=(",", ":")).encode()) > 100_000:
         return "The profile is larger than 100KB."
     return ""
 

@@ -55,7 +55,7 @@ class PostgresStandIn(StandIn):
     @poisoned.setter
     def poisoned(self, identifiers: set[str]) -> None:
         if identifiers:
-            listed = ", ".join(f"('{one}')" for one in sorted(identifiers))
+            listed = ", ".join(f"('{identifier}')" for identifier in sorted(identifiers))
             server().execute("truncate crm.poisoned", f"insert into crm.poisoned values {listed}")
 
     def declaration(self) -> dict[str, Any]:

@@ -130,16 +130,16 @@ class SalesforceStandIn(HttpStandIn):
             return failed(400, "MALFORMED_QUERY", soql)
         if asked[1] not in TYPES or asked[1] != asked[3]:
             return failed(400, "INVALID_FIELD", f"No such column '{asked[1]}' on entity 'Contact'")
-        values = {re.sub(r"\\(.)", r"\1", one).lower() for one in re.findall(r"'((?:[^'\\]|\\.)*)'", asked[4])}
+        values = {re.sub(r"\\(.)", r"\1", value).lower() for value in re.findall(r"'((?:[^'\\]|\\.)*)'", asked[4])}
         records = [
-            {"attributes": {"type": "Contact"}, "Id": one, KEY: has[KEY]}
-            for one, has in self.contacts.items()
+            {"attributes": {"type": "Contact"}, "Id": record_id, KEY: has[KEY]}
+            for record_id, has in self.contacts.items()
             if has[KEY].lower() in values
         ]
         return Answer(200, {"totalSize": len(records), "done": True, "records": records})
 
     def find(self, key: str) -> str | None:
-        return next((one for one, has in self.contacts.items() if has[KEY].lower() == key.lower()), None)
+        return next((record_id for record_id, has in self.contacts.items() if has[KEY].lower() == key.lower()), None)
 
     def malformed(self, body: dict[str, Any], key: str) -> Answer | None:
         rows = body["records"]
@@ -181,9 +181,9 @@ class SalesforceStandIn(HttpStandIn):
         found = self.find(row[KEY])
         if found is None and not row.get("LastName"):
             return refused("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", ["LastName"])
-        one = found or f"003000000001{len(self.contacts):03d}AAA"
-        self.contacts.setdefault(one, {}).update({name: value for name, value in row.items() if name in TYPES})
-        return {"id": one, "success": True, "errors": [], "created": found is None}
+        record_id = found or f"003000000001{len(self.contacts):03d}AAA"
+        self.contacts.setdefault(record_id, {}).update({name: value for name, value in row.items() if name in TYPES})
+        return {"id": record_id, "success": True, "errors": [], "created": found is None}
 
     def update(self, body: dict[str, Any]) -> Answer:
         if wrong := self.malformed(body, "id"):
@@ -200,12 +200,14 @@ class SalesforceStandIn(HttpStandIn):
     def delete(self, ids: list[str]) -> Answer:
         if not 0 < len(ids) <= 200:
             return failed(400, "EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records")
-        gone = [self.contacts.pop(one, None) for one in ids]
+        gone = [self.contacts.pop(record_id, None) for record_id in ids]
         return Answer(
             200,
             [
-                {"id": one, "success": True, "errors": []} if had else refused("ENTITY_IS_DELETED", "entity is deleted")
-                for one, had in zip(ids, gone, strict=True)
+                {"id": record_id, "success": True, "errors": []}
+                if had
+                else refused("ENTITY_IS_DELETED", "entity is deleted")
+                for record_id, had in zip(ids, gone, strict=True)
             ],
         )
 
@@ -214,10 +216,10 @@ class SalesforceStandIn(HttpStandIn):
             asked = request.json
             if asked.get("operation") != "upsert" or asked.get("externalIdFieldName") != KEY:
                 return failed(400, "INVALIDJOB", "Missing required parameter 'externalIdFieldName'")
-            self.jobs[one := f"750R0000000{len(self.jobs):04d}IAC"] = Job(asked, polls=self.polls)
-            return Answer(200, self.told(one))
-        one, _, rest = call.removeprefix("jobs/ingest/").partition("/")
-        job = self.jobs.get(one)
+            self.jobs[job_id := f"750R0000000{len(self.jobs):04d}IAC"] = Job(asked, polls=self.polls)
+            return Answer(200, self.told(job_id))
+        job_id, _, rest = call.removeprefix("jobs/ingest/").partition("/")
+        job = self.jobs.get(job_id)
         if job is None:
             return failed(404, "NOT_FOUND", "The requested resource does not exist")
         if (request.method, rest) == ("PUT", "batches"):
@@ -226,22 +228,29 @@ class SalesforceStandIn(HttpStandIn):
             job.text = request.body.decode()
             return Answer(201)
         if (request.method, rest) == ("PATCH", ""):
-            return self.move(one, job, request.json["state"])
+            return self.move(job_id, job, request.json["state"])
         if (request.method, rest) == ("GET", ""):
             if job.state in ("UploadComplete", "InProgress"):
                 job.polls -= 1
                 job.state = "InProgress" if job.polls > 0 else self.run(job)
-            return Answer(200, self.told(one))
+            return Answer(200, self.told(job_id))
         if request.method == "GET" and rest.lower() in ("successfulresults", "failedresults", "unprocessedrecords"):
             return Answer(200, job.results.get(rest.lower(), "").encode(), {"content-type": "text/csv"})
         return failed(405, "METHOD_NOT_ALLOWED", request.method)
 
-    def told(self, one: str) -> dict[str, Any]:
-        job = self.jobs[one]
+    def told(self, job_id: str) -> dict[str, Any]:
+        job = self.jobs[job_id]
         counts = {"numberRecordsProcessed": job.processed, "numberRecordsFailed": job.failed}
-        return {"id": one, **job.asked, **counts, "state": job.state, "errorMessage": job.message, "apiVersion": 66.0}
+        return {
+            "id": job_id,
+            **job.asked,
+            **counts,
+            "state": job.state,
+            "errorMessage": job.message,
+            "apiVersion": 66.0,
+        }
 
-    def move(self, one: str, job: Job, state: str) -> Answer:
+    def move(self, job_id: str, job: Job, state: str) -> Answer:
         if (job.state, state) == ("Open", "UploadComplete"):
             job.state = state
         elif state == "Aborted" and job.state in ("Open", "UploadComplete", "InProgress"):
@@ -250,7 +259,7 @@ class SalesforceStandIn(HttpStandIn):
             job.state = state
         else:
             return failed(400, "INVALIDJOBSTATE", f"Job state is {job.state}")
-        return Answer(200, self.told(one))
+        return Answer(200, self.told(job_id))
 
     def run(self, job: Job, processed: int | None = None) -> str:
         """Does a job; its results are in another order than its rows."""
@@ -305,7 +314,7 @@ class SalesforceStandIn(HttpStandIn):
             }
             for has in self.contacts.values()
         }
-        return {one: fields for one, fields in traits.items() if fields}
+        return {identifier: fields for identifier, fields in traits.items() if fields}
 
 
 def failed(status: int, code: str, message: str) -> Answer:

@@ -56,6 +56,6 @@ class WebhookStandIn(HttpStandIn):
 
     def state(self) -> dict[str, dict[str, Any]]:
         return {
-            one: {name: value for name, value in fields.items() if value is not None}
-            for one, fields in self.records.items()
+            identifier: {name: value for name, value in fields.items() if value is not None}
+            for identifier, fields in self.records.items()
         }

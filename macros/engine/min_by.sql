@@ -1,9 +1,9 @@
 {#- Aggregate: the value at the earliest instant; of several there, the least. Rows without value or instant do not count. -#}
-{% macro earliest(value, instant) -%}
-    {{ adapter.dispatch('earliest')(value, instant) }}
+{% macro min_by(value, instant) -%}
+    {{ adapter.dispatch('min_by')(value, instant) }}
 {%- endmacro %}
 
-{% macro duckdb__earliest(value, instant) -%}
+{% macro duckdb__min_by(value, instant) -%}
     (
         min(
             case
@@ -14,7 +14,7 @@
     ).picked
 {%- endmacro %}
 
-{% macro spark__earliest(value, instant) -%}
+{% macro spark__min_by(value, instant) -%}
     min(
         case
             when {{ value }} is not null and {{ instant }} is not null
