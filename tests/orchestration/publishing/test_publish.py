@@ -179,7 +179,7 @@ def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    next_build(sample_project, FLIP)
+    next_build(sample_project, "update candidates.power_user set score = score + 1")
     first = publish(sample_project)
     change_candidates(sample_project, FLIP)
     audit(sample_project)

@@ -15,7 +15,7 @@ from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.transform.dbt import Project
 from tests.builds import FLIP, next_build
-from tests.children import in_child, killing_at
+from tests.children import in_child, kill_at_call
 from tests.conftest import queried
 from tests.faults.fixture import contradictions
 from tests.faults.kill import stepwise
@@ -107,7 +107,7 @@ def test_a_crash_leaves_a_whole_snapshot(
     assert in_child(lambda: count(whole)) == 0
     number = round(share * int(told.read_text()))
     home = copied("killed")
-    status = in_child(lambda: stepwise(home, sample_project, lambda home, *_: writing(home), killing_at(number)))
+    status = in_child(lambda: stepwise(home, sample_project, lambda home, *_: writing(home), kill_at_call(number)))
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert contradictions(home) == []
     writing(home)
