@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +24,9 @@ ELSEWHERE = {
     "make test": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lint": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lock": "tests/project/test_conventions.py::test_the_lock_pins_everything_and_holds_no_address",
+    "traithouse learn --trait likely_to_churn": (
+        "tests/orchestration/learning/test_learn.py::test_the_command_line_shows_points_and_quality"
+    ),
     "make test-spark": "tests/docs/test_docs.py::test_what_make_calls_is_there",
 }
 PROGRAMS = ("make prove-", "make bench")
@@ -61,7 +64,14 @@ def reader(sample_home: Home, project_copy: Path, monkeypatch: pytest.MonkeyPatc
     destinations.destinations.cache_clear()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+# Pages that build everything several times.
+LONG = ("operate", "sources")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in LONG else ()) for page in PAGES],
+)
 def test_every_block_of_a_page_can_be_followed(page: Path, reader: Reader) -> None:
     assert reader.follow(page) == len(re.findall("(?m)^```", page.read_text())) // 2
 
@@ -122,9 +132,12 @@ PROGRAM_MODULES = sorted(set(re.findall(r"-m ((?:tests|benchmarks)[\w.]+)", MAKE
 
 
 @pytest.mark.parametrize("module", PROGRAM_MODULES)
-def test_every_program_has_help(module: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout and len(done.stdout) > 100
+def test_every_program_has_help(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not ended.value.code
+    printed = capsys.readouterr().out
+    assert "usage" in printed and len(printed) > 100

@@ -5,6 +5,7 @@ Names are replaced on both sides, so that a version that has the new ones alread
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 # Table -> its name now. A stage `entities` took tables of `identity`.
@@ -44,10 +45,17 @@ JSON_VALUES = {
 }
 
 # Column that holds sentences, also inside JSON -> pattern -> words now. Only wording may stand here, never a number.
-SENTENCES: dict[str, dict[str, str]] = {
-    "reason": {r"^Accepted by ": "Waived by "},
-    "verdict_reason": {r"^Accepted by ": "Waived by "},
+_GATE = {
+    r"^Accepted by ": "Waived by ",
+    r"Its source (\S+) failed its gate:": r"Its source \1 failed its checks:",
+    r"It is made of (\S+), which is withheld\.": r"Its upstream trait \1 is withheld.",
+    r"^one row an? (user|account)$": r"one row for each \1",
+    r"^every (user|account) one of (identity|entities)\.": r"every \1 in identity.",
+    r"^every (user|account) in entities\.": r"every \1 in identity.",
+    r"^no withheld trait that it is made of$": "no withheld upstream trait",
 }
+SENTENCES: dict[str, dict[str, str]] = {"reason": _GATE, "verdict_reason": _GATE, "checks": _GATE}
+SENTENCES["description"] = {r"\bhouse\b": "home"}
 
 # Columns that tell when something ran on a wall clock, or how long it took.
 WALL_CLOCK = frozenset(
@@ -59,6 +67,7 @@ WALL_CLOCK = frozenset(
 # Column, of any table -> why no two versions can have it in common.
 LEFT_OUT = {
     "fingerprint": "a hash of the project's files",
+    "definitions": "a hash of the project's declarations",
 }
 
 # Notes that a sync keeps for itself -> what of their JSON no two versions can have in common; all of it, when nothing.
@@ -73,12 +82,16 @@ NOTE_NAMES = {"settled": "up_to_date"}
 RENAMED_EVIDENCE = frozenset({"health"})
 
 # Tables that only one of the versions has -> why.
-ONLY_ONE_HAS: dict[str, str] = {}
+ONLY_ONE_HAS = {
+    f"{schema}.acceptances": "the waivers by their former names, a view for those who read them so"
+    for schema in ("traits", "served")
+}
 
 
-def table_now(table: str) -> str:
-    """The name that a table has now."""
-    return TABLES.get(table, table)
+def table_now(table: str, others: Collection[str]) -> str:
+    """The name that a table has now; one beside ``others``, of which one has that name, keeps its own."""
+    now = TABLES.get(table, table)
+    return table if now in others else now
 
 
 def column_now(table: str, column: str) -> str:
