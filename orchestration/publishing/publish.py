@@ -25,9 +25,10 @@ from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_v
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
-from orchestration.transform.build import Build, current_build, failed_models
+from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import failed_models
 
 NO_VERDICT = "It was not judged in this build."
 
