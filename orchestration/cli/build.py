@@ -138,7 +138,7 @@ def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[
 
 
 def recorded_day(call: Call) -> Callable[[HistoryDay], None]:
-    """Keeps each backfilled day for Dagster as soon as it is committed: a backfill may be cut off."""
+    """Keeps each backfilled day for Dagster as soon as it is committed, for a backfill may be interrupted."""
     from orchestration.pipeline.asset_events import of_history_day
 
     return lambda day: call.record([of_history_day(day)])
