@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,8 @@ def _lift(trait: dict[str, Any]) -> str:
 @click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
 def dev_command(call: Call, port: int) -> int:
     """Start the Dagster UI on 127.0.0.1."""
+    # A shell starts its background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from orchestration.defs.dev import run_dagster
 
     _tell_dagster(call)

@@ -16,9 +16,10 @@ from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.publishing.backfill import Missing, backfill_id, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
-from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.clock import end_of_day, local_date
 from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.state_tables import STATE_TABLES
 
 
 @dataclass(frozen=True)

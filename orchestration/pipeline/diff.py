@@ -18,8 +18,9 @@ from orchestration.publishing.snapshot import served_build
 from orchestration.serving.snapshot import rows
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
-from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.state_tables import STATE_TABLES
 
 EXAMPLES = 20
 CHANGED_BEFORE = "The project has changed since it was built; models before the features are used as last built."

@@ -8,8 +8,8 @@ from orchestration.home import Notify, silent
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import PublishReport
 from orchestration.spark.build import pull_identities
-from orchestration.transform.build import raw_kept_from
 from orchestration.transform.dbt import Project
+from orchestration.transform.watermark import raw_kept_from
 
 
 def forget(

@@ -88,7 +88,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
     """
     folder = served_folder(home)
     manifest = read_json(folder / "manifest.json")
-    people = _people(home, sync)
+    contacts = _contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -110,7 +110,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
                     ) as source
                 from current_values where list_contains($chosen, trait) group by entity_id
             ),
-            {_PEOPLE if people else _NOBODY}
+            {_CONTACTS if contacts else _NO_CONTACTS}
             select
                 e.entity_id, e.source,
                 case when $native then e.entity_id else i.value end as identifier,
@@ -135,7 +135,11 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
                 "scope": sync.scope.trait if sync.scope else None,
                 "scope_value": sync.scope.value if sync.scope else None,
                 "purpose": sync.purpose,
-                **({"people": str(people), "entity": sync.entity, "attribute": sync.identified_by} if people else {}),
+                **(
+                    {"contacts": str(contacts), "entity": sync.entity, "attribute": sync.identified_by}
+                    if contacts
+                    else {}
+                ),
             },
         ).fetchall()
     wanted: dict[str, Wanted] = {}
@@ -167,7 +171,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
 
     """
     folder = served_folder(home)
-    people = _people(home, sync)
+    contacts = _contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -190,15 +194,15 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
             ).fetchone()
             or ()
         )
-        if people:
+        if contacts:
             hashes += (
                 connection.execute(
                     """
                     select count(*), bit_xor(md5_number(concat_ws(chr(31), entity_id, attribute, value)))
-                    from read_parquet($people)
+                    from read_parquet($contacts)
                     where entity_type = $entity and list_contains($names, attribute)
                     """,
-                    {"people": str(people), "entity": sync.entity, "names": [sync.identified_by, CONSENT]},
+                    {"contacts": str(contacts), "entity": sync.entity, "names": [sync.identified_by, CONSENT]},
                 ).fetchone()
                 or ()
             )
@@ -206,16 +210,16 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-_PEOPLE = """
-people as (select * from read_parquet($people) where entity_type = $entity),
+_CONTACTS = """
+contacts as (select * from read_parquet($contacts) where entity_type = $entity),
 -- Mail systems ignore the case of an address, so two spellings of it are the same record there.
 identifiers as (
     select entity_id, min(case when attribute = 'email' then lower(trim(value)) else value end) as value
-    from people where attribute = $attribute group by entity_id
+    from contacts where attribute = $attribute group by entity_id
 ),
-consents as (select entity_id, min(value) as value from people where attribute = 'consent' group by entity_id)
+consents as (select entity_id, min(value) as value from contacts where attribute = 'consent' group by entity_id)
 """
-_NOBODY = """
+_NO_CONTACTS = """
 identifiers as (select null::varchar as entity_id, null::varchar as value where false),
 consents as (select null::varchar as entity_id, null::varchar as value where false)
 """
@@ -234,7 +238,7 @@ def served_folder(home: Home) -> Path:
     return current.resolve()
 
 
-def _people(home: Home, sync: Sync) -> Path | None:
+def _contacts(home: Home, sync: Sync) -> Path | None:
     """The file of identifiers and consent; nothing when the sync needs neither."""
     needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
