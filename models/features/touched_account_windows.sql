@@ -16,7 +16,7 @@ crossing as (
     select fct_account_activity_daily.account_id
     from fct_account_activity_daily
     where
-        {{ crosses_window_edge('fct_account_activity_daily.activity_date', [1, 7, 28, 56, 90]) }}
+        {{ crosses_window_edge('fct_account_activity_daily.activity_date', window_edges(window_days())) }}
 
 ),
 

@@ -59,7 +59,7 @@ def _run(home: Home, port: int) -> int:
 
 
 def fail_orphans(home: Home) -> None:
-    """Marks runs as failed that were cut off with the Dagster that ran them; later runs would wait for them."""
+    """Marks runs as failed that ended with the Dagster that ran them: later runs would wait for them for ever."""
     going = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
     with dg.DagsterInstance.from_config(str(write_instance(home))) as instance:
         for run in instance.get_runs(dg.RunsFilter(statuses=going)):

@@ -22,7 +22,7 @@ import duckdb
 
 from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.errors import TraithouseError
-from orchestration.gates.requirements import unmet_need
+from orchestration.gates.requirements import missing_behaviour
 from orchestration.home import Notify, silent
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.clock import grid_point_before, local_date
@@ -91,7 +91,11 @@ class Replay:
             ]
             sql = f"select {', '.join(columns)} from ({sql})"
         # A view that many models read would be computed for each of them.
-        kind = "view" if node["config"]["materialized"].startswith("view") and self._readers[node["unique_id"]] < 2 else "table"
+        kind = (
+            "view"
+            if node["config"]["materialized"].startswith("view") and self._readers[node["unique_id"]] < 2
+            else "table"
+        )
         return f'create or replace {kind} "replay_{node["schema"]}"."{node["name"]}" as {sql}'
 
     @contextmanager
@@ -175,7 +179,7 @@ def drop_replayed(connection: duckdb.DuckDBPyConnection) -> None:
 
 def is_publishable(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date) -> bool:
     """Whether a replayed trait could be published: its behaviours had happened by then, and evidence is sufficient."""
-    if unmet_need(connection, trait, until):
+    if missing_behaviour(connection, trait, until):
         return False
     row = connection.execute(
         f"""

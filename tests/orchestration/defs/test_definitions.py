@@ -13,7 +13,7 @@ from orchestration.definitions import assembled, defs
 from orchestration.defs import landing
 from orchestration.defs.gates import SOURCE_CHECK_KEYS
 from orchestration.defs.publishing import bar_chart
-from orchestration.gates.candidates import check_names
+from orchestration.gates.candidate_checks import check_names
 from orchestration.home import Home, silent
 from orchestration.landing.load import load
 from orchestration.pipeline import refresh
@@ -97,7 +97,7 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     assert {one for one in red if one[1] != "needs"} == {
         ("at_risk", "built"),
         ("lifecycle_stage", "built"),
-        ("lifecycle_stage", "made_of"),
+        ("lifecycle_stage", "upstream"),
     }
     published = {
         e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "traits"
