@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import PartitionLoadingContext
+from dagster._core.definitions.temporal_context import TemporalContext
 
 from orchestration.definitions import assembled
 from orchestration.defs.history import partitions
@@ -55,7 +56,10 @@ def test_partitions_go_from_the_first_event_to_the_last_refresh(sample_home: Hom
     [(first,)] = queried(sample_home, "select min(activity_date)::varchar from activity.fct_user_activity_daily")
     assert (days[0], days[-1]) == (first, "2024-06-29")
     # So the page asks for the newest days; it did not with an end_date.
-    context = PartitionLoadingContext(utc_now().replace(tzinfo=UTC), None)
+    context = PartitionLoadingContext(
+        temporal_context=TemporalContext(effective_dt=utc_now().replace(tzinfo=UTC), last_event_id=None),
+        dynamic_partitions_store=None,
+    )
     newest = partitions(sample_home, sample_project.time_zone).get_paginated_partition_keys(context, 2, ascending=False)
     assert newest.results == ["2024-06-29", "2024-06-28"]
 
