@@ -21,11 +21,11 @@ from orchestration.cli.console import OUT, count_of
 @click.option("--accept-loss", is_flag=True, help="Rebuild although raw rows were deleted for their age.")
 def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
     """Delete ENTITY from the home for good. What was merged with it is deleted, too; then everything is rebuilt."""
-    from orchestration.pipeline.asset_events import of_publish
+    from orchestration.pipeline.asset_reports import of_publish
     from orchestration.pipeline.forget import forget
 
     done, published = forget(call.project, entity, entity_type, accept_loss=accept_loss, notify=call.progress)
-    call.record(of_publish(call.home, published))
+    call.record(of_publish(call.project, published))
     call.answer({"forgotten": done.as_dict(), "refresh": published.as_dict()}, show_forgotten)
     return exit_code(published)
 

@@ -74,7 +74,7 @@ def show_simulation(answer: dict[str, Any]) -> None:
 def run_command(call: Call) -> int:
     """Try everything on sample data. Loads, refreshes, learns, backfills, syncs, and prints a summary."""
     from orchestration.landing.load import load
-    from orchestration.pipeline.asset_events import of_learned, of_load, of_refresh
+    from orchestration.pipeline.asset_reports import of_learned, of_load, of_refresh
     from orchestration.pipeline.refresh import refresh
     from orchestration.simulator.make import make_simulation
     from orchestration.simulator.write import EVENTS

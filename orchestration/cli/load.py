@@ -38,7 +38,7 @@ def load_command(
 ) -> None:
     """Load CSV, NDJSON or Parquet FILES into schema raw. They may be compressed (.gz, .zst)."""
     from orchestration.landing.load import load
-    from orchestration.pipeline.asset_events import of_load
+    from orchestration.pipeline.asset_reports import of_load
 
     pairs = [pair.partition("=") for pair in mapping]
     for field, equals, column in pairs:
@@ -84,7 +84,7 @@ def pull_command(call: Call, source: str | None) -> int:
     """Load new rows from where sources declare them. All sources with meta.pull, or SOURCE."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
-    from orchestration.pipeline.asset_events import of_load
+    from orchestration.pipeline.asset_reports import of_load
 
     declared = declared_pulls(call.project.manifest_dict)
     chosen = [declaration for declaration in declared if source in (None, declaration.source)]
