@@ -19,9 +19,11 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from orchestration.gates.source_checks import LOAD_CHECKS, judge_measures
 from orchestration.gates.source_days import count_source_days
-from orchestration.gates.source_measures import History, measure_day
-from orchestration.gates.sources import DAY_CHECKS, read_histories
+from orchestration.gates.source_history import History, read_histories
+from orchestration.gates.source_measures import measure_day
+from orchestration.gates.source_statistics import Measured
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
@@ -53,10 +55,13 @@ FAULTS = {
 }
 
 
-def refused(history: History, day: date) -> list[str]:
+NO_LOADS = {check.name: Measured(None, "no load is judged") for check in LOAD_CHECKS}
+
+
+def refused(connection: duckdb.DuckDBPyConnection, history: History, day: date) -> list[str]:
     """Critical checks that a day fails."""
-    measures = measure_day(history, day)
-    return [check.name for check in DAY_CHECKS if check.severity == "critical" and check.refuses(measures[check.name])]
+    judged = judge_measures(connection, SOURCE, [NO_LOADS | measure_day(history, day)])
+    return [found.check.name for found in judged if found.check.severity == "critical" and not found.check.passed]
 
 
 def known_until(connection: duckdb.DuckDBPyConnection, day: date) -> History:
@@ -100,12 +105,14 @@ def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> Non
             with home.connect() as connection:
                 count(connection)
                 judged = [DEFAULT_END - timedelta(days=number) for number in range(days, 0, -1)]
-                alarms = [(day, names) for day in judged if (names := refused(known_until(connection, day), day))]
+                alarms = [
+                    (day, names) for day in judged if (names := refused(connection, known_until(connection, day), day))
+                ]
                 for day, names in alarms:
                     console.print(f"seed {seed}, {day:%A %d %B}: {', '.join(names)}")
                 workdays = [day for day in judged if day.weekday() < 5][-FAULTY_DAYS:]
                 caught = [
-                    sum(bool(refused(with_fault(connection, day, fault), day)) for day in workdays)
+                    sum(bool(refused(connection, with_fault(connection, day, fault), day)) for day in workdays)
                     for fault in FAULTS.values()
                 ]
         table.add_row(str(seed), str(days), str(len(alarms)), *(f"{number} of {len(workdays)}" for number in caught))

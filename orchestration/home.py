@@ -17,10 +17,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
+from orchestration.migrations import migrate
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-# 2: tombstones, which an earlier Traithouse would not heed; files for their owner only.
-HOME_VERSION = 2
+# What each version changed stands in migrations.py.
+HOME_VERSION = 3
 RESTORE_INTENT = "restore.json"
 
 Notify = Callable[[str], None]
@@ -142,25 +143,46 @@ class Home:
         )
 
     def prepare(self) -> None:
-        """Makes the folder, or brings one that an earlier version made up to date; refuses that of a later version.
+        """Makes the folder, or migrates one of an earlier version; refuses one of a later version.
 
         What this process makes from here on, also outside the home, is readable by its owner only.
+
+        Raises:
+            WarehouseBusyError: the home has to be migrated, and another process holds it.
+            TraithouseError: a later version made it.
+
         """
         os.umask(0o077)
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         marker = self.root / "home.json"
         if not marker.exists():
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
-        version = read_json(marker).get("version")
-        if version == 1:
-            # Tables that lack a column get it where they are made (publishing/tables.py).
-            _for_owner_only(self.root)
-            write_atomically(marker, json.dumps({"version": HOME_VERSION}))
-        elif version != HOME_VERSION:
+        made = read_json(marker)
+        version = made.get("version")
+        if version not in range(1, HOME_VERSION + 1):
             raise TraithouseError(
                 f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
                 "Use the version of Traithouse that made it, or another home (--home).",
             )
+        if made != {"version": HOME_VERSION}:
+            self._migrate(marker)
+
+    def _migrate(self, marker: Path) -> None:
+        """Brings the home to this version; a migration that was cut off goes on, and a restore is finished first."""
+        if (self.root / RESTORE_INTENT).exists():
+            return
+        with self._lock.held("traithouse, migrating the home", self.settings.lock_wait_seconds):
+            made = read_json(marker)
+            version = made.get("from", made["version"])
+            if version == HOME_VERSION:  # another process was first
+                return
+            # Earlier versions refuse the home from here on.
+            write_atomically(marker, json.dumps({"version": HOME_VERSION, "from": version}))
+            try:
+                migrate(self.root, version)
+            except duckdb.IOException as error:
+                raise self._open_elsewhere(error) from None
+            write_atomically(marker, json.dumps({"version": HOME_VERSION}))
 
     def need_models_here(self, what: str) -> None:
         """Refuses what reads all that the models make, or runs them over the past, in the home.
@@ -225,18 +247,22 @@ class Home:
         try:
             connection = duckdb.connect(str(self.warehouse))
         except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise
-            raise WarehouseBusyError(
-                "The warehouse is busy: another program has the file warehouse.duckdb open.",
-                "Close it there; to read traits, open serving/current/traithouse.duckdb instead.",
-            ) from None
+            raise self._open_elsewhere(error) from None
         try:
             connection.execute("set TimeZone = 'UTC'")
             connection.execute("set memory_limit = $limit", {"limit": self.settings.memory_limit})
             yield connection
         finally:
             connection.close()
+
+    def _open_elsewhere(self, error: duckdb.IOException) -> Exception:
+        """What to raise when the warehouse cannot be opened; an error that is not about a lock stays as it is."""
+        if "lock" not in str(error):
+            return error
+        return WarehouseBusyError(
+            "The warehouse is busy: another program has the file warehouse.duckdb open.",
+            "Close it there; to read traits, open serving/current/traithouse.duckdb instead.",
+        )
 
     def status(self) -> dict[str, Any]:
         """What the last load and the running or last refresh wrote down; readable at any time."""
@@ -264,12 +290,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     if path.exists():
         draft.chmod(path.stat().st_mode)
     draft.replace(path)
-
-
-def _for_owner_only(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode & 0o700)
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ import dagster as dg
 from orchestration.defs import history, learning
 from orchestration.defs.events import asset_key
 from orchestration.defs.gates import SOURCE_CHECK_KEYS
-from orchestration.defs.outbox import drain
+from orchestration.defs.reporting import drain
 from orchestration.defs.syncs import scheduled_apart
 from orchestration.home import utc_now
 from orchestration.pipeline.asset_events import RAW_EVENTS

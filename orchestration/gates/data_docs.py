@@ -1,8 +1,8 @@
-"""Data Docs: Great Expectations' own pages on what was expected and found, one site a build.
+"""Data Docs: Great Expectations' own pages on what was expected and found, one site for each build.
 
-They quote values that broke an expectation; like everything in the home they are for its owner alone. Their styles and
-charts come from public servers when a browser opens them; the words do not. The list of the pages is written here, for
-the one that Great Expectations makes stays empty without those servers.
+They quote values that broke an expectation; like everything in the home, only its owner may read them. A browser that
+opens them loads styles and charts from public servers, but no text. The list of pages is written here, because the list
+that Great Expectations makes stays empty without those servers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = "data_docs"
 
 
 def write_data_docs(home: Path, build_id: str, results: Sequence[Any], *, kept: int) -> Path:
-    """Writes ``data_docs/<build_id>/index.html`` under the home; builds beyond ``kept`` are forgotten.
+    """Writes ``data_docs/<build_id>/index.html`` under the home; older sites than the newest ``kept`` are deleted.
 
     Args:
         home: the home folder.
@@ -72,14 +72,14 @@ def write_data_docs(home: Path, build_id: str, results: Sequence[Any], *, kept: 
 
 
 def page_of(index: Path, suite: str) -> Path | None:
-    """The page of one suite (a trait's has its name) in the site of an index, when there is one."""
+    """The page of a suite (a trait's suite has the name of the trait) beside an index; none when there is no page."""
     return next((index.parent / "validations" / suite).rglob("*.html"), None)
 
 
 def _index(site: Path, build_id: str, results: Sequence[Any]) -> str:
-    """One line a suite, those that did not hold first."""
+    """One line for each suite, failed suites first."""
     rows = ""
-    for result in sorted(results, key=lambda one: (bool(one.success), one.suite_name)):
+    for result in sorted(results, key=lambda result: (bool(result.success), result.suite_name)):
         page = page_of(site / "index.html", result.suite_name)
         name = html.escape(result.suite_name)
         if page:

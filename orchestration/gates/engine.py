@@ -1,7 +1,7 @@
-"""Runs a Great Expectations suite over a query of the warehouse, in SQL, on the connection that we own.
+"""Runs a Great Expectations suite over a query of the warehouse, in SQL, on a connection that the caller owns.
 
-Great Expectations closes the connection before it fetches, and duckdb-engine hands every cursor the same one; so
-rows are fetched when a statement is executed, and closing is left to the owner.
+Great Expectations closes the connection before it fetches, and duckdb-engine gives every cursor the same connection. So
+rows are fetched when a statement is executed, and only the owner closes the connection.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Expected:
 
     Attributes:
         name: stable within the suite.
-        type: Great Expectations' name of it.
-        kwargs: its arguments.
+        type: name of the expectation in Great Expectations.
+        kwargs: arguments of the expectation.
         severity: critical, warning or info: what a failure does.
-        expected: for a person.
-        rows: SQL condition of the rows that break it; empty where it is about all of them.
+        expected: in words, for a person.
+        rows: SQL condition of the rows that break it; empty where it is about all rows together.
 
     """
 
@@ -49,8 +49,22 @@ class Expected:
     rows: str = ""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The result of one expectation over rows that have a key.
+
+    Attributes:
+        check: the result.
+        broken: keys of the rows that broke it, in the order of the rows; empty when it held or could not be evaluated.
+
+    """
+
+    check: Check
+    broken: tuple[Any, ...] = ()
+
+
 class _BufferedCursor:
-    """DBAPI cursor whose rows outlive the statement."""
+    """DBAPI cursor that holds its rows when the next statement runs."""
 
     rowcount = -1
 
@@ -80,7 +94,7 @@ class _BufferedCursor:
 
 
 class _BorrowedConnection:
-    """DBAPI connection over one that stays open."""
+    """DBAPI connection over a DuckDB connection that stays open."""
 
     def __init__(self, owned: duckdb.DuckDBPyConnection) -> None:
         self.owned = owned
@@ -90,7 +104,7 @@ class _BorrowedConnection:
         return _BufferedCursor(self)
 
     def close(self) -> None:
-        """The owner closes."""
+        """Does nothing: the owner closes."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.owned, name)
@@ -98,7 +112,7 @@ class _BorrowedConnection:
 
 @cache
 def context() -> AbstractDataContext:
-    """One ephemeral context a process: importing is slow, and each context leaves a folder behind."""
+    """The ephemeral context of the process; one only, for the import is slow and each context leaves a folder."""
     import great_expectations
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -116,7 +130,7 @@ _COLLECTED: ContextVar[list[Any] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collecting() -> Iterator[list[Any]]:
-    """While it is open, what Great Expectations says of each suite is kept in the list, for ``data_docs``."""
+    """Keeps the results of every suite that runs meanwhile in the list, for ``data_docs``."""
     results: list[Any] = []
     token = _COLLECTED.set(results)
     try:
@@ -128,13 +142,62 @@ def collecting() -> Iterator[list[Any]]:
 def run_suite(
     connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Sequence[Expected]
 ) -> tuple[Check, ...]:
-    """Validates the rows of a query; an expectation that cannot be evaluated has failed."""
+    """Validates the rows of a query; an expectation that cannot be evaluated has failed.
+
+    Args:
+        connection: the warehouse.
+        name: of the suite.
+        query: SQL of the rows.
+        suite: the expectations.
+
+    Returns:
+        The checks, in the order of the suite.
+
+    """
+    return tuple(judged.check for judged in _run(connection, name, query, suite, {"result_format": "BASIC"}))
+
+
+def run_suite_by_row(
+    connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Sequence[Expected], key: str
+) -> tuple[Judged, ...]:
+    """As ``run_suite``, and says which rows broke each expectation.
+
+    Args:
+        connection: the warehouse.
+        name: of the suite.
+        query: SQL of the rows.
+        suite: expectations that look at each row.
+        key: column that identifies a row.
+
+    """
+    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
+    return tuple(_run(connection, name, query, suite, result_format, key))
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    query: str,
+    suite: Sequence[Expected],
+    result_format: dict[str, Any],
+    key: str = "",
+) -> list[Judged]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _run(connection, name, query, suite)
+        outcome = _validate(connection, name, query, suite, result_format)
+    if (collected := _COLLECTED.get()) is not None:
+        collected.append(outcome)
+    by_name = {result.expectation_config.meta["name"]: result for result in outcome.results}
+    return [_judged(expected, by_name[expected.name], key) for expected in suite]
 
 
-def _run(connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Sequence[Expected]) -> tuple[Check, ...]:
+def _validate(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    query: str,
+    suite: Sequence[Expected],
+    result_format: dict[str, Any],
+) -> Any:
     from great_expectations import ExpectationSuite
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
@@ -149,25 +212,24 @@ def _run(connection: duckdb.DuckDBPyConnection, name: str, query: str, suite: Se
         name,
         expectations=[
             ExpectationConfiguration(
-                one.type, one.kwargs, meta={"name": one.name}, severity=one.severity
+                expected.type, expected.kwargs, meta={"name": expected.name}, severity=expected.severity
             ).to_domain_obj()
-            for one in suite
+            for expected in suite
         ],
     )
-    outcome = batch.validate(configured, result_format={"result_format": "BASIC", "partial_unexpected_count": 3})
-    if (collected := _COLLECTED.get()) is not None:
-        collected.append(outcome)
-    by_name = {result.expectation_config.meta["name"]: result for result in outcome.results}
-    return tuple(
-        Check(
-            name=one.name,
-            passed=bool(by_name[one.name].success),
-            severity=one.severity,
-            expected=one.expected or _in_words(one.kwargs),
-            observed=_observed(by_name[one.name]),
-        )
-        for one in suite
+    return batch.validate(configured, result_format={**result_format, "partial_unexpected_count": 3})
+
+
+def _judged(expected: Expected, result: Any, key: str) -> Judged:
+    check = Check(
+        name=expected.name,
+        passed=bool(result.success),
+        severity=expected.severity,
+        expected=expected.expected or _in_words(expected.kwargs),
+        observed=_observed(result),
     )
+    rows = (result.result or {}).get("unexpected_index_list") or [] if key else []
+    return Judged(check, tuple(sorted(row[key] for row in rows)))
 
 
 def _in_words(kwargs: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rows that broke an expectation, kept for whoever has to find out why: a few of them, and how many there were."""
+"""Rows that broke an expectation, kept to find out why: a few of them, and how many there were."""
 
 from __future__ import annotations
 
@@ -29,25 +29,35 @@ def keep_failed_rows(
     suite: Sequence[Expected],
     checks: Iterable[Check],
 ) -> None:
-    """Replaces what is kept of this build and trait, and forgets builds that are long past."""
+    """Replaces the rows that are kept of this build and trait, and deletes those of old builds.
+
+    Args:
+        connection: the warehouse.
+        build_id: the build that was judged.
+        trait: whose candidate.
+        query: SQL of the rows that the suite looked at.
+        suite: the expectations.
+        checks: their results.
+
+    """
     connection.execute(FAILED_ROWS)
     connection.execute("delete from state.failed_rows where build_id = $1 and trait = $2", [build_id, trait.name])
     failed = {check.name for check in checks if not check.passed}
-    for one in suite:
-        if one.rows and one.name in failed:
+    for expected in suite:
+        if expected.rows and expected.name in failed:
             connection.execute(
                 f"""
-                insert into state.failed_rows
+                insert into state.failed_rows by name
                 with batch as ({query})
                 select
-                    $build_id, $trait, $check, count(*) over (), cast({trait.id_column} as varchar),
-                    cast(to_json(batch) as varchar)
+                    $build_id as build_id, $trait as trait, $check as check_name, count(*) over () as total,
+                    cast({trait.id_column} as varchar) as entity_id, cast(to_json(batch) as varchar) as row_json
                 from batch
-                where {one.rows}
+                where {expected.rows}
                 order by {trait.id_column}
                 limit {ROWS_KEPT}
                 """,
-                {"build_id": build_id, "trait": trait.name, "check": one.name},
+                {"build_id": build_id, "trait": trait.name, "check": expected.name},
             )
     connection.execute(
         """

@@ -1,8 +1,8 @@
 """Intervals learned from what was published: how far a number may move at once before a person has to look.
 
-Distances are robust: the median absolute deviation, times 1.4826 as an estimate of the standard deviation (Rousseeuw
-and Croux, "Alternatives to the Median Absolute Deviation", 1993), so that one odd day neither alarms nor widens them
-for weeks. A trend is no alarm: it is taken out by the median of all slopes (Theil-Sen; Sen, "Estimates of the
+Distances are robust: the median absolute deviation times 1.4826, which estimates the standard deviation (Rousseeuw and
+Croux, "Alternatives to the Median Absolute Deviation", 1993). So a single odd day neither alarms nor widens the
+intervals for weeks. A trend is no alarm: it is removed by the median of all slopes (Theil-Sen; Sen, "Estimates of the
 Regression Coefficient Based on Kendall's Tau", 1968).
 """
 
@@ -18,20 +18,20 @@ LEAST_HISTORY = 7
 MOST_HISTORY = 28
 Z = 4.0
 _TO_DEVIATION = 1.4826
-# Beyond the second largest move of the history: a weekend or the end of a month comes again.
+# A multiple of the second largest move in the history: a weekend or the end of a month comes again.
 _OVER_KNOWN_MOVES = 1.5
-# So few that change at once can be looked at by name; in a small home what stops them is chance, not a fault.
+# A person can look at so few changes by name; in a small home chance makes as many, not a fault.
 FEW_FLIPS = 12
-# Below a week's days, the smallest of the units that are mistaken for another; scores hardly move so far in a day.
+# Less than 7, the smallest factor between units that are confused (days and weeks); scores hardly move so far in a day.
 USUAL_FACTOR = 5.0
-# Below a percentage's hundred; so far may one quantile go where there are few publishes, or few scores.
+# Less than 100, the factor between shares and percentages; a quantile may move so far where there are few.
 WIDE_FACTOR = 50.0
 LEAST_SCORES = 50
 
 
 @dataclass(frozen=True)
-class Interval:
-    """What is usual; nothing is known of a side without a bound."""
+class LearnedInterval:
+    """What is usual; a side that is null has no bound."""
 
     low: float | None = None
     high: float | None = None
@@ -44,7 +44,7 @@ class Interval:
         return f"{self.low:.4g} to {self.high:.4g}"
 
 
-def usual_share(shares: Sequence[float], moved: Sequence[int], population: int, *, days: float = 1) -> Interval:
+def usual_share(shares: Sequence[float], moved: Sequence[int], population: int, *, days: float = 1) -> LearnedInterval:
     """Where the share of members lies when nothing has happened.
 
     Args:
@@ -55,21 +55,21 @@ def usual_share(shares: Sequence[float], moved: Sequence[int], population: int, 
 
     """
     if len(shares) < LEAST_HISTORY:
-        return Interval()
+        return LearnedInterval()
     steps = [later - earlier for earlier, later in pairwise(shares)]
-    # Who enters or leaves does so independently at best: a count of changes varies like its square root.
+    # At best entities enter and leave independently, so a count of changes varies like its square root.
     by_chance = Z * math.sqrt(max(median(moved), 1)) / max(population, 1)
     step = max(Z * _deviation(steps), _OVER_KNOWN_MOVES * _second_largest(steps), by_chance) * math.sqrt(max(days, 1))
     expected, residuals = _trend(shares, days)
     spread = max(Z * _deviation(residuals), by_chance)
     low, high = min(shares[-1] - step, expected - spread), max(shares[-1] + step, expected + spread)
-    return Interval(max(0.0, low), min(1.0, high))
+    return LearnedInterval(max(0.0, low), min(1.0, high))
 
 
 def most_flips(flips: Sequence[int], populations: Sequence[int], population: int, *, days: float = 1) -> float | None:
     """Largest share of entities whose value changes at once when nothing has happened; null without enough history.
 
-    It is never less than a dozen entities: changes come in clusters (a failure that is repaired), not one by one.
+    It is never less than a dozen entities: changes come in clusters, as when a failure is repaired.
     """
     if len(flips) < LEAST_HISTORY:
         return None
@@ -84,39 +84,39 @@ def most_flips(flips: Sequence[int], populations: Sequence[int], population: int
     return min(1.0, usual * max(days, 1))
 
 
-def usual_rows(populations: Sequence[int], *, days: float = 1) -> Interval:
-    """How many entities there are when nothing has happened: hardly fewer, and not suddenly many more."""
+def usual_rows(populations: Sequence[int], *, days: float = 1) -> LearnedInterval:
+    """How many entities there are when nothing has happened: hardly fewer, and not many more at once."""
     last = populations[-1]
-    # Identities that prove to be one are few at a time.
+    # Few identities are merged at a time.
     low = min(0.9 * last, last - 5)
     if len(populations) < LEAST_HISTORY:
-        return Interval(max(1.0, low))
+        return LearnedInterval(max(1.0, low))
     growth = [later / max(earlier, 1) - 1 for earlier, later in pairwise(populations)]
     usual = max(0.25, median(growth) + Z * _deviation(growth), _OVER_KNOWN_MOVES * _second_largest(growth))
-    return Interval(max(1.0, low), max(last * (1 + usual * max(days, 1)), last + 20))
+    return LearnedInterval(max(1.0, low), max(last * (1 + usual * max(days, 1)), last + 20))
 
 
-def usual_size(sizes: Sequence[float], scores: int, *, days: float = 1) -> Interval:
-    """Which order of magnitude scores have when nothing has happened; nothing is known before the first publish.
+def usual_size(sizes: Sequence[float], scores: int, *, days: float = 1) -> LearnedInterval:
+    """Which order of magnitude scores have when nothing has happened; unknown before the first publish.
 
     Args:
         sizes: a quantile of the absolute scores in each of the last publishes, oldest first; above 0.
-        scores: how many there are now; of a few, each moves a quantile.
+        scores: how many there are now; among few, each moves a quantile.
         days: since the last publish; a score that counts days may have grown as much.
 
     """
     logs = [math.log(size) for size in sizes]
     if not logs:
-        return Interval()
+        return LearnedInterval()
     if len(logs) < LEAST_HISTORY or scores < LEAST_SCORES:
         width = math.log(WIDE_FACTOR)
     else:
         steps = [later - earlier for earlier, later in pairwise(logs)]
         width = max(math.log(USUAL_FACTOR), Z * _deviation(steps), _OVER_KNOWN_MOVES * _second_largest(steps))
     width += math.log(max(days, 1))
-    # A scale that a person has accepted is usual, and so is the one before it while it makes up the history.
+    # A scale that was waived is usual, and so is the earlier scale while it makes up most of the history.
     last, middle = logs[-1], median(logs)
-    return Interval(math.exp(min(last, middle) - width), math.exp(max(last, middle) + width))
+    return LearnedInterval(math.exp(min(last, middle) - width), math.exp(max(last, middle) + width))
 
 
 def _deviation(numbers: Sequence[float]) -> float:
@@ -129,7 +129,7 @@ def _second_largest(numbers: Sequence[float]) -> float:
 
 
 def _trend(numbers: Sequence[float], ahead: float) -> tuple[float, list[float]]:
-    """What the trend leads to, and how far each number lies beside it."""
+    """The value that the trend predicts, and the residual of each number."""
     count = len(numbers)
     slope = median((numbers[b] - numbers[a]) / (b - a) for a in range(count) for b in range(a + 1, count))
     start = median(number - slope * place for place, number in enumerate(numbers))

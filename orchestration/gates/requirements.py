@@ -1,4 +1,4 @@
-"""Whether a trait can be told from the events there are at all."""
+"""Whether the events contain every behaviour that a trait requires."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ import duckdb
 from orchestration.declarations.traits import Trait
 
 
-def unmet_need(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date | None = None) -> str:
-    """Why a trait cannot be told from these events: a behaviour that no rule, or no event, stands for; else empty.
+def missing_behaviour(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date | None = None) -> str:
+    """Why a trait cannot be decided from these events, as a sentence; empty when it can.
+
+    A required behaviour is missing when the event catalogue maps no event to it, or when no such event has happened.
 
     Args:
         connection: the warehouse.
-        trait: whose needs.
-        until: the last day (reporting time zone) that counts; all when not given.
+        trait: whose ``needs``.
+        until: the last day (reporting time zone) that counts; all days when not given.
 
     """
     mapped = {row[0] for row in connection.execute("select distinct behaviour from events.catalog_rules").fetchall()}
-    for need in trait.needs:
-        if need not in mapped:
-            return f"The event catalogue maps no event to {need}, which this trait needs."
-        happened = (
-            f"select 1 from activity.fct_user_activity_daily where {need}_count > 0 and activity_date <= $1 limit 1"
-        )
+    for behaviour in trait.needs:
+        if behaviour not in mapped:
+            return f"The event catalogue maps no event to {behaviour}, which this trait needs."
+        happened = f"""
+            select 1 from activity.fct_user_activity_daily
+            where {behaviour}_count > 0 and activity_date <= $1
+            limit 1
+        """
         if connection.execute(happened, [until or date.max]).fetchone() is None:
-            return f"No loaded event means {need}, which this trait needs; traithouse doctor lists unmapped events."
+            return (
+                f"No loaded event means {behaviour}, which this trait needs; traithouse doctor lists unmapped events."
+            )
     return ""

@@ -1,7 +1,7 @@
-"""How much each source delivered, by day and by hour: what the door in compares a new day with.
+"""How much each source delivered, by day and by hour: the past that the source checks compare a new day with.
 
-A day is counted anew when a load brings events of it, so that late and repeated events are counted once and a build
-that was cut off may count again. The cost follows the days that new loads touch.
+A day is counted again when a load brings events of it, so late and repeated events are counted once, and a build that
+was cut off may count again. The cost follows the days that new loads touch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ create table if not exists state.source_days_counted (load_id bigint, fingerprin
 
 # Older days are neither counted nor compared.
 COUNTED_DAYS = 120
-# A lag so near to whole hours is a time zone's mistake, unless it is longer than a time zone can be off.
+# A lag so close to whole hours comes from a wrong time zone, unless it is longer than time zones differ.
 WHOLE_HOURS_SLACK_SECONDS = 120
 LARGEST_SHIFT_HOURS = 14
 
@@ -48,10 +48,10 @@ def count_source_days(
         connection: the warehouse, with the event log.
         newest_day: the day that as_of lies in; days until it are counted, ``COUNTED_DAYS`` back.
         loaded_until: newest load that the event log holds.
-        fingerprint: of the definitions that the event log was made with; with another one all days are counted anew.
+        fingerprint: of the definitions that the event log was made with; when it changes, all days are counted again.
         time_zone: whose days count.
         bucket_minutes: length of the buckets of ``events.replaced_events``.
-        rebuild: count all days anew.
+        rebuild: count all days again.
 
     """
     connection.execute(SOURCE_DAY_TABLES)
@@ -63,7 +63,7 @@ def count_source_days(
             f"select cast(unnest(generate_series(date '{first_day}', date '{newest_day}', interval 1 day)) as date)"
         )
     else:
-        # A version that was replaced may have lain on another day than the one that replaced it.
+        # A replaced version of an event may lie on another day than the version that replaced it.
         replaced_at = f"make_timestamp(bucket * {bucket_minutes} * 60000000)"
         touched = f"""
             select {_day("occurred_at", time_zone)} from events.event_log where load_id > {counted[0]}
@@ -85,24 +85,27 @@ def count_source_days(
     connection.execute(_counted_events(time_zone))
     connection.execute(
         """
-        insert into state.source_days
-        select source, event_name, behaviour, day, count(*), count(distinct node_key)
+        insert into state.source_days by name
+        select source, event_name, behaviour, day, count(*) as events, count(distinct node_key) as users
         from counted_events
         group by source, event_name, behaviour, day
         """
     )
     connection.execute(
         """
-        insert into state.source_hours
+        insert into state.source_hours by name
         select
-            source, day, date_trunc('hour', occurred_at), count(*), count(distinct node_key),
-            count(distinct node_key) filter (is_identified), count(*) filter (is_shifted)
+            source, day, date_trunc('hour', occurred_at) as hour, count(*) as events,
+            count(distinct node_key) as users, count(distinct node_key) filter (is_identified) as identified,
+            count(*) filter (is_shifted) as shifted
         from counted_events
         group by source, day, date_trunc('hour', occurred_at)
         """
     )
     connection.execute("delete from state.source_days_counted")
-    connection.execute("insert into state.source_days_counted values ($1, $2)", [loaded_until, fingerprint])
+    connection.execute(
+        "insert into state.source_days_counted (load_id, fingerprint) values ($1, $2)", [loaded_until, fingerprint]
+    )
     connection.execute("drop view counted_events")
     connection.execute("commit")
 

@@ -1,4 +1,4 @@
-"""Source verdicts: what the door in says of one source in one build, and which traits that touches."""
+"""Source verdicts: what the source checks say of one source in one build, and which traits a failure touches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import duckdb
 
 from orchestration.gates.verdicts import Check
+from orchestration.published.rows import fetch_rows, insert_row
 
 SOURCE_VERDICT_TABLE = """
 create schema if not exists state;
@@ -21,6 +22,7 @@ create table if not exists state.source_verdicts (
 );
 """
 
+# How long a verdict is kept.
 KEPT = timedelta(days=91)
 
 SourceDecision = Literal["passed", "warned", "failed"]
@@ -28,7 +30,7 @@ SourceDecision = Literal["passed", "warned", "failed"]
 
 @dataclass(frozen=True)
 class SourceVerdict:
-    """Grain: build x source.
+    """The decision on one source. Grain: build x source.
 
     Attributes:
         build_id: the build that was judged.
@@ -36,11 +38,11 @@ class SourceVerdict:
         as_of: the build's clock, naive UTC.
         loaded_after: loads above it were judged as new.
         loaded_until: the newest load that was judged.
-        first_day: first day that was compared with its past; null when none was.
+        first_day: first day (reporting time zone) that was compared with its past; null when none was.
         last_day: the newest complete day of the source.
         verdict: passed, warned (shown, nothing withheld) or failed.
-        reason: a sentence for each check that did not hold, and what to do; empty when all held.
-        checks: every expectation.
+        reason: a sentence for each check that failed, and what to do; empty when all passed.
+        checks: the result of every expectation.
         touched: names of the traits that a failure withholds.
         decided_at: wall clock, naive UTC.
 
@@ -63,28 +65,25 @@ class SourceVerdict:
 def save_source_verdicts(
     connection: duckdb.DuckDBPyConnection, build_id: str, as_of: datetime, verdicts: Iterable[SourceVerdict]
 ) -> None:
-    """Replaces the verdicts of a build, and forgets those of three months before it."""
+    """Replaces the verdicts of a build, and deletes those that are more than three months older."""
     connection.execute(SOURCE_VERDICT_TABLE)
     connection.execute("begin")
     connection.execute("delete from state.source_verdicts where build_id = $1 or as_of < $2", [build_id, as_of - KEPT])
     for verdict in verdicts:
-        connection.execute(
-            "insert into state.source_verdicts by name select unnest($row, recursive := true)",
-            {"row": _row(verdict)},
-        )
+        insert_row(connection, "state.source_verdicts", _row(verdict))
     connection.execute("commit")
 
 
 def load_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> list[SourceVerdict]:
     """Verdicts of exactly this build, by source."""
-    return _read(connection, "where build_id = $1 order by source", build_id)
+    return _read(connection, "where build_id = $build_id order by source", build_id)
 
 
 def last_source_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, SourceVerdict]:
     """The last verdict on each source before a build."""
     found = _read(
         connection,
-        "where build_id < $1 qualify row_number() over (partition by source order by build_id desc) = 1",
+        "where build_id < $build_id qualify row_number() over (partition by source order by build_id desc) = 1",
         build_id,
     )
     return {verdict.source: verdict for verdict in found}
@@ -109,9 +108,8 @@ def _row(verdict: SourceVerdict) -> dict[str, Any]:
 
 def _read(connection: duckdb.DuckDBPyConnection, which: str, build_id: str) -> list[SourceVerdict]:
     connection.execute(SOURCE_VERDICT_TABLE)
-    cursor = connection.execute(f"select * from state.source_verdicts {which}", [build_id])
-    names = [column[0] for column in cursor.description or ()]
-    return [_verdict(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+    rows = fetch_rows(connection, f"select * from state.source_verdicts {which}", {"build_id": build_id})
+    return [_verdict(row) for row in rows]
 
 
 def _verdict(row: Mapping[str, Any]) -> SourceVerdict:

@@ -1,4 +1,4 @@
-"""Verdicts: what the gate says of one trait in one build, bound to the content that it saw."""
+"""Verdicts: what the candidate audit says of one trait in one build, bound to the content that it saw."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import duckdb
 
-# Columns that tell how large the scores of a candidate were.
-SCORE_SIZES = ("score_median", "score_p95")
+from orchestration.published.rows import fetch_rows, insert_row
+from orchestration.published.tables import SCORE_SIZES
+
 VERDICT_TABLE = """
 create schema if not exists state;
 create table if not exists state.gate_verdicts (
@@ -20,24 +21,29 @@ create table if not exists state.gate_verdicts (
     score_median double, score_p95 double
 );
 """
-# What a home made by an earlier version lacks.
+# Columns that a home of an earlier version lacks.
 VERDICT_TABLE += "".join(
     f"alter table state.gate_verdicts add column if not exists {name} double;\n" for name in SCORE_SIZES
 )
 
 Decision = Literal["passed", "failed", "not_enough_evidence"]
+# Severity of a check that failed and was waived.
+WAIVED = "waived"
+# The same in verdicts that were written before home version 3.
+_FORMERLY_WAIVED = "accepted"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One expectation, as it went.
+    """The result of one expectation.
 
     Attributes:
         name: stable name within the trait.
         passed: whether it held.
-        severity: critical withholds the trait; warning and info are shown; accepted would have withheld it.
-        expected: what was asked for.
-        observed: what was found.
+        severity: critical withholds the trait; warning and info are only shown; waived failed, was critical, and was
+            let through by a person.
+        expected: in words.
+        observed: in words.
 
     """
 
@@ -50,11 +56,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Grain: build x trait.
+    """The decision on one candidate. Grain: build x trait.
 
     Attributes:
         build_id: the build that was judged.
-        trait: its name.
+        trait: name of the trait.
         as_of: the build's clock, naive UTC.
         definition_version: version in the trait's YAML entry.
         verdict: passed, failed, or not_enough_evidence (no population to take a threshold from).
@@ -62,11 +68,11 @@ class Verdict:
         population: rows of the candidate.
         eligible: rows that belong to the population that thresholds are taken from.
         members: rows whose value is true (for other types: not null).
-        content_hash: of the rows that were judged.
-        checks: every expectation.
+        content_hash: of the candidate's rows that were judged.
         decided_at: wall clock, naive UTC.
-        score_median: of the absolute scores that are not 0; null when there is none.
-        score_p95: the same, larger than 95% of them.
+        checks: the result of every expectation.
+        score_median: median of the absolute scores that are not 0; null when there is none.
+        score_p95: 95th percentile of the same.
 
     """
 
@@ -91,24 +97,33 @@ class Verdict:
         return self.members / self.population if self.population else 0.0
 
     @property
-    def accepted(self) -> bool:
-        """Whether it passed because a person let it."""
-        return self.verdict == "passed" and any(check.severity == "accepted" for check in self.checks)
+    def waived(self) -> bool:
+        """Whether it passed because a person waived what had failed."""
+        return self.verdict == "passed" and any(check.severity == WAIVED for check in self.checks)
 
     @property
     def contradicts_itself(self) -> bool:
-        """Whether it says passed although a check that withholds did not."""
-        broken = any(not check.passed and check.severity == "critical" for check in self.checks)
-        return self.verdict == "passed" and broken
+        """Whether it says passed although a critical check failed."""
+        return self.verdict == "passed" and bool(self.broken)
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """Critical checks that failed."""
+        return broken_checks(self.checks)
 
     @property
     def withheld(self) -> bool:
-        """Whether a person has to look."""
+        """Whether the trait keeps its last good values until a person has looked."""
         return self.verdict == "failed"
 
 
+def broken_checks(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Critical checks that failed: those that withhold."""
+    return tuple(check for check in checks if not check.passed and check.severity == "critical")
+
+
 def with_check(verdict: Verdict, name: str, expected: str, found: str) -> Verdict:
-    """The verdict with one more check that withholds, and fails when there is something found."""
+    """The verdict with one more critical check, which fails when something was found."""
     checks = (*verdict.checks, Check(name, not found, "critical", expected, found or "none"))
     if not found or verdict.verdict == "not_enough_evidence":
         return replace(verdict, checks=checks)
@@ -116,37 +131,34 @@ def with_check(verdict: Verdict, name: str, expected: str, found: str) -> Verdic
 
 
 def save_verdicts(connection: duckdb.DuckDBPyConnection, verdicts: Iterable[Verdict]) -> None:
-    """Keeps the verdicts of the last build in which each trait was judged."""
+    """Keeps for each trait the verdict of the last build in which it was judged."""
     connection.execute(VERDICT_TABLE)
     connection.execute("begin")
     for verdict in verdicts:
         connection.execute("delete from state.gate_verdicts where trait = $1", [verdict.trait])
-        connection.execute(
-            "insert into state.gate_verdicts by name select unnest($row, recursive := true)",
-            {"row": verdict_row(verdict)},
-        )
+        insert_row(connection, "state.gate_verdicts", verdict_row(verdict))
     connection.execute("commit")
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as a row of the table."""
+    """The verdict as a row of ``state.gate_verdicts``, by column."""
     row = {name: getattr(verdict, name) for name in Verdict.__dataclass_fields__}
     return row | {"checks": json.dumps([vars(check) for check in verdict.checks])}
 
 
 def load_verdicts(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Verdict]:
-    """Verdicts of exactly this build, by trait; one whose checks cannot be read is none."""
-    return {name: one for name, one in last_verdicts(connection).items() if one.build_id == build_id}
+    """Verdicts of exactly this build, by trait; a verdict whose checks cannot be read is left out."""
+    return {name: verdict for name, verdict in last_verdicts(connection).items() if verdict.build_id == build_id}
 
 
 def last_verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, Verdict]:
-    """The last verdict of each trait, of whichever build; one whose checks cannot be read is none."""
+    """The last verdict of each trait, of any build; a verdict whose checks cannot be read is left out."""
     connection.execute(VERDICT_TABLE)
-    cursor = connection.execute("select * from state.gate_verdicts where json_valid(checks)")
-    names = [column[0] for column in cursor.description or ()]
-    return {row[names.index("trait")]: _verdict(dict(zip(names, row, strict=True))) for row in cursor.fetchall()}
+    verdicts = map(_verdict, fetch_rows(connection, "select * from state.gate_verdicts where json_valid(checks)"))
+    return {verdict.trait: verdict for verdict in verdicts}
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdict:
-    checks = tuple(Check(**check) for check in json.loads(row["checks"]))
-    return Verdict(**{**row, "checks": checks})
+    checks = (Check(**check) for check in json.loads(row["checks"]))
+    checks = (replace(check, severity=WAIVED) if check.severity == _FORMERLY_WAIVED else check for check in checks)
+    return Verdict(**{**row, "checks": tuple(checks)})

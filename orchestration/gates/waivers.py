@@ -1,98 +1,84 @@
-"""A person lets a real shift through: who, when, why, and what was observed.
+"""Waivers: a person lets a withheld trait through, because what is unusual about it is real.
 
-An acceptance is bound to build, content and the checks that had failed, like the verdict that it overrules. What is
-published under it belongs to the history that the next builds are compared with, so that the interval moves on.
+A waiver says who, when, why, and what was observed. It is bound to the build, the content and the checks that had
+failed, like the verdict that it overrules. What is published under it belongs to the history that later builds are
+compared with, so the learned interval moves on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict, replace
 
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.gates.verdicts import Check, Verdict
+from orchestration.gates.candidate_checks import NON_WAIVABLE
+from orchestration.gates.verdicts import WAIVED, Verdict
 from orchestration.home import utc_now
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES
 
-ACCEPTED = "accepted"
 
-
-def with_acceptance(connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> Verdict:
-    """The verdict, passed when all that withholds it was accepted for exactly this build and content."""
-    broken = _broken(verdict)
+def with_waiver(connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> Verdict:
+    """The verdict; passed when everything that withholds it was waived for exactly this build and content."""
+    broken = verdict.broken
     if verdict.verdict != "failed" or not broken or not verdict.content_hash:
         return verdict
     connection.execute(PUBLISHED_TABLES)
-    rows = connection.execute(
+    waivers = connection.execute(
         """
-        select checks, reason, accepted_by from traits.acceptances
-        where trait = $1 and build_id = $2 and content_hash = $3
-        order by accepted_at desc
+        select checks, reason, waived_by from traits.waivers
+        where trait = $trait and build_id = $build_id and content_hash = $content_hash
+        order by waived_at desc
         """,
-        [verdict.trait, verdict.build_id, verdict.content_hash],
+        {"trait": verdict.trait, "build_id": verdict.build_id, "content_hash": verdict.content_hash},
     ).fetchall()
-    for checks, reason, accepted_by in rows:
+    for checks, reason, waived_by in waivers:
         if {check.name for check in broken} <= {check["name"] for check in json.loads(checks)}:
             return replace(
                 verdict,
                 verdict="passed",
-                reason=f"Accepted by {accepted_by}: {reason}",
-                checks=tuple(replace(one, severity=ACCEPTED) if one in broken else one for one in verdict.checks),
+                reason=f"Waived by {waived_by}: {reason}",
+                checks=tuple(replace(check, severity=WAIVED) if check in broken else check for check in verdict.checks),
             )
     return verdict
 
 
-def accept(
-    connection: duckdb.DuckDBPyConnection,
-    verdict: Verdict | None,
-    trait: str,
-    who: str,
-    why: str,
-    never: Collection[str],
-) -> None:
-    """Records that what withholds a trait was looked at and is real.
+def waive(connection: duckdb.DuckDBPyConnection, verdict: Verdict | None, trait: str, *, who: str, why: str) -> None:
+    """Records that a person looked at what withholds a trait and that it is real.
 
     Args:
         connection: the warehouse.
-        verdict: of the current build, or none.
-        trait: its name.
-        who: a person.
-        why: in their words.
-        never: checks that nobody can accept.
+        verdict: the trait's verdict of the current build; none when that build did not judge it.
+        trait: name of the trait.
+        who: the person.
+        why: the person's reason, in words.
 
     Raises:
-        UsageError: there is nothing to accept, or it cannot be accepted.
+        UsageError: there is no reason, nothing is withheld, or what failed cannot be waived.
 
     """
     if not why.strip():
-        raise UsageError("An acceptance needs a reason.", 'traithouse publish --trait T --accept "why it is real"')
+        raise UsageError("A waiver needs a reason.", 'traithouse publish --trait T --waive "why it is real"')
     if verdict is None or verdict.verdict != "failed":
         how = "was not judged in the current build" if verdict is None else f"is {verdict.verdict}, not withheld"
-        raise UsageError(f"{trait} {how}.", "traithouse status tells what is withheld.")
-    broken = _broken(verdict)
-    fixed = [check.name for check in broken if check.name in never]
-    if fixed or not broken or not verdict.content_hash:
-        what = ", ".join(fixed) or "what failed"
+        raise UsageError(f"{trait} {how}.", "traithouse status lists the withheld traits.")
+    broken = verdict.broken
+    wrong = [check.name for check in broken if check.name in NON_WAIVABLE]
+    if wrong or not broken or not verdict.content_hash:
+        what = ", ".join(wrong) or "what failed"
         raise UsageError(
-            f"{trait} cannot be accepted: {what} is wrong and not unusual.", f"Repair it: {verdict.reason}"
+            f"{trait} cannot be waived: {what} is wrong, not merely unusual.", f"Repair the cause: {verdict.reason}"
         )
-    connection.execute(
-        "insert into traits.acceptances values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        [
-            trait,
-            verdict.build_id,
-            verdict.as_of,
-            verdict.content_hash,
-            json.dumps([asdict(check) for check in broken]),
-            why.strip(),
-            who,
-            utc_now(),
-        ],
-    )
-
-
-def _broken(verdict: Verdict) -> list[Check]:
-    return [check for check in verdict.checks if not check.passed and check.severity == "critical"]
+    row = {
+        "trait": trait,
+        "build_id": verdict.build_id,
+        "as_of": verdict.as_of,
+        "content_hash": verdict.content_hash,
+        "checks": json.dumps([asdict(check) for check in broken]),
+        "reason": why.strip(),
+        "waived_by": who,
+        "waived_at": utc_now(),
+    }
+    insert_row(connection, "traits.waivers", row)

@@ -15,7 +15,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.traits import Trait
-from orchestration.measurement.records import fetch_rows, insert_row
+from orchestration.published.rows import fetch_rows, insert_row
 from orchestration.transform.dbt import Project
 
 

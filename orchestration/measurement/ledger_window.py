@@ -12,7 +12,7 @@ from itertools import pairwise
 import duckdb
 
 from orchestration.declarations.traits import Trait
-from orchestration.measurement.records import insert_row
+from orchestration.published.rows import insert_row
 
 DRIFT_DAYS = 7
 REPEATED = 3
@@ -47,7 +47,7 @@ def prepare_window(connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait
         with known as (
             select trait, as_of, definition_version as version from traits.gate_verdicts where verdict = 'passed'
             union all
-            select trait, as_of, definition_version from state.backfilled_days where told
+            select trait, as_of, definition_version from state.backfilled_days where publishable
         )
         select known.trait, known.as_of
         from known

@@ -24,8 +24,8 @@ import duckdb
 
 from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
-from orchestration.measurement.records import fetch_rows, insert_row
 from orchestration.measurement.replay import Replay, last_date
+from orchestration.published.rows import fetch_rows, insert_row
 from orchestration.transform.build import Build
 from orchestration.transform.clock import days_before, local_date
 from orchestration.transform.dbt import Project

@@ -22,7 +22,7 @@ import duckdb
 
 from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.errors import TraithouseError
-from orchestration.gates.requirements import unmet_need
+from orchestration.gates.requirements import missing_behaviour
 from orchestration.home import Notify, silent
 from orchestration.published.state import copy_prior_state
 from orchestration.transform.clock import grid_point_before, local_date
@@ -179,7 +179,7 @@ def drop_replayed(connection: duckdb.DuckDBPyConnection) -> None:
 
 def is_publishable(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date) -> bool:
     """Whether a replayed trait could be published: its behaviours had happened by then, and evidence is sufficient."""
-    if unmet_need(connection, trait, until):
+    if missing_behaviour(connection, trait, until):
         return False
     row = connection.execute(
         f"""

@@ -30,7 +30,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.measurement.grades import Stability, graded
 from orchestration.measurement.ledger_window import RATES, SPELLS, prepare_window
 from orchestration.measurement.lift import LIFT_TABLES, RiskRatio
-from orchestration.measurement.records import fetch_rows, insert_row
+from orchestration.published.rows import fetch_rows, insert_row
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 from orchestration.transform.build import Build
 from orchestration.transform.clock import days_before, grid_point_before

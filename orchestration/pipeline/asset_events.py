@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.gates.data_docs import page_of
+from orchestration.gates.source_checks import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import SourceVerdict
-from orchestration.gates.sources import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home
 from orchestration.pipeline.backfill import HistoryDay

@@ -1,6 +1,6 @@
 """What command-line runs did, kept for Dagster: ``dagster/outbox.ndjson`` in the home, one event a line, append-only.
 
-Writing a line takes microseconds and no Dagster; defs/outbox.py reports the lines to Dagster's instance when it is
+Writing a line takes microseconds and no Dagster; defs/reporting.py reports the lines to Dagster's instance when it is
 there. The outbox is bounded: of a home that never opens Dagster the oldest events are dropped.
 """
 

@@ -12,20 +12,21 @@ import duckdb
 from orchestration.admin.erasure import resume_forget
 from orchestration.admin.retention import apply_retention, check_retention
 from orchestration.errors import TraithouseError, UsageError
-from orchestration.gates.candidates import DEFINITE, audit
+from orchestration.gates.candidates import audit
 from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts
-from orchestration.gates.waivers import accept
+from orchestration.gates.waivers import waive
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
 from orchestration.measurement.stability import measure_stability
 from orchestration.published.state import copy_prior_state
 from orchestration.published.tables import PUBLISHED_TABLES
-from orchestration.publishing.publish import PublishReport, publish
+from orchestration.publishing.publish import PublishReport, SyncRows, publish
 from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
+from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
 from orchestration.transform.dbt import Project
@@ -120,11 +121,11 @@ def audit_again(project: Project, traits: Sequence[str], *, notify: Notify = sil
         return audit(project, traits=traits, notify=notify)
 
 
-def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: Notify = silent) -> PublishReport:
-    """Let a withheld trait of the current build through, on a person's word, and publish.
+def waive_trait(project: Project, trait: str, *, why: str, who: str, notify: Notify = silent) -> PublishReport:
+    """Let a withheld trait of the current build through, because a person says that its shift is real, and publish.
 
     Raises:
-        UsageError: it is not withheld, or for a reason that nobody can accept.
+        UsageError: it is not withheld, or what failed cannot be waived.
 
     """
     project.catalog.trait(trait)
@@ -133,7 +134,7 @@ def accept_trait(project: Project, trait: str, *, why: str, who: str, notify: No
             connection.execute(PUBLISHED_TABLES)
             build = current_build(connection)
             verdict = load_verdicts(connection, build.build_id).get(trait) if build else None
-            accept(connection, verdict, trait, who, why, never=DEFINITE)
+            waive(connection, verdict, trait, who=who, why=why)
         audit_again(project, [trait], notify=notify)
         return publish_build(project, notify=notify)
 
@@ -172,13 +173,25 @@ def publish_build(project: Project, *, build_id: str | None = None, notify: Noti
             measure_stability(project, build)
         except (TraithouseError, duckdb.Error) as error:
             notify(f"stability could not be measured: {str(error).splitlines()[0]}")
-        report = publish(project, notify=notify)
+        report = publish(project, deliveries=_deliveries(project.home), notify=notify)
         apply_retention(project.home, report.as_of, notify=notify)
         _note_refresh(project, report)
         judged = [trait.trait for trait in report.traits if trait.judged]
-        alert(project.home, report.build_id, judged, {one.trait: one.reason for one in report.withheld}, notify=notify)
+        alert(
+            project.home,
+            report.build_id,
+            judged,
+            {trait.trait: trait.reason for trait in report.withheld},
+            notify=notify,
+        )
         serve_elsewhere(project, notify=notify)
     return report
+
+
+def _deliveries(home: Home) -> SyncRows:
+    """What the sync ledger says, as rows of the published tables."""
+    with SyncLedger(home) as ledger:
+        return {"sync_log": ledger.run_rows(), "sync_failures": ledger.failure_rows()}
 
 
 def serve_elsewhere(project: Project, *, notify: Notify = silent) -> None:
@@ -192,7 +205,9 @@ def _note_refresh(project: Project, report: PublishReport) -> None:
     """Keep what a person asks for later; a trait that this build did not judge keeps its last verdict."""
     last = {"build_id": report.build_id, "as_of": report.as_of, "failed_models": report.failed_models}
     verdicts = project.home.status().get("verdicts") or {}
-    verdicts |= {one.trait: {"verdict": one.verdict, "reason": one.reason} for one in report.traits if one.judged}
+    verdicts |= {
+        trait.trait: {"verdict": trait.verdict, "reason": trait.reason} for trait in report.traits if trait.judged
+    }
     declared = {trait.name for trait in project.catalog.traits}
     project.home.note(
         last_refresh=last | {"ended_at": utc_now()},

@@ -1,11 +1,13 @@
-"""Schema traits: what BI tools, syncs and the API may read. Only this package writes it."""
+"""Schema traits: what BI tools, syncs and the API may read. Only ``publishing/`` and ``gates/waivers.py`` write it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.verdicts import SCORE_SIZES
+
+# Columns that tell how large the scores of a candidate are: quantiles of their absolute values, those of 0 left out.
+SCORE_SIZES = ("score_median", "score_p95")
 
 PUBLISHED_TABLES = """
 create schema if not exists traits;
@@ -42,9 +44,9 @@ create table if not exists traits.builds (
     changes bigint, values_written bigint, traits_published bigint, traits_withheld bigint,
     kind varchar, reason varchar, rolled_back boolean
 );
-create table if not exists traits.acceptances (
+create table if not exists traits.waivers (
     trait varchar, build_id varchar, as_of timestamp, content_hash varchar, checks varchar, reason varchar,
-    accepted_by varchar, accepted_at timestamp
+    waived_by varchar, waived_at timestamp
 );
 create table if not exists traits.sync_log (
     sync varchar, started_at timestamp, ended_at timestamp, build_id varchar, dry_run boolean,
@@ -57,7 +59,7 @@ create table if not exists traits.sync_failures (
 );
 """
 
-# What a home made by an earlier version lacks; the last columns of a table that is made now.
+# Columns that a home of an earlier version lacks; in a table that is made now they are the last columns.
 _ADDED_LATER = {
     "trait_catalog": (
         "flip_rate double",
@@ -89,11 +91,24 @@ PUBLISHED_TABLES += "".join(
     for column in columns
 )
 
-# Days whose history was made later. Grain: trait x as_of; told is whether the trait could be told from events by then.
+# Names of the version before, kept for one version (until home version 4): old name -> query of the view.
+# The text is SQL of both engines.
+FORMER_TABLES = {
+    "acceptances": (
+        "select trait, build_id, as_of, content_hash, checks, reason,"
+        " waived_by as accepted_by, waived_at as accepted_at from traits.waivers"
+    ),
+}
+PUBLISHED_TABLES += "".join(
+    f"create or replace view traits.{name} as {query};\n" for name, query in FORMER_TABLES.items()
+)
+
+# Days whose history was written by a backfill. Grain: trait x as_of (the midnight that ends the day, naive UTC).
+# publishable: whether the events up to then were enough evidence for the trait; if not, the day changed nothing.
 BACKFILLED_DAYS = """
 create schema if not exists state;
 create table if not exists state.backfilled_days (
-    trait varchar, as_of timestamp, definition_version bigint, told boolean
+    trait varchar, as_of timestamp, definition_version bigint, publishable boolean
 );
 """
 
@@ -105,7 +120,7 @@ TABLES = (
     "gate_verdicts",
     "source_verdicts",
     "builds",
-    "acceptances",
+    "waivers",
     "sync_log",
     "sync_failures",
 )
@@ -115,14 +130,14 @@ _SQL_TYPES = {"boolean": "boolean", "number": "double", "category": "string"}
 
 
 def wide_query(entity: str, traits: Iterable[Trait]) -> str:
-    """SQL of the wide relation: one row an entity, and of each trait its typed value, score and since."""
+    """SQL of the wide relation: one row an entity, with the typed value, score and since of each trait."""
     columns = [f"entity_id as {entity}_id"]
     for trait in traits:
         if trait.entity == entity:
-            mine = f"case when trait = '{trait.name}' then"
-            columns.append(f'max({mine} try_cast(value as {_SQL_TYPES[trait.type]}) end) as "{trait.name}"')
-            columns.append(f'max({mine} score end) as "{trait.name}_score"')
-            columns.append(f'max({mine} since end) as "{trait.name}_since"')
+            of_trait = f"case when trait = '{trait.name}' then"
+            columns.append(f'max({of_trait} try_cast(value as {_SQL_TYPES[trait.type]}) end) as "{trait.name}"')
+            columns.append(f'max({of_trait} score end) as "{trait.name}_score"')
+            columns.append(f'max({of_trait} since end) as "{trait.name}_since"')
     return f"select {', '.join(columns)} from traits.trait_values where entity_type = '{entity}' group by entity_id"
 
 

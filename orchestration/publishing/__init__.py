@@ -1,1 +1,1 @@
-"""The one writer of schema traits: verdicts are demanded, then ledger, values and snapshot move together."""
+"""Write-audit-publish: what has a passing verdict moves together into ledger, values and snapshot."""

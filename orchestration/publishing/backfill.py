@@ -1,7 +1,7 @@
 """History of days before a trait was published, as rows of the ledger with cause ``backfill``.
 
-What was published is never overwritten: a day at or after a trait's first publish, and a day that was backfilled
-before, also by another version of the definition, stay as they are. Values are not touched, so nothing of this is sent.
+What was published is never overwritten: a day at or after a trait's first publish stays as it is, and so does a day
+that was backfilled before, also by another version of the definition. Values do not change, so nothing is sent.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from datetime import datetime
 import duckdb
 
 from orchestration.declarations.traits import Trait
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Days of one trait that have no history, and why the others asked for are left out.
+    """Days of one trait that have no history, and how many days are left out.
 
     Attributes:
-        trait: whose.
+        trait: whose days.
         clocks: the midnights that end these days, naive UTC, rising.
-        published: days at or after the first publish.
-        backfilled: days that an earlier backfill has finished.
-        other_version: of these, days that another version of the definition has told.
+        published: days left out because they are at or after the first publish.
+        backfilled: days left out because an earlier backfill has written them.
+        other_version: of the backfilled days, those written with another version of the definition.
 
     """
 
@@ -37,14 +38,14 @@ class Missing:
 
 
 def backfill_id(clock: datetime) -> str:
-    """Name of a backfilled day where a build's name stands."""
+    """What stands for a backfilled day in columns of build_id."""
     return f"backfill-{clock:%Y%m%dT%H%M%SZ}"
 
 
 def missing_days(
     connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait], clocks: Sequence[datetime]
 ) -> list[Missing]:
-    """Which of these days each trait lacks."""
+    """Which of these days each trait lacks; a day is given as the midnight that ends it, naive UTC."""
     connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
     first_published = dict(
         connection.execute(
@@ -73,28 +74,30 @@ def missing_days(
     return found
 
 
-def backfill_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime, *, told: bool) -> int:
-    """Writes one day of one trait and that it is done; returns the rows of the ledger. Call it in a transaction.
+def backfill_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime, *, publishable: bool) -> int:
+    """Writes one day of one trait, and that the day is done. Call it in a transaction.
 
     Args:
         connection: the warehouse, in which the day is replayed: ``replay_candidates`` holds its rows, and
             ``replay_state`` the state before it.
         trait: whose day.
         clock: the midnight that ends the day, naive UTC.
-        told: whether publishing would have published it; else the day changes nothing.
+        publishable: whether publishing would have published it; if not, the day changes nothing.
+
+    Returns:
+        How many rows were added to the ledger.
 
     """
-    written = _write(connection, trait, clock) if told else 0
-    connection.execute(
-        "insert into state.backfilled_days values ($1, $2, $3, $4)", [trait.name, clock, trait.version, told]
-    )
+    written = _write(connection, trait, clock) if publishable else 0
+    row = {"trait": trait.name, "as_of": clock, "definition_version": trait.version, "publishable": publishable}
+    insert_row(connection, "state.backfilled_days", row)
     return written
 
 
 def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime) -> int:
     row = connection.execute(
         f"""
-        insert into traits.trait_changes
+        insert into traits.trait_changes by name
         with incoming as (
             select {trait.id_column} as entity_id, cast(value as varchar) as value
             from replay_candidates."{trait.name}"
@@ -105,9 +108,10 @@ def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime)
         )
         select
             (select coalesce(max(seq), 0) from traits.trait_changes)
-            + row_number() over (order by coalesce(i.entity_id, k.entity_id)),
-            $entity, coalesce(i.entity_id, k.entity_id), $trait,
-            k.value, i.value, k.since, $clock, $build_id, 'backfill'
+            + row_number() over (order by coalesce(i.entity_id, k.entity_id)) as seq,
+            $entity as entity_type, coalesce(i.entity_id, k.entity_id) as entity_id, $trait as trait,
+            k.value as old_value, i.value as new_value, k.since as old_since,
+            $clock as as_of, $build_id as build_id, 'backfill' as cause
         from incoming as i
         full join known as k on i.entity_id = k.entity_id
         where i.value is distinct from k.value
@@ -116,7 +120,7 @@ def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime)
     ).fetchone()
     connection.execute(
         f"""
-        insert into traits.trait_thresholds
+        insert into traits.trait_thresholds by name
         with carried as (
             select json_extract(evidence, '$.thresholds') as thresholds from replay_candidates."{trait.name}" limit 1
         ),
@@ -130,7 +134,9 @@ def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime)
         known as (
             select threshold, value from replay_state.trait_thresholds where trait = $trait
         )
-        select $trait, v.threshold, v.value, $version, $clock, $build_id
+        select
+            $trait as trait, v.threshold, v.value, $version as definition_version, $clock as as_of,
+            $build_id as build_id
         from valued as v
         left join known as k on v.threshold = k.threshold
         where k.threshold is null or v.value is distinct from k.value

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.traits import Trait
+from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.state import ledger_state
 from orchestration.published.tables import BACKFILLED_DAYS
 from orchestration.transform.build import Build
 
 
-def publish_trait(
-    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, *, accepted: bool = False
-) -> tuple[int, int, int, int]:
-    """Writes the rows of one trait that changed; returns rows written, changes of value, entered, left.
+@dataclass(frozen=True)
+class TraitCounts:
+    """What publishing one trait wrote.
 
-    A trait without values that has been backfilled goes on from its history. An entity that is nobody any more was
-    merged into another one.
+    Attributes:
+        written: entities with a changed row, of which perhaps only the evidence changed.
+        changes: entities whose value changed: rows added to the ledger.
+        entered: entities whose value became true (for other types: that got a value).
+        left: entities whose value was true (for other types: that had a value) and no longer is.
+
+    """
+
+    written: int = 0
+    changes: int = 0
+    entered: int = 0
+    left: int = 0
+
+
+NOTHING_WRITTEN = TraitCounts()
+
+
+def publish_trait(
+    connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build, *, waived: bool = False
+) -> TraitCounts:
+    """Writes the rows of one trait that changed.
+
+    A trait that has no values and was backfilled continues from its history. An entity that no longer exists was merged
+    into another entity.
+
+    Args:
+        connection: the warehouse; call it in a transaction.
+        trait: whose candidate passed.
+        build: the current one.
+        waived: whether it passed because of a waiver; the ledger says so.
+
     """
     connection.execute(BACKFILLED_DAYS)
     connection.execute(
@@ -59,7 +89,7 @@ def publish_trait(
                 when i.entity_id is null and not exists (select 1 from anybody as a where a.entity_id = k.entity_id)
                     then 'identity'
                 when k.definition_version != $version then 'definition'
-                when $accepted then 'accepted'
+                when $waived then 'waived'
                 else 'behaviour'
             end as cause
         from incoming as i
@@ -70,14 +100,15 @@ def publish_trait(
             or i.evidence is distinct from k.evidence
             or k.definition_version is distinct from $version
         """,
-        {"trait": trait.name, "as_of": build.as_of, "version": trait.version, "accepted": accepted},
+        {"trait": trait.name, "as_of": build.as_of, "version": trait.version, "waived": waived},
     )
     connection.execute(
         """
-        insert into traits.trait_changes
+        insert into traits.trait_changes by name
         select
-            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by entity_id),
-            $entity, entity_id, $trait, old_value, value, old_since, $as_of, $build_id, cause
+            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by entity_id) as seq,
+            $entity as entity_type, entity_id, $trait as trait, old_value, value as new_value, old_since,
+            $as_of as as_of, $build_id as build_id, cause
         from moved
         where flips
         order by entity_id
@@ -95,9 +126,10 @@ def publish_trait(
     )
     connection.execute(
         """
-        insert into traits.trait_values
+        insert into traits.trait_values by name
         select
-            $entity, entity_id, $trait, value, score, evidence, reason, since, $as_of, $version, $build_id
+            $entity as entity_type, entity_id, $trait as trait, value, score, evidence, reason, since, $as_of as as_of,
+            $version as definition_version, $build_id as build_id
         from moved
         where value is not null
         order by entity_id
@@ -114,22 +146,25 @@ def publish_trait(
     has_now, had = "coalesce(value = 'true', false)", "coalesce(old_value = 'true', false)"
     if trait.type != "boolean":
         has_now, had = "value is not null", "old_value is not null"
-    counts = connection.execute(
+    (counts,) = fetch_rows(
+        connection,
         f"""
         select
-            count(*), count(*) filter (flips),
-            count(*) filter (({has_now}) and not ({had})), count(*) filter (({had}) and not ({has_now}))
+            count(*) as written,
+            count(*) filter (flips) as changes,
+            count(*) filter (({has_now}) and not ({had})) as entered,
+            count(*) filter (({had}) and not ({has_now})) as left
         from moved
-        """
-    ).fetchone()
-    return counts or (0, 0, 0, 0)
+        """,
+    )
+    return TraitCounts(**counts)
 
 
 def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, build: Build) -> None:
-    """Adds thresholds that differ from the last published ones; every row of a candidate carries the same."""
+    """Adds the thresholds that differ from the last published ones; every row of a candidate has the same ones."""
     connection.execute(
         f"""
-        insert into traits.trait_thresholds
+        insert into traits.trait_thresholds by name
         with carried as (
             select json_extract(evidence, '$.thresholds') as thresholds from {trait.candidate} limit 1
         ),
@@ -141,14 +176,17 @@ def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, bui
                 threshold, arg_max(value, (as_of, build_id)) as value,
                 arg_max(definition_version, (as_of, build_id)) as version
             from traits.trait_thresholds where trait = $trait group by threshold
+        ),
+        valued as (
+            select threshold, try_cast(json_extract_string(thresholds, '$."' || threshold || '"') as double) as value
+            from incoming
         )
         select
-            $trait, i.threshold,
-            try_cast(json_extract_string(i.thresholds, '$."' || i.threshold || '"') as double) as v,
-            $version, $as_of, $build_id
-        from incoming as i
-        left join last_known as l on i.threshold = l.threshold
-        where l.threshold is null or l.value is distinct from v or l.version is distinct from $version
+            $trait as trait, v.threshold, v.value, $version as definition_version, $as_of as as_of,
+            $build_id as build_id
+        from valued as v
+        left join last_known as l on v.threshold = l.threshold
+        where l.threshold is null or l.value is distinct from v.value or l.version is distinct from $version
         """,
         {
             "trait": trait.name,
@@ -160,9 +198,10 @@ def _publish_thresholds(connection: duckdb.DuckDBPyConnection, trait: Trait, bui
 
 
 def prune_ledger(connection: duckdb.DuckDBPyConnection, horizon: datetime) -> int:
-    """Deletes rows before a horizon that no state from then on rests on, and counts them; call it in a transaction.
+    """Deletes rows before a horizon on which no state after it depends, and counts them; call it in a transaction.
 
-    Kept are the last row of each entity and trait before it, unless that is its end, and the first of each trait.
+    The last row of each entity and trait before the horizon is kept, unless it ends the value, and so is the first row
+    of each trait.
     """
     row = connection.execute(
         """
@@ -189,10 +228,12 @@ def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
     declared = [trait.name for trait in catalog.traits]
     retired = connection.execute(
         """
-        insert into traits.trait_changes
+        insert into traits.trait_changes by name
         select
-            (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by trait, entity_id),
-            entity_type, entity_id, trait, value, null, since, $as_of, $build_id, 'retirement'
+            (select coalesce(max(seq), 0) from traits.trait_changes)
+            + row_number() over (order by trait, entity_id) as seq,
+            entity_type, entity_id, trait, value as old_value, null as new_value, since as old_since,
+            $as_of as as_of, $build_id as build_id, 'retirement' as cause
         from traits.trait_values
         where not list_contains($declared, trait)
         """,

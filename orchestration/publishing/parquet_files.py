@@ -1,15 +1,17 @@
-"""Published tables as Parquet: a folder a table, read with one glob, whose unchanged parts are shared between builds.
+"""Published tables as Parquet: a folder for each table, read with one glob, whose unchanged files builds share.
 
-Which part a row lies in follows from the row:
+Which file a row lies in follows from the row:
 
-- the trait, in trait_values; a trait, or another table, of few rows is one part;
-- of more rows, the span of builds in which it changed last (a ledger's row: was written). So what has not changed for
-  long lies together and is left alone, while what changes often moves on to younger parts. The older a span, the longer
-  it is, so that there are few, and a row is written again only as often as its span becomes part of a longer one;
-- where a span has many rows of entities, a hash of the entity: one row that leaves makes one part new, not the span.
+- the trait, in trait_values. A trait, or another table, of few rows is one file;
+- where there are more rows, the span of builds in which the row last changed (a row of the ledger: was written). So
+  rows that have not changed for long lie together in files that stay, and rows that change often move on to younger
+  files. Older spans are longer, so there are few, and a row is written again only when its span becomes part of a
+  longer span;
+- where a span has many rows of entities, a hash of the entity: a row that leaves changes one file, not the whole span.
 
-A part is named after its rows and columns. One of the same name in the served snapshot becomes a second name of that
-file and is not written, if its bytes still are what its manifest says: a part that was harmed is written anew.
+A file is named after its rows and columns. When the served snapshot has a file of the same name, that file gets a
+second name (a hard link) and is not written again, if its bytes are still those that the manifest names. A damaged file
+is written again.
 """
 
 from __future__ import annotations
@@ -23,26 +25,41 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.published.rows import fetch_rows
 from orchestration.published.tables import WIDE_TABLES
 
 # About as many as a row group of DuckDB holds.
-ROWS_A_PART = 131_072
-# As many spans of one length as this become one; fewer may stand beside each other.
+ROWS_A_FILE = 131_072
+# As many spans of one length as this become one span; there are always fewer of a length.
 BASE = 4
-# DuckDB writes a hundred files at a time by default; past that it closes one, and goes on in a second one.
+# DuckDB writes a hundred files at a time by default; past that it closes a file and continues it in a second one.
 FILES_AT_ONCE = 100
 _FORMAT = "format parquet, compression zstd"
 
 
 @dataclass(frozen=True)
+class ServedFiles:
+    """The files of the snapshot that is served.
+
+    Attributes:
+        folder: of the snapshot.
+        hashes: SHA-256 of each file by its path in the folder, as the manifest says.
+
+    """
+
+    folder: Path
+    hashes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Grouping:
-    """What decides in which part the rows of a table lie; SQL, the table being t.
+    """What decides in which file the rows of a table lie; each attribute is SQL, with the table as t.
 
     Attributes:
         source: the table, and what is joined to it.
         name: first part of the file's name.
-        build: in which a row changed last; an empty text if that is not known.
-        entity: whose it is; null when the rows of a span always are one part.
+        build: the build in which a row last changed; an empty text if that is not known.
+        entity: the row's entity; null when a span is always one file.
 
     """
 
@@ -51,61 +68,91 @@ class Grouping:
     build: str
     entity: str | None
 
-    def parts(self) -> str:
-        """SQL of the table with the part that each row lies in: name, span and bucket."""
-        bucket = f"hash({self.entity}) % p.buckets" if self.entity else "0"
+    def placed_rows(self) -> str:
+        """SQL of the table with the file that each row lies in: its name, first build and bucket."""
+        bucket = f"hash({self.entity}) % f.buckets" if self.entity else "0"
         return f"""
-            select t, p.name, p.first, {bucket} as bucket
+            select t, f.name, f.first, {bucket} as bucket
             from {self.source}
-            inner join part_of as p on {self.name} = p.name and {self.build} = p.build_id
+            inner join file_of as f on {self.name} = f.name and {self.build} = f.build_id
         """
 
 
-def write_parts(
+@dataclass(frozen=True)
+class _File:
+    """One file of a table.
+
+    Attributes:
+        name: first part of its name.
+        first: number of the first build of its span.
+        bucket: of the entities.
+        path: in the folder of the snapshot.
+
+    """
+
+    name: str
+    first: int
+    bucket: int
+    path: str
+
+
+def write_parquet_files(
     connection: duckdb.DuckDBPyConnection,
     schema: str,
     table: str,
     folder: Path,
-    served: tuple[Path, Mapping[str, str]],
-    most: int = ROWS_A_PART,
+    served: ServedFiles,
+    most: int = ROWS_A_FILE,
 ) -> dict[str, str]:
-    """Writes a table as parts, or links those that are served; returns the SHA-256 of each by its path in the folder.
+    """Writes a table as files, or links those that are served.
 
     Args:
         connection: where the table is.
-        schema: of the table; that of wide tables has trait_values too.
-        table: which.
-        folder: of the snapshot that is written; gets a folder of the table's name.
-        served: folder of the served snapshot, and what its manifest says of its parts.
-        most: rows that a part has before it is divided.
+        schema: of the table; the schema of wide tables must have trait_values as well.
+        table: a table or view.
+        folder: of the snapshot that is written; gets a folder with the name of the table.
+        served: the snapshot that is served.
+        most: rows that a file has before it is divided.
+
+    Returns:
+        The SHA-256 of each file by its path in the folder.
 
     """
     (folder / table).mkdir()
     columns = connection.execute(f"describe {schema}.{table}").fetchall()
     grouping = _grouping(connection, schema, table, {name for name, *_ in columns})
-    _plan(connection, grouping, most)
-    found = connection.execute(
-        f"select name, first, bucket, count(*), sum(hash(t)) from ({grouping.parts()}) group by all order by all"
-    ).fetchall()
-    hashes, missing = {}, []
-    # An empty table is one part, too, for a glob that finds nothing is an error.
-    for name, first, bucket, rows, total in found or [(table, 0, 0, 0, 0)]:
-        digest = hashlib.sha256(f"{columns} {rows} {total}".encode()).hexdigest()[:20]
-        path = f"{table}/{name}-{digest}.parquet"
-        hashes[path] = served[1].get(path, "")
-        if hashes[path] and _hash(served[0] / path) == hashes[path]:
-            os.link(served[0] / path, folder / path)
+    _place(connection, grouping, most)
+    found = fetch_rows(
+        connection,
+        f"""
+        select name, first, bucket, count(*) as rows, sum(hash(t)) as total
+        from ({grouping.placed_rows()}) group by name, first, bucket order by all
+        """,
+    )
+    hashes: dict[str, str] = {}
+    missing: list[_File] = []
+    # An empty table is one file, too, because a glob that finds nothing is an error.
+    for row in found or [{"name": table, "first": 0, "bucket": 0, "rows": 0, "total": 0}]:
+        digest = hashlib.sha256(f"{columns} {row['rows']} {row['total']}".encode()).hexdigest()[:20]
+        file = _File(row["name"], row["first"], row["bucket"], f"{table}/{row['name']}-{digest}.parquet")
+        hashes[file.path] = served.hashes.get(file.path, "")
+        if hashes[file.path] and _hash(served.folder / file.path) == hashes[file.path]:
+            os.link(served.folder / file.path, folder / file.path)
         else:
-            missing.append((name, first, bucket, path))
+            missing.append(file)
     if not found and missing:
-        connection.execute(f"copy (from {schema}.{table} limit 0) to {_text(str(folder / missing[0][-1]))} ({_FORMAT})")
+        path = _text(str(folder / missing[0].path))
+        connection.execute(f"copy (from {schema}.{table} limit 0) to {path} ({_FORMAT})")
     for start in range(0, len(missing) if found else 0, FILES_AT_ONCE):
         _write(connection, grouping, missing[start : start + FILES_AT_ONCE], folder)
-    return hashes | {path: _hash(folder / path, to_disk=True) for *_, path in missing}
+    return hashes | {file.path: _hash(folder / file.path, to_disk=True) for file in missing}
 
 
 def spans(newest: int) -> list[tuple[int, int]]:
-    """Spans of build numbers, both ends in them, that cover 0 to the newest: the digits of how many there are."""
+    """Spans (first and last number, both included) that cover the build numbers from 0 to the newest.
+
+    Their lengths are powers of ``BASE``: the digits of the number of builds.
+    """
     length, found, first = 1, [], 0
     while length * BASE <= newest + 1:
         length *= BASE
@@ -137,9 +184,9 @@ def _grouping(connection: duckdb.DuckDBPyConnection, schema: str, table: str, co
     return Grouping(source, name, f"coalesce({build}, '')", entity)
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int) -> None:
-    """Makes the table part_of: to each name and build the span that it is in, and the buckets of that."""
-    # A backfilled day has no number; it belongs to the oldest.
+def _place(connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int) -> None:
+    """Makes the table file_of: for each name and build, the span that it is in and the span's number of buckets."""
+    # A backfilled day has no number and belongs to the oldest span.
     connection.execute(
         f"""
         create or replace temp table counted as
@@ -153,13 +200,13 @@ def _plan(connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int) 
     names = connection.execute("select name, sum(rows) > $1, max(number) from counted group by name", [most]).fetchall()
     planned = [
         f"({_text(name)}, {first}, {last})"
-        for name, many, newest in names
-        for first, last in (spans(newest) if many else [(0, newest)])
+        for name, is_large, newest in names
+        for first, last in (spans(newest) if is_large else [(0, newest)])
     ]
-    # Buckets are a power of two, so that they stay as they are while the rows become somewhat fewer.
+    # The number of buckets is a power of two, so it stays the same while rows become a little fewer.
     connection.execute(
         f"""
-        create or replace temp table part_of as
+        create or replace temp table file_of as
         select
             c.name, c.build_id, s.first,
             cast(pow(2, greatest(0, ceil(log2(sum(c.rows) over (partition by c.name, s.first) / {most})))) as ubigint)
@@ -171,33 +218,30 @@ def _plan(connection: duckdb.DuckDBPyConnection, grouping: Grouping, most: int) 
     )
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    grouping: Grouping,
-    parts: Sequence[tuple[str, int, int, str]],
-    folder: Path,
-) -> None:
-    """Writes some parts in one go over the table; of each name, span and bucket to a path in the folder."""
-    drafts = folder / "parts"
-    listed = ", ".join(f"({n}, {_text(name)}, {first}, {bucket})" for n, (name, first, bucket, _) in enumerate(parts))
+def _write(connection: duckdb.DuckDBPyConnection, grouping: Grouping, files: Sequence[_File], folder: Path) -> None:
+    """Writes some files in one pass over the table."""
+    drafts = folder / "drafts"
+    listed = ", ".join(
+        f"({place}, {_text(file.name)}, {file.first}, {file.bucket})" for place, file in enumerate(files)
+    )
     connection.execute(
         f"""
         copy (
             select unnest(k.t), w._place
-            from ({grouping.parts()}) as k
+            from ({grouping.placed_rows()}) as k
             inner join (values {listed}) as w (_place, name, first, bucket)
                 on k.name = w.name and k.first = w.first and k.bucket = w.bucket
         ) to {_text(str(drafts))} ({_FORMAT}, partition_by (_place))
         """
     )
-    for number, (*_, path) in enumerate(parts):
-        (draft,) = (drafts / f"_place={number}").iterdir()
-        draft.rename(folder / path)
+    for place, file in enumerate(files):
+        (draft,) = (drafts / f"_place={place}").iterdir()
+        draft.rename(folder / file.path)
     shutil.rmtree(drafts)
 
 
 def _hash(path: Path, *, to_disk: bool = False) -> str:
-    """SHA-256 of a file, nothing if there is none; before the snapshot is served the disk itself should have it."""
+    """SHA-256 of a file, empty if there is none; ``to_disk`` first makes sure that the disk has it."""
     if not path.is_file():
         return ""
     with path.open("rb") as stream:

@@ -5,9 +5,10 @@ A trait without a passing verdict for exactly this build and content keeps its l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -17,12 +18,13 @@ from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
-from orchestration.home import Home, Notify, silent, utc_now
+from orchestration.home import Notify, silent, utc_now
+from orchestration.published.contacts import write_contacts
+from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.publishing.ledger import publish_trait, retire
-from orchestration.publishing.snapshot import served_manifest, write_snapshot
-from orchestration.sync.audience import write_people
-from orchestration.sync.ledger import SyncLedger
+from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
+from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
+from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
 from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
@@ -30,16 +32,26 @@ from orchestration.transform.node_results import failed_models
 
 NO_VERDICT = "It was not judged in this build."
 
+SyncRows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows of the published tables about deliveries (sync_log, sync_failures), by table; each row by column."""
+
 
 @dataclass(frozen=True)
 class TraitReport:
     """What publishing did with one trait.
 
     Attributes:
+        trait: name of the trait.
+        title: of its declaration.
         verdict: passed, failed, not_enough_evidence, or none when this build did not judge it.
+        reason: a sentence; empty when it passed.
+        population: rows of the candidate.
+        eligible: rows that belong to the population that thresholds are taken from.
+        members: rows whose value is true (for other types: not null).
+        prevalence: members / population.
         changes: rows added to the ledger.
-        entered: of these, to true (for other types: to a value).
-        left: of these, from true (for other types: to none).
+        entered: entities whose value became true (for other types: that got a value).
+        left: entities whose value was true (for other types: that had a value) and no longer is.
 
     """
 
@@ -68,10 +80,10 @@ class PublishReport:
     Attributes:
         build_id: the build.
         as_of: its clock, naive UTC.
-        snapshot: build that is served now; null when nothing has ever been published.
+        snapshot: the build that is served now; null when nothing has ever been published.
         published: whether anything changed.
-        failed_models: seeds and models up to the features that failed in this build, with dbt's words.
-        traits: by trait.
+        failed_models: seeds and models up to the features that failed in this build, with dbt's message.
+        traits: one report for each declared trait.
 
     """
 
@@ -92,11 +104,13 @@ class PublishReport:
         return asdict(self)
 
 
-def publish(project: Project, *, notify: Notify = silent) -> PublishReport:
-    """Publishes the current build; making it again changes nothing.
+def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), notify: Notify = silent) -> PublishReport:
+    """Publishes the current build; publishing it again changes nothing.
 
     Args:
         project: what is declared; takes the lock of its home.
+        deliveries: what the sync ledger says, published beside the traits for BI tools; a table that is not named
+            stays as it is.
         notify: progress.
 
     Raises:
@@ -116,29 +130,28 @@ def publish(project: Project, *, notify: Notify = silent) -> PublishReport:
             verdict = verdicts.get(trait.name)
             if verdict and verdict.verdict == "passed":
                 notify(f"publishing {trait.name}")
-                counts = publish_trait(connection, trait, build, accepted=verdict.accepted)
+                counts = publish_trait(connection, trait, build, waived=verdict.waived)
             else:
-                counts = (0, 0, 0, 0)
-            written += counts[0]
+                counts = NOTHING_WRITTEN
+            written += counts.written
             reports.append(_report(trait, verdict, counts))
         written += retire(connection, catalog, build)
         for entity in WIDE_TABLES:
             connection.execute(wide_view(entity, ever_published(connection, catalog)))
-        _write_catalog(connection, catalog, reports)
-        published = bool(written) or not _same_catalog(connection)
+        prepare_catalog(connection, catalog, verdicts)
+        published = bool(written) or not is_same_catalog(connection)
         if published:
-            copy_sync_ledger(project.home, connection)
+            _copy_deliveries(connection, deliveries)
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
-        write_people(project.home, connection, catalog)
+        write_contacts(project.home, connection, catalog)
         newest = connection.execute(
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
         served = served_manifest(project.home)
-        # Also after a crash between the commit and the snapshot, whatever was published then; and in place of one that
-        # an earlier version wrote, whose files are others.
+        # After a crash between commit and snapshot an older one is served; one of an earlier version is replaced, too.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
-        if newest and not (is_newest and "parts" in served):
+        if newest and not (is_newest and PARQUET_FILES in served):
             notify("writing the serving snapshot")
             write_snapshot(project.home, connection, newest[0])
         failed = tuple(failed_models(connection, project))
@@ -147,7 +160,7 @@ def publish(project: Project, *, notify: Notify = silent) -> PublishReport:
 
 
 def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> dict[str, Verdict]:
-    """Verdicts of exactly this build; one whose content or definition is no longer what was judged has failed."""
+    """Verdicts of exactly this build; one has failed when content or definition are not those that were judged."""
     verdicts = load_verdicts(connection, build.build_id)
     broken = []
     for trait in catalog.traits:
@@ -166,76 +179,14 @@ def _binding_verdicts(connection: duckdb.DuckDBPyConnection, catalog: Catalog, b
 
 
 def ever_published(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> Sequence[Trait]:
-    """Declared traits that have values: the columns of the wide tables."""
+    """Declared traits that have published values; the wide tables have columns for them."""
     with_values = {row[0] for row in connection.execute("select distinct trait from traits.trait_values").fetchall()}
     return [trait for trait in catalog.traits if trait.name in with_values]
 
 
-def _write_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, reports: Sequence[TraitReport]) -> None:
-    """Makes the new catalogue beside the old one; a trait that this build did not judge keeps its last verdict."""
-    connection.execute("create or replace temp table new_catalog as select * from traits.trait_catalog limit 0")
-    lifts = _measured(connection, "trait_lift", "lift, lift_low, lift_high, as_of")
-    stability = _measured(
-        connection,
-        "trait_stability",
-        "flip_rate, member_flip_rate, repeat_flip_share, median_dwell_days, prevalence_drift, stability_days, grade,"
-        " grade_reason",
-    )
-    for trait, report in zip(catalog.traits, reports, strict=True):
-        if report.verdict == "none":
-            connection.execute(
-                "insert into new_catalog select * from traits.trait_catalog where trait = $1",
-                [trait.name],
-            )
-            continue
-        connection.execute(
-            f"insert into new_catalog values ({', '.join('?' * 27)})",
-            [
-                trait.name,
-                trait.title,
-                trait.entity,
-                trait.type,
-                trait.description,
-                trait.purpose,
-                trait.owner,
-                trait.version,
-                report.verdict,
-                report.reason,
-                report.population,
-                report.eligible,
-                report.members,
-                round(report.prevalence, 4),
-                trait.outcome.title,
-                *lifts.get(trait.name, (None,) * 4),
-                *stability.get(trait.name, (None,) * 8),
-            ],
-        )
-
-
-def _measured(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> dict[str, tuple[Any, ...]]:
-    """What a table of schema measurement says of each trait; nothing before it was measured."""
-    exists = "select 1 from duckdb_tables() where schema_name = 'measurement' and table_name = $1"
-    if connection.execute(exists, [table]).fetchone() is None:
-        return {}
-    rows = connection.execute(f"select trait, {columns} from measurement.{table}").fetchall()
-    return {row[0]: row[1:] for row in rows}
-
-
-def _same_catalog(connection: duckdb.DuckDBPyConnection) -> bool:
-    different = connection.execute(
-        """
-        (select * from new_catalog except select * from traits.trait_catalog)
-        union all
-        (select * from traits.trait_catalog except select * from new_catalog)
-        """
-    ).fetchone()
-    return different is None
-
-
 def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: Sequence[TraitReport]) -> None:
     """Records the build, its verdicts and the new catalogue."""
-    connection.execute("delete from traits.trait_catalog")
-    connection.execute("insert into traits.trait_catalog select * from new_catalog order by trait")
+    replace_catalog(connection)
     connection.execute("delete from traits.gate_verdicts where build_id = $1", [build.build_id])
     connection.execute(
         "insert into traits.gate_verdicts by name select * from state.gate_verdicts where build_id = $1",
@@ -244,20 +195,20 @@ def _close_build(connection: duckdb.DuckDBPyConnection, build: Build, reports: S
     copy_source_verdicts(connection, build.build_id)
     now = utc_now()
     connection.execute("delete from traits.builds where build_id = $1", [build.build_id])
-    connection.execute(
-        "insert into traits.builds values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'refresh', null, false)",
-        [
-            build.build_id,
-            build.as_of,
-            build.started_at,
-            now,
-            round((now - build.started_at).total_seconds(), 3),
-            _count(connection, "traits.trait_changes", build),
-            _count(connection, "traits.trait_values", build),
-            sum(report.verdict == "passed" for report in reports),
-            sum(report.verdict == "failed" for report in reports),
-        ],
-    )
+    row = {
+        "build_id": build.build_id,
+        "as_of": build.as_of,
+        "started_at": build.started_at,
+        "published_at": now,
+        "seconds": round((now - build.started_at).total_seconds(), 3),
+        "changes": _count(connection, "traits.trait_changes", build),
+        "values_written": _count(connection, "traits.trait_values", build),
+        "traits_published": sum(report.verdict == "passed" for report in reports),
+        "traits_withheld": sum(report.verdict == "failed" for report in reports),
+        "kind": "refresh",
+        "rolled_back": False,
+    }
+    insert_row(connection, "traits.builds", row)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str, build: Build) -> int:
@@ -265,9 +216,18 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str, build: Build) -> i
     return int(row[0]) if row else 0
 
 
-def _report(trait: Trait, verdict: Verdict | None, counts: tuple[int, int, int, int]) -> TraitReport:
+def _report(trait: Trait, verdict: Verdict | None, counts: TraitCounts) -> TraitReport:
     if verdict is None:
-        return TraitReport(trait.name, trait.title, "none", NO_VERDICT, 0, 0, 0, 0.0)
+        return TraitReport(
+            trait=trait.name,
+            title=trait.title,
+            verdict="none",
+            reason=NO_VERDICT,
+            population=0,
+            eligible=0,
+            members=0,
+            prevalence=0.0,
+        )
     return TraitReport(
         trait=trait.name,
         title=trait.title,
@@ -277,20 +237,18 @@ def _report(trait: Trait, verdict: Verdict | None, counts: tuple[int, int, int, 
         eligible=verdict.eligible,
         members=verdict.members,
         prevalence=verdict.prevalence,
-        changes=counts[1],
-        entered=counts[2],
-        left=counts[3],
+        changes=counts.changes,
+        entered=counts.entered,
+        left=counts.left,
     )
 
 
-def copy_sync_ledger(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
-    """Copies the log of deliveries next to the traits, so that a BI tool sees both."""
-    with SyncLedger(home) as ledger:
-        for table, rows in (
-            ("sync_log", ledger.run_rows()),
-            ("sync_failures", ledger.failure_rows()),
-        ):
-            connection.execute(f"delete from traits.{table}")
-            if rows:
-                columns, values = ", ".join(rows[0]), ", ".join(f"${column}" for column in rows[0])
-                connection.executemany(f"insert into traits.{table} ({columns}) values ({values})", rows)
+def _copy_deliveries(connection: duckdb.DuckDBPyConnection, deliveries: SyncRows) -> None:
+    """Replaces the rows of the tables that are named."""
+    for table, rows in deliveries.items():
+        connection.execute(f"delete from traits.{table}")
+        if rows:
+            # One list for each column: DuckDB is slow at single rows.
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            selected = ", ".join(f"unnest(${name}) as {name}" for name in columns)
+            connection.execute(f"insert into traits.{table} by name select {selected}", columns)

@@ -1,8 +1,8 @@
 """Back to an earlier build: values, state and ledger become what they were, by rows that say so.
 
 Nothing is erased: the ledger gets compensating rows (cause ``rollback``), the builds that are undone stay in the list
-and are marked, and the rollback is a build of its own. What was made in the meantime can no longer be published; the
-next refresh makes and judges it anew.
+and are marked, and the rollback is itself a build. What was made in the meantime can no longer be published; the next
+refresh makes and judges it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RollbackReport:
     """What a rollback did.
 
     Attributes:
-        build_id: the build that it is.
+        build_id: the build that the rollback is.
         to: the build whose values are published again.
         as_of: clock of the newest build, which the rollback keeps, naive UTC.
         changes: rows added to the ledger.
@@ -49,14 +49,14 @@ class RollbackReport:
 def rollback(
     home: Home, catalog: Catalog, *, to: str | None, who: str, why: str, notify: Notify = silent
 ) -> RollbackReport:
-    """Publishes the values of a retained build again; makes a build of its own.
+    """Publishes the values of a retained build again, as a new build.
 
     Args:
         home: where; takes its lock.
         catalog: what is declared.
-        to: build_id of a retained build; the one before the newest when not given.
-        who: a person.
-        why: in their words.
+        to: build_id of a retained build; the build before the newest when not given.
+        who: the person.
+        why: the person's reason, in words.
         notify: progress.
 
     Raises:
@@ -99,7 +99,7 @@ def rollback(
 
 
 def _retained(home: Home) -> dict[str, Path]:
-    """Database of each retained build; the newest where a build was published more than once."""
+    """Database of each retained build; the newest database where a build was published more than once."""
     folders = (home.serving / "builds").glob("*") if (home.serving / "builds").is_dir() else ()
     found: dict[str, tuple[str, Path]] = {}
     for folder in folders:
@@ -111,7 +111,7 @@ def _retained(home: Home) -> dict[str, Path]:
 
 
 def _next_build(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> str:
-    """Takes the next number, so that verdicts on what was built before are of another build."""
+    """Takes the next build number, so that verdicts on what was built before belong to another build."""
     (number,) = connection.execute("select coalesce(max(build_number), 0) + 1 from state.current_build").fetchone() or (
         1,
     )
@@ -121,6 +121,7 @@ def _next_build(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> str:
 
 
 def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: datetime) -> int:
+    """Makes values, thresholds and catalogue those of the attached database; returns the rows added to the ledger."""
     same_row = " and ".join(
         f"c.{name} is not distinct from t.{name}"
         for name in ("value", "score", "evidence", "reason", "since", "definition_version")
@@ -140,11 +141,12 @@ def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: dateti
     )
     written = connection.execute(
         """
-        insert into traits.trait_changes
+        insert into traits.trait_changes by name
         select
             (select coalesce(max(seq), 0) from traits.trait_changes)
-            + row_number() over (order by trait, entity_type, entity_id),
-            entity_type, entity_id, trait, old_value, value, old_since, $as_of, $build_id, 'rollback'
+            + row_number() over (order by trait, entity_type, entity_id) as seq,
+            entity_type, entity_id, trait, old_value, value as new_value, old_since,
+            $as_of as as_of, $build_id as build_id, 'rollback' as cause
         from restored
         where value is distinct from old_value
         """,
@@ -170,8 +172,8 @@ def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: dateti
     )
     connection.execute(
         f"""
-        insert into traits.trait_thresholds
-        select t.trait, t.threshold, t.value, t.definition_version, $as_of, $build_id
+        insert into traits.trait_thresholds by name
+        select t.trait, t.threshold, t.value, t.definition_version, $as_of as as_of, $build_id as build_id
         from ({newest.format("target.traits")}) as t
         left join ({newest.format("traits")}) as c on t.trait = c.trait and t.threshold = c.threshold
         where c.value is distinct from t.value or c.definition_version is distinct from t.definition_version

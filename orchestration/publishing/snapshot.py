@@ -1,8 +1,9 @@
-"""The serving snapshot: a folder a build, and a symbolic link that is replaced in one step.
+"""The serving snapshot: a folder for each build, and a symbolic link that is replaced in one step.
 
-Readers open ``serving/current/traithouse.duckdb`` (schema traits) or the folders of Parquet beside it, one a table;
-they are never blocked by a refresh, and never see two builds. The database is written whole, so the time of a snapshot
-is linear in the values; the manifest tells it, and how many bytes were written and how many builds share.
+Readers open ``serving/current/traithouse.duckdb`` (schema traits), or the Parquet folders beside it, one for each
+table. A refresh never blocks them, and they never see two builds. The database is written whole, so the time that a
+snapshot takes is linear in the values. The manifest says how long it took, how many bytes were written, and how many
+are shared between builds. Former names of tables are views in the database, and folders of Parquet like all tables.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ import duckdb
 
 from orchestration.errors import TraithouseError
 from orchestration.home import Home, read_json
-from orchestration.published.tables import TABLES, WIDE_TABLES
-from orchestration.publishing.parquet_files import write_parts
+from orchestration.published.tables import FORMER_TABLES, TABLES, WIDE_TABLES
+from orchestration.publishing.parquet_files import ServedFiles, write_parquet_files
+
+# Key of the manifest.
+PARQUET_FILES = "parquet_files"
 
 
 def served_build(home: Home) -> str | None:
-    """The build that readers see now."""
+    """The build that readers see now; null when nothing has been published."""
     return served_manifest(home).get("build_id")
 
 
 def served_manifest(home: Home) -> dict[str, Any]:
-    """What the served snapshot says of itself; empty when none can be read.
+    """The manifest of the served snapshot; empty when it cannot be read.
 
-    build_id, as_of, published_at; rows by table; parts (SHA-256 of each Parquet file by its path in the snapshot);
-    seconds that writing took, bytes_written, bytes_shared. One of an earlier version lacks what comes after rows.
+    Keys: build_id, as_of, published_at; rows by table; parquet_files (the SHA-256 of each file by its path in the
+    snapshot); seconds that writing took, bytes_written, bytes_shared. A snapshot of an earlier version lacks some of
+    the keys after rows.
     """
     current = home.serving / "current"
     try:
@@ -43,7 +48,17 @@ def served_manifest(home: Home) -> dict[str, Any]:
 
 
 def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
-    """Writes the published tables aside and moves the link; a crash leaves the last snapshot as it was."""
+    """Writes the published tables aside and moves the link; a crash leaves the last snapshot as it was.
+
+    Args:
+        home: where; hold its lock.
+        connection: the warehouse.
+        build_id: the build that was published last.
+
+    Returns:
+        The folder of the snapshot.
+
+    """
     began = time.perf_counter()
     builds = home.serving / "builds"
     builds.mkdir(parents=True, exist_ok=True)
@@ -53,15 +68,20 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
     draft.mkdir()
     database = str(draft / "traithouse.duckdb").replace("'", "''")
     rows: dict[str, int] = {}
-    parts: dict[str, str] = {}
-    served = ((home.serving / "current").resolve(), served_manifest(home).get("parts") or {})
+    files: dict[str, str] = {}
+    served = ServedFiles((home.serving / "current").resolve(), served_manifest(home).get(PARQUET_FILES) or {})
     connection.execute(f"attach '{database}' as snapshot")
     try:
         connection.execute("create schema snapshot.traits")
-        for table in (*TABLES, *WIDE_TABLES.values()):
+        for table in (*TABLES, *WIDE_TABLES.values(), *FORMER_TABLES):
             order = "order by all" if table in WIDE_TABLES.values() else ""
-            connection.execute(f"create table snapshot.traits.{table} as select * from traits.{table} {order}")
-            parts |= write_parts(connection, "snapshot.traits", table, draft, served)
+            made = (
+                f"view snapshot.traits.{table} as {FORMER_TABLES[table]}"
+                if table in FORMER_TABLES
+                else (f"table snapshot.traits.{table} as select * from traits.{table} {order}")
+            )
+            connection.execute(f"create {made}")
+            files |= write_parquet_files(connection, "snapshot.traits", table, draft, served)
             counted = connection.execute(f"select count(*) from snapshot.traits.{table}").fetchone()
             rows[table] = counted[0] if counted else 0
     finally:
@@ -75,13 +95,13 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
         "as_of": as_of,
         "published_at": published_at,
         "rows": rows,
-        "parts": parts,
+        PARQUET_FILES: files,
         "seconds": round(time.perf_counter() - began, 3),
         "bytes_written": sum(size for shared, size in sizes if not shared),
         "bytes_shared": sum(size for shared, size in sizes if shared),
     }
     (draft / "manifest.json").write_text(json.dumps(manifest, default=str, indent=1))
-    # A build that is published again (a trait passed later) gets a folder of its own: the old one may be being read.
+    # A build that is published again (a trait passed later) gets a new folder: somebody may be reading the old one.
     names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
     target = next(builds / name for name in names if not (builds / name).exists())
     draft.rename(target)
@@ -91,7 +111,7 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
 
 
 def point_to(home: Home, target: Path) -> None:
-    """Makes a build the one that readers see, in one step."""
+    """Serves a build: readers see it from now on; the change is a single step."""
     current = home.serving / "current"
     if current.is_dir() and not current.is_symlink():
         raise TraithouseError(

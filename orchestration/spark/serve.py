@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 
 from orchestration.home import Home, Notify, silent
-from orchestration.published.tables import TABLES, WIDE_TABLES, wide_query
+from orchestration.published.tables import FORMER_TABLES, TABLES, WIDE_TABLES, wide_query
 from orchestration.publishing.snapshot import served_manifest
 from orchestration.spark.session import (
     clear_leftovers,
@@ -263,7 +263,7 @@ def _views(project: Project, snapshot: Path) -> dict[str, str]:
                         concat(part, '/', written)
                     )
                 """
-    return queries
+    return queries | FORMER_TABLES
 
 
 def _drop_cut_off(spark: SparkSession, version: str) -> None:

@@ -1,7 +1,6 @@
 """Which entities a sync sends, and under which identifier: the served snapshot, through the declaration.
 
-Identifiers and consent are personal, so they are in no published table. Publishing writes those that declared syncs
-need into ``people.parquet`` of the home, which syncs alone read.
+Identifiers and consent are personal: they are read from the contacts of the home (published/contacts.py).
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
-from orchestration.home import Home, read_json, write_atomically
+from orchestration.home import Home, read_json
+from orchestration.published.contacts import CONSENT, asked_contacts, contacts_file
 from orchestration.sync.fields import Overrides, declaration_hash
-
-CONSENT = "consent"
 
 
 class Wanted(NamedTuple):
@@ -75,44 +73,6 @@ class Audience:
     held: dict[str, str] = field(default_factory=dict)
 
 
-def people_names(catalog: Catalog) -> list[list[str]]:
-    """Entity and attribute of what declared syncs need to know of persons, sorted."""
-    needed = {(sync.entity, sync.identified_by) for sync in catalog.syncs if not sync.is_native}
-    needed |= {(sync.entity, CONSENT) for sync in catalog.syncs if sync.purpose}
-    return [list(entity_and_attribute) for entity_and_attribute in sorted(needed)]
-
-
-def write_people(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """Writes identifiers and consent as they are now; call it under the lock.
-
-    Grain of ``people.parquet``: entity_type x entity_id x attribute; value is text. ``people.json`` says which
-    attributes were asked for.
-    """
-    names = people_names(catalog)
-    target, listed = home.root / "people.parquet", home.root / "people.json"
-    if not names:
-        target.unlink(missing_ok=True)
-        listed.unlink(missing_ok=True)
-        return
-    draft = target.with_suffix(".draft")
-    quoted = str(draft).replace("'", "''")
-    connection.execute("create or replace temp table asked (entity_type varchar, attribute varchar)")
-    connection.executemany("insert into asked values (?, ?)", names)
-    connection.execute(
-        f"""
-        copy (
-            select a.entity_type, a.entity_id, a.attribute, a.value
-            from identity.attributes as a
-            semi join asked using (entity_type, attribute)
-            where a.valid_to is null and a.value is not null and a.value != ''
-            order by all
-        ) to '{quoted}' (format parquet)
-        """
-    )
-    draft.replace(target)
-    write_atomically(listed, json.dumps(names))
-
-
 def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides = MappingProxyType({})) -> Audience:
     """The entities that a sync sends now.
 
@@ -128,7 +88,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
     """
     folder = served_folder(home)
     manifest = read_json(folder / "manifest.json")
-    people = _people(home, sync)
+    contacts = _contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -150,7 +110,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
                     ) as source
                 from current_values where list_contains($chosen, trait) group by entity_id
             ),
-            {_PEOPLE if people else _NOBODY}
+            {_CONTACTS if contacts else _NO_CONTACTS}
             select
                 e.entity_id, e.source,
                 case when $native then e.entity_id else i.value end as identifier,
@@ -175,7 +135,11 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
                 "scope": sync.scope.trait if sync.scope else None,
                 "scope_value": sync.scope.value if sync.scope else None,
                 "purpose": sync.purpose,
-                **({"people": str(people), "entity": sync.entity, "attribute": sync.identified_by} if people else {}),
+                **(
+                    {"contacts": str(contacts), "entity": sync.entity, "attribute": sync.identified_by}
+                    if contacts
+                    else {}
+                ),
             },
         ).fetchall()
     wanted: dict[str, Wanted] = {}
@@ -207,7 +171,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
 
     """
     folder = served_folder(home)
-    people = _people(home, sync)
+    contacts = _contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -230,15 +194,15 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
             ).fetchone()
             or ()
         )
-        if people:
+        if contacts:
             hashes += (
                 connection.execute(
                     """
                     select count(*), bit_xor(md5_number(concat_ws(chr(31), entity_id, attribute, value)))
-                    from read_parquet($people)
+                    from read_parquet($contacts)
                     where entity_type = $entity and list_contains($names, attribute)
                     """,
-                    {"people": str(people), "entity": sync.entity, "names": [sync.identified_by, CONSENT]},
+                    {"contacts": str(contacts), "entity": sync.entity, "names": [sync.identified_by, CONSENT]},
                 ).fetchone()
                 or ()
             )
@@ -246,16 +210,16 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-_PEOPLE = """
-people as (select * from read_parquet($people) where entity_type = $entity),
+_CONTACTS = """
+contacts as (select * from read_parquet($contacts) where entity_type = $entity),
 -- Mail systems ignore the case of an address, so two spellings of it are the same record there.
 identifiers as (
     select entity_id, min(case when attribute = 'email' then lower(trim(value)) else value end) as value
-    from people where attribute = $attribute group by entity_id
+    from contacts where attribute = $attribute group by entity_id
 ),
-consents as (select entity_id, min(value) as value from people where attribute = 'consent' group by entity_id)
+consents as (select entity_id, min(value) as value from contacts where attribute = 'consent' group by entity_id)
 """
-_NOBODY = """
+_NO_CONTACTS = """
 identifiers as (select null::varchar as entity_id, null::varchar as value where false),
 consents as (select null::varchar as entity_id, null::varchar as value where false)
 """
@@ -274,21 +238,20 @@ def served_folder(home: Home) -> Path:
     return current.resolve()
 
 
-def _people(home: Home, sync: Sync) -> Path | None:
+def _contacts(home: Home, sync: Sync) -> Path | None:
     """The file of identifiers and consent; nothing when the sync needs neither."""
     needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
     if not needed:
         return None
-    path, listed = home.root / "people.parquet", home.root / "people.json"
-    names = json.loads(listed.read_text()) if listed.exists() and path.exists() else []
+    names = asked_contacts(home)
     for entity, attribute in needed:
         if [entity, attribute] not in names:
             raise UsageError(
                 f"{sync.where}: {attribute} of {entity}s has not been read since the sync was declared.",
                 "Run traithouse refresh to read it, then sync again.",
             )
-    return path
+    return contacts_file(home)
 
 
 def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Trait]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.home import Home
+from orchestration.published.contacts import contacts_file
 from orchestration.sync.audience import audience_hash
 from orchestration.sync.fields import declaration_hash
 from orchestration.sync.ledger import SyncLedger
@@ -51,7 +52,7 @@ class Basis:
 def fingerprint(home: Home, catalog: Catalog, sync: Sync) -> str:
     """Hash of all that a plan is made from, except the ledger: snapshot, contacts and declaration."""
     folder = (home.serving / "current").resolve()
-    files = [folder / "traithouse.duckdb", home.root / "people.parquet"]
+    files = [folder / "traithouse.duckdb", contacts_file(home)]
     facts = [(str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files if path.exists()]
     text = json.dumps([facts, sync.model_dump(mode="json"), declaration_hash(catalog, sync)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ PACKAGE = PROJECT_ROOT / "orchestration"
 
 # Lowest first; rooms of one level do not know each other.
 LEVELS = (
-    ("errors",),
+    ("errors", "migrations"),
     ("home",),
     ("declarations",),
     ("landing", "mapping", "simulator", "destinations"),

@@ -1,16 +1,18 @@
-"""The door out: real Great Expectations verdicts on real candidates."""
+"""The candidate audit: real Great Expectations verdicts on real candidates."""
 
 import pytest
 
 from orchestration.declarations.traits import Expectation
-from orchestration.gates.candidates import audit, check_names
+from orchestration.gates.candidate_checks import check_names
+from orchestration.gates.candidates import audit
 from orchestration.home import Home
-from orchestration.pipeline.refresh import accept_trait, refresh, write_and_audit
+from orchestration.pipeline.refresh import waive_trait
 from orchestration.publishing.publish import publish
 from orchestration.transform.dbt import Project
+from tests.builds import FLIP, next_build
 from tests.conftest import as_if_made, queried, served
 
-AT_RISK_AND_MADE_OF_IT = ["at_risk", "lifecycle_stage"]
+AT_RISK_AND_DOWNSTREAM = ["at_risk", "lifecycle_stage"]
 
 
 def judged(home: Home, project: Project, sql: str) -> dict[str, tuple[str, list[str]]]:
@@ -22,7 +24,7 @@ def judged(home: Home, project: Project, sql: str) -> dict[str, tuple[str, list[
 
 def test_good_candidates_pass_every_check(sample_home: Home, sample_project: Project) -> None:
     verdicts = judged(sample_home, sample_project, "select 1")
-    assert {broken for _, checks in verdicts.values() for broken in checks} <= {"needs"}
+    assert {broken for _, checks in verdicts.values() for broken in checks} <= {"required_behaviours"}
     for trait in ("at_risk", "power_user", "ready_to_upgrade"):
         assert verdicts[trait] == ("passed", [])
 
@@ -51,7 +53,7 @@ def test_what_runs_is_what_is_announced(sample_home: Home, sample_project: Proje
         ("update candidates.at_risk set value = true", "column_mean_to_be_between"),
     ],
 )
-def test_a_fault_withholds_its_trait_and_what_is_made_of_it_and_the_last_good_values_stay(
+def test_a_fault_withholds_its_trait_and_its_downstream_traits_and_the_last_good_values_stay(
     sample_home: Home, sample_project: Project, fault: str, broken: str
 ) -> None:
     before = served(sample_home, "from traits.trait_values order by all")
@@ -60,36 +62,36 @@ def test_a_fault_withholds_its_trait_and_what_is_made_of_it_and_the_last_good_va
     verdicts = judged(sample_home, sample_project, fault)
     assert verdicts["at_risk"][0] == "failed"
     assert broken in verdicts["at_risk"][1]
-    assert verdicts["lifecycle_stage"] == ("failed", ["made_of"])
+    assert verdicts["lifecycle_stage"] == ("failed", ["upstream"])
     assert {name: verdicts[name] for name in ("power_user", "ready_to_upgrade")} == {
         "power_user": ("passed", []),
         "ready_to_upgrade": ("passed", []),
     }
     report = publish(sample_project)
-    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_MADE_OF_IT
+    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_DOWNSTREAM
     assert served(sample_home, "from traits.trait_values order by all") == before
     failed = "select trait from traits.trait_catalog where verdict = 'failed' order by 1"
-    assert [name for (name,) in served(sample_home, failed)] == AT_RISK_AND_MADE_OF_IT
+    assert [name for (name,) in served(sample_home, failed)] == AT_RISK_AND_DOWNSTREAM
 
 
-def test_a_need_that_no_event_is_mapped_to_is_said_and_nothing_is_published(
+def test_a_required_behaviour_that_no_event_is_mapped_to_is_named_and_nothing_is_published(
     sample_home: Home, sample_project: Project
 ) -> None:
     queried(sample_home, "delete from traits.trait_values where trait = 'ready_to_upgrade'")
     verdicts = judged(sample_home, sample_project, "delete from events.event_catalog where behaviour = 'pricing'")
-    assert verdicts["ready_to_upgrade"] == ("not_enough_evidence", ["needs"])
+    assert verdicts["ready_to_upgrade"] == ("not_enough_evidence", ["required_behaviours"])
     assert verdicts["at_risk"][0] == "passed"
     reason = queried(sample_home, "select reason from state.gate_verdicts where trait = 'ready_to_upgrade'")
     assert reason == [("The event catalogue maps no event to pricing, which this trait needs.",)]
 
 
-def test_a_need_that_was_met_before_and_is_lost_withholds_the_trait(sample_home: Home, sample_project: Project) -> None:
+def test_a_required_behaviour_that_is_lost_withholds_the_trait(sample_home: Home, sample_project: Project) -> None:
     verdicts = judged(sample_home, sample_project, "delete from events.event_catalog where behaviour = 'pricing'")
-    assert verdicts["ready_to_upgrade"] == ("failed", ["needs"])
+    assert verdicts["ready_to_upgrade"] == ("failed", ["required_behaviours"])
 
 
 def test_rows_that_the_model_did_not_make_are_not_judged_as_its_own(sample_home: Home, sample_project: Project) -> None:
-    refresh(sample_project)
+    next_build(sample_project)
     queried(sample_home, "update candidates.at_risk set value = not value where user_id = 'user_0001'")
     verdicts = {verdict.trait: verdict for verdict in audit(sample_project)}
     assert verdicts["at_risk"].verdict == "failed"
@@ -105,7 +107,7 @@ def test_rows_that_the_model_did_not_make_are_not_judged_as_its_own(sample_home:
         {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "no_such_column", "max_value": 1}},
     ],
 )
-def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_and_what_is_made_of_it(
+def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_and_its_downstream_traits(
     sample_home: Home, sample_project: Project, gate: dict[str, object]
 ) -> None:
     broken = tuple(
@@ -114,7 +116,7 @@ def test_an_expectation_that_cannot_be_evaluated_fails_its_trait_and_what_is_mad
     )
     sample_project = sample_project.replace(catalog=sample_project.catalog.model_copy(update={"traits": broken}))
     verdicts = judged(sample_home, sample_project, "select 1")
-    assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == AT_RISK_AND_MADE_OF_IT
+    assert [name for name, (verdict, _) in verdicts.items() if verdict == "failed"] == AT_RISK_AND_DOWNSTREAM
     assert {verdicts[name][0] for name in ("power_user", "ready_to_upgrade")} == {"passed"}
 
 
@@ -132,7 +134,7 @@ def with_history(home: Home, days: int) -> None:
 def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_closer_they_are_looked_at(
     sample_home: Home, sample_project: Project
 ) -> None:
-    write_and_audit(sample_project, as_of="2024-06-30")
+    next_build(sample_project)
     tenfold = "update candidates.power_user set score = score * 10"
     assert judged(sample_home, sample_project, tenfold)["power_user"] == ("passed", [])
     hundredfold = "update candidates.power_user set score = score * 10"
@@ -146,14 +148,13 @@ def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_
     assert judged(sample_home, sample_project, threefold)["power_user"] == ("passed", [])
 
 
-def test_a_new_scale_of_scores_is_accepted_and_usual_from_then_on(sample_home: Home, sample_project: Project) -> None:
+def test_a_new_scale_of_scores_is_waived_and_usual_from_then_on(sample_home: Home, sample_project: Project) -> None:
     with_history(sample_home, 6)
     thousandfold = "update candidates.power_user set score = score * 1000"
-    write_and_audit(sample_project, as_of="2024-06-30")
+    next_build(sample_project)
     assert judged(sample_home, sample_project, thousandfold)["power_user"] == ("failed", ["score_size"])
-    accept_trait(sample_project, "power_user", why="counted in thousandths now", who="ada")
-    write_and_audit(sample_project, as_of="2024-07-01")
-    assert judged(sample_home, sample_project, thousandfold)["power_user"] == ("passed", [])
+    waive_trait(sample_project, "power_user", why="counted in thousandths now", who="ada")
+    assert next_build(sample_project, as_of="2024-07-02")["power_user"].verdict == "passed"
 
 
 def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
@@ -162,7 +163,8 @@ def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
     for column in ("score_median", "score_p95"):
         for schema in ("state", "traits"):
             queried(sample_home, f"alter table {schema}.gate_verdicts drop column {column}")
-    _, report = refresh(sample_project, as_of="2024-06-30")
+    next_build(sample_project, FLIP)
+    report = publish(sample_project)
     assert report.withheld == []
     assert served(sample_home, "select score_median > 0 from traits.gate_verdicts where trait = 'power_user'") == [
         (None,),
@@ -176,6 +178,7 @@ def test_values_of_another_type_than_declared_are_withheld(sample_home: Home, sa
         for trait in sample_project.catalog.traits
     )
     sample_project = sample_project.replace(catalog=sample_project.catalog.model_copy(update={"traits": wrong}))
-    _, report = refresh(sample_project, as_of="2024-07-01")
-    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_MADE_OF_IT
+    next_build(sample_project, "update candidates.power_user set score = score + 1")
+    report = publish(sample_project)
+    assert [trait.trait for trait in report.withheld] == AT_RISK_AND_DOWNSTREAM
     assert report.snapshot == report.build_id

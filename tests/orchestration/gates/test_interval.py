@@ -8,7 +8,7 @@ import pytest
 from orchestration.gates.interval import (
     LEAST_HISTORY,
     LEAST_SCORES,
-    Interval,
+    LearnedInterval,
     most_flips,
     usual_rows,
     usual_share,
@@ -94,13 +94,13 @@ def test_scores_alarm_in_another_unit_and_on_no_ordinary_day() -> None:
 
 
 def test_little_history_or_few_scores_judge_only_a_leap_of_the_scale() -> None:
-    assert usual_size([], 1_300) == Interval()
+    assert usual_size([], 1_300) == LearnedInterval()
     for usual in (usual_size([2.0], 1_300), usual_size([2.0] * 28, LEAST_SCORES - 1)):
         assert usual.low == pytest.approx(0.04)
         assert usual.high == pytest.approx(100)
 
 
-def test_a_scale_that_was_accepted_is_usual_from_the_next_publish_on() -> None:
+def test_a_scale_that_was_waived_is_usual_from_the_next_publish_on() -> None:
     usual = usual_size([2.0] * 20 + [2_000.0], 1_300)
     assert usual.low is not None and usual.high is not None
     assert usual.low < 2.0 < 2_000.0 < usual.high

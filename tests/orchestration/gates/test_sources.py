@@ -1,4 +1,4 @@
-"""The door in: real loads and refreshes of synthetic days, ordinary and faulty ones."""
+"""The source checks: real loads and refreshes of synthetic days, ordinary and faulty ones."""
 
 import gzip
 import json
@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
-from orchestration.gates.source_measures import measure_day
-from orchestration.gates.source_verdicts import SourceVerdict
-from orchestration.gates.sources import (
+from orchestration.gates.source_checks import (
     DAY_CHECKS,
-    judge_sources,
-    read_histories,
+    LOAD_CHECKS,
+    SOURCE_CHECKS,
+    judge_measures,
     source_check_names,
 )
+from orchestration.gates.source_history import read_histories
+from orchestration.gates.source_measures import measure_day
+from orchestration.gates.source_statistics import Measured
+from orchestration.gates.source_verdicts import SourceVerdict
+from orchestration.gates.sources import judge_sources
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh, write_and_audit
@@ -143,17 +147,23 @@ def test_counting_day_by_day_equals_counting_all_anew(watched: Home, project_in:
 
 def test_ordinary_days_raise_no_alarm(watched: Home) -> None:
     with watched.connect() as connection:
-        alarms, judged = [], 0
-        for day in (DAY - timedelta(days=number) for number in range(45)):
-            measures = measure_day(read_histories(connection, until=day)["sandbox"], day)
-            judged += measures["volume"].value is not None
-            alarms += [
-                (day, check.name)
-                for check in DAY_CHECKS
-                if check.severity == "critical" and check.refuses(measures[check.name])
-            ]
-    assert judged >= 40
-    assert alarms == []
+        days = [DAY - timedelta(days=number) for number in range(45)]
+        no_loads = {check.name: Measured(None, "no load is judged") for check in LOAD_CHECKS}
+        measures = [no_loads | measure_day(read_histories(connection, until=day)["sandbox"], day) for day in days]
+        judged = judge_measures(connection, "sandbox", measures)
+    alarms = {found.check.name: [days[place] for place in found.broken] for found in judged if found.broken}
+    assert sum(measured["volume"].value is not None for measured in measures) >= 40
+    critical = {check.name for check in DAY_CHECKS if check.severity == "critical"}
+    assert {name: broken for name, broken in alarms.items() if name in critical} == {}
+
+
+def test_a_check_says_which_days_broke_it(watched: Home) -> None:
+    with watched.connect() as connection:
+        ordinary = {name: Measured(None, "too little") for name in SOURCE_CHECKS}
+        shifted = {"hours": Measured(3.0, "three hours later"), "volume": Measured(1.02, "a few more")}
+        judged = judge_measures(connection, "sandbox", [ordinary, ordinary | shifted, ordinary | shifted])
+    broken = {found.check.name: found.broken for found in judged if not found.check.passed}
+    assert broken == {"hours": (1, 2), "volume": (1, 2)}
 
 
 def test_a_holiday_on_which_all_is_quieter_is_shown_and_withholds_nothing(
@@ -288,12 +298,12 @@ def test_half_a_day_withholds_until_the_rest_arrives(
 ) -> None:
     project = project_in(watched)
     whole = received(stream, NEXT)
-    land(watched, tmp_path / "half.ndjson", [one for one in whole if one["occurred_at"][11:13] < "11"], NEXT)
+    land(watched, tmp_path / "half.ndjson", [event for event in whole if event["occurred_at"][11:13] < "11"], NEXT)
     before = served(watched, "from traits.trait_values order by all")
     _, report = refresh(project, as_of=str(NEXT))
     withheld = {trait.trait: trait.reason for trait in report.withheld}
     assert {"at_risk", "dormant", "power_user"} <= set(withheld)
-    assert withheld["dormant"].startswith("Its source sandbox failed its gate: ")
+    assert withheld["dormant"].startswith("Its source sandbox failed its checks: ")
     assert "Load what is missing and refresh." in withheld["dormant"]
     assert served(watched, "from traits.trait_values order by all") == before
     # Asking again without repairing anything does not let it through.
@@ -303,7 +313,7 @@ def test_half_a_day_withholds_until_the_rest_arrives(
     land(watched, tmp_path / "whole.ndjson", whole, NEXT)
     _, report = refresh(project, as_of=str(NEXT))
     assert report.withheld == []
-    assert {one.trait for one in report.traits if one.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
+    assert {trait.trait for trait in report.traits if trait.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
 
 
 def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
@@ -311,9 +321,9 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
 ) -> None:
     whole = received(stream, NEXT)
     broken = [
-        {key: value for key, value in one.items() if key not in ("user_id", "anonymous_id")} for one in whole[::2]
+        {key: value for key, value in event.items() if key not in ("user_id", "anonymous_id")} for event in whole[::2]
     ]
-    broken += [{**one, "event_id": one["event_id"] + "#", "occurred_at": "soon"} for one in whole[::4]]
+    broken += [{**event, "event_id": event["event_id"] + "#", "occurred_at": "soon"} for event in whole[::4]]
     land(watched, tmp_path / "broken.ndjson", [*whole[1::2], *broken], NEXT)
     written = write_and_audit(project_in(watched), as_of=str(NEXT))
     [(verdict, reason, checks)] = queried(
@@ -326,7 +336,7 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
     assert f"neither user_id nor anonymous_id ({len(whole[::2])})" in found["rejected"]["observed"]
     assert f"occurred_at is not a time ({len(whole[::4])})" in found["rejected"]["observed"]
     assert "raw.rejected_events" in reason
-    [dormant] = [one for one in written.verdicts if one.trait == "dormant"]
+    [dormant] = [verdict for verdict in written.verdicts if verdict.trait == "dormant"]
     assert dormant.verdict == "failed"
     assert [check.name for check in dormant.checks if not check.passed] == ["inputs"]
 

@@ -1,4 +1,4 @@
-"""A withheld trait as its owner lives it: status, failed rows, accept, published; and what nobody can accept."""
+"""A withheld trait: status, failed rows, waiver, published; and what cannot be waived."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from orchestration.errors import UsageError
 from orchestration.gates.candidates import audit
 from orchestration.home import Home
-from orchestration.pipeline.refresh import accept_trait, publish_build
+from orchestration.pipeline.refresh import publish_build, waive_trait
 from orchestration.pipeline.status import home_status
 from orchestration.transform.dbt import Project
 from tests.conftest import as_if_made, queried, served
@@ -24,32 +24,32 @@ def withhold(home: Home, project: Project, sql: str) -> None:
 
 def test_a_real_shift_is_let_through_with_who_when_why_and_what(sample_home: Home, sample_project: Project) -> None:
     withhold(sample_home, sample_project, LOST)
-    withheld, made_of_it = home_status(sample_home)["withheld"]
+    withheld, downstream = home_status(sample_home)["withheld"]
     assert withheld["trait"] == "at_risk"
-    assert made_of_it == {"trait": "lifecycle_stage", "reason": "It is made of at_risk, which is withheld."}
+    assert downstream == {"trait": "lifecycle_stage", "reason": "Its upstream trait at_risk is withheld."}
     assert "population" in withheld["reason"]
     assert served(sample_home, "select count(*) from traits.trait_values where trait = 'at_risk'") == [(600,)]
-    with pytest.raises(UsageError, match="made_of"):
-        accept_trait(sample_project, "lifecycle_stage", why="a customer left", who="ada")
+    with pytest.raises(UsageError, match="upstream"):
+        waive_trait(sample_project, "lifecycle_stage", why="a customer left", who="ada")
 
-    report = accept_trait(sample_project, "at_risk", why="a customer left", who="ada")
+    report = waive_trait(sample_project, "at_risk", why="a customer left", who="ada")
     assert report.withheld == []
     [(count,)] = served(sample_home, "select count(*) from traits.trait_values where trait = 'at_risk'")
     assert 0 < count < 600
-    [(who, why, checks)] = served(sample_home, "select accepted_by, reason, checks from traits.acceptances")
+    [(who, why, checks)] = served(sample_home, "select waived_by, reason, checks from traits.waivers")
     assert (who, why) == ("ada", "a customer left")
     assert {check["name"] for check in json.loads(checks)} == {"population"}
     [(verdict, reason)] = served(
         sample_home, "select verdict, verdict_reason from traits.trait_catalog where trait = 'at_risk'"
     )
-    assert (verdict, reason) == ("passed", "Accepted by ada: a customer left")
+    assert (verdict, reason) == ("passed", "Waived by ada: a customer left")
 
 
-def test_an_acceptance_is_of_one_content_alone(sample_home: Home, sample_project: Project) -> None:
+def test_a_waiver_is_of_one_content_alone(sample_home: Home, sample_project: Project) -> None:
     withhold(sample_home, sample_project, LOST)
-    accept_trait(sample_project, "at_risk", why="a customer left", who="ada")
+    waive_trait(sample_project, "at_risk", why="a customer left", who="ada")
     withhold(sample_home, sample_project, "delete from candidates.at_risk where user_id > 'user_0200'")
-    assert [one["trait"] for one in home_status(sample_home)["withheld"]] == ["at_risk", "lifecycle_stage"]
+    assert [trait["trait"] for trait in home_status(sample_home)["withheld"]] == ["at_risk", "lifecycle_stage"]
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_an_acceptance_is_of_one_content_alone(sample_home: Home, sample_project
         ("update candidates.at_risk set user_id = 'nobody' where user_id = 'user_0001'", "known"),
     ],
 )
-def test_what_is_wrong_cannot_be_accepted(sample_home: Home, sample_project: Project, sql: str, named: str) -> None:
+def test_what_is_wrong_cannot_be_waived(sample_home: Home, sample_project: Project, sql: str, named: str) -> None:
     withhold(sample_home, sample_project, sql)
     with pytest.raises(UsageError, match=named):
-        accept_trait(sample_project, "at_risk", why="looks fine", who="ada")
-    assert served(sample_home, "select count(*) from traits.acceptances") == [(0,)]
+        waive_trait(sample_project, "at_risk", why="looks fine", who="ada")
+    assert served(sample_home, "select count(*) from traits.waivers") == [(0,)]
 
 
-def test_what_is_not_withheld_needs_no_acceptance(sample_home: Home, sample_project: Project) -> None:
+def test_what_is_not_withheld_needs_no_waiver(sample_home: Home, sample_project: Project) -> None:
     with pytest.raises(UsageError, match="is passed, not withheld"):
-        accept_trait(sample_project, "at_risk", why="looks fine", who="ada")
+        waive_trait(sample_project, "at_risk", why="looks fine", who="ada")
     with pytest.raises(UsageError, match="needs a reason"):
-        accept_trait(sample_project, "at_risk", why=" ", who="ada")
+        waive_trait(sample_project, "at_risk", why=" ", who="ada")
 
 
 def test_failed_rows_are_kept_with_their_total(sample_home: Home, sample_project: Project) -> None:

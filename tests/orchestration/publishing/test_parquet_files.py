@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES
-from orchestration.publishing.parquet_files import spans, write_parts
+from orchestration.publishing.parquet_files import ServedFiles, spans, write_parquet_files
 
 MOST = 100
 VALUES = """
@@ -60,7 +60,9 @@ class Builds:
         before, said = self.folder, self.hashes
         self.number += 1
         self.folder.mkdir(parents=True)
-        self.hashes = write_parts(self.connection, "traits", table, self.folder, (before, said), MOST)
+        self.hashes = write_parquet_files(
+            self.connection, "traits", table, self.folder, ServedFiles(before, said), MOST
+        )
         written = {f"{table}/{path.name}" for path in (self.folder / table).iterdir()}
         assert written == self.hashes.keys()
         assert {path.name for path in self.folder.iterdir()} == {table}

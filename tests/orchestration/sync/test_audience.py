@@ -10,7 +10,7 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.sync.audience import Audience, people_names, read_audience
+from orchestration.sync.audience import Audience, read_audience
 from tests.serving import catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
@@ -152,9 +152,3 @@ def test_what_the_sync_needs_of_persons_has_to_have_been_read(home: Home) -> Non
     with pytest.raises(UsageError, match="Nothing is published yet"):
         (home.serving / "current").unlink()
         found(home, sync_of())
-
-
-def test_publishing_is_asked_for_what_declared_syncs_need() -> None:
-    syncs = (sync_of(name="a", identifier="email"), sync_of(name="b", purpose="ads"), sync_of(name="c"))
-    assert people_names(catalog_of(TRAITS, *syncs)) == [["user", "consent"], ["user", "email"]]
-    assert people_names(catalog_of(TRAITS, syncs[2])) == []

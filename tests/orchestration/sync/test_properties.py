@@ -225,7 +225,7 @@ class Delivering(RuleBasedStateMachine):
             people=self.people,
         )
         # A publish asks for every attribute that a declaration needs, also where nobody has it.
-        (self.home.root / "people.json").write_text('[["user", "email"], ["user", "consent"]]')
+        (self.home.root / "contacts.json").write_text('[["user", "email"], ["user", "consent"]]')
         if not self.healed:
             self.perhaps_run()
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestration.definitions import assembled
 from orchestration.defs.instance import write_instance
-from orchestration.defs.outbox import drain
+from orchestration.defs.reporting import drain
 from orchestration.home import PROJECT_ROOT, Home
 from orchestration.pipeline.asset_events import Checked, Materialized
 from orchestration.pipeline.outbox import append, segments
@@ -30,7 +30,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import dagster as dg
-from orchestration.defs.outbox import drain
+from orchestration.defs.reporting import drain
 from orchestration.home import Home, Settings
 
 home = Home(Settings(home=Path(sys.argv[1])))

@@ -11,7 +11,14 @@ import duckdb
 def fetch_rows(
     connection: duckdb.DuckDBPyConnection, query: str, given: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of a query, each as column name to value."""
+    """Rows of a query, each as column name to value.
+
+    Args:
+        connection: the database.
+        query: SQL.
+        given: values of its named parameters.
+
+    """
     result = connection.execute(query, dict(given or {}))
     names = [column[0] for column in result.description]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -1,0 +1,129 @@
+"""The loads of a source that are judged as new, and what is measured of their rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from orchestration.gates.source_statistics import Measured
+from orchestration.gates.source_verdicts import SourceVerdict
+from orchestration.transform.build import Build
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Loads of a source that are judged: those with a load_id above ``after`` and up to ``until``."""
+
+    after: int
+    until: int
+
+
+def loads_to_judge(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    build: Build,
+    loaded_until: int,
+    last: SourceVerdict | None,
+) -> Loads:
+    """Loads since the last verdict; when nothing came, the loads of that verdict, for it still stands.
+
+    Args:
+        connection: the warehouse, with the event log.
+        source: whose loads.
+        build: the current one.
+        loaded_until: newest load that the event log holds.
+        last: the last verdict on the source before this build; none when it is seen for the first time.
+
+    """
+    if last is None:
+        return Loads(build.loaded_after, loaded_until)
+    came = connection.execute(
+        f"""
+        select 1 from raw.loads where source = $1 and load_id > $2 and load_id <= $3 and accepted > 0
+        union all
+        select 1 from ({new_rows(source, Loads(last.loaded_until, loaded_until))})
+        limit 1
+        """,
+        [source, last.loaded_until, loaded_until],
+    ).fetchone()
+    return Loads(last.loaded_until, loaded_until) if came else Loads(last.loaded_after, last.loaded_until)
+
+
+def new_rows(source: str, loads: Loads) -> str:
+    """SQL of a source's events in these loads."""
+    name = source.replace("'", "''")
+    return f"""
+        select
+            log.event_id, kinds.event_name, log.occurred_at, log.received_at, log.node_key as entity, log.load_id,
+            coalesce(rules.behaviour, '') = '' as is_unmapped
+        from events.event_log as log
+        inner join events.event_kinds as kinds on log.kind_key = kinds.kind_key
+        left join events.catalog_rules as rules on log.rule_key = rules.rule_key
+        where kinds.source = '{name}' and log.load_id > {loads.after} and log.load_id <= {loads.until}
+    """
+
+
+def measure_loads(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads, rows: str) -> dict[str, Measured]:
+    """Measures of the new rows by check: the share refused, and of the other rows the shares unmapped, late and early.
+
+    Args:
+        connection: the warehouse.
+        source: whose rows.
+        loads: which loads.
+        rows: SQL of the new rows, as ``new_rows`` gives it.
+
+    """
+    count, unmapped, late, early = connection.execute(
+        f"""
+        select
+            count(*), count(*) filter (is_unmapped),
+            count(*) filter (received_at > occurred_at + interval 1 day),
+            count(*) filter (received_at < occurred_at - interval 5 minute)
+        from ({rows})
+        """
+    ).fetchone() or (0, 0, 0, 0)
+    shares = {"unmapped": unmapped, "lateness": late, "clock_skew": early}
+    words = {name: Measured(found / count if count else None, f"{found} of {count}") for name, found in shares.items()}
+    refused = _refused(connection, source, loads, rows)
+    return words | {"rejected": refused, "rejected_share": refused}
+
+
+def _refused(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads, rows: str) -> Measured:
+    """Share of the rows of the new loads that were rejected at load or quarantined after it, with the reasons.
+
+    A load without any accepted row is left out: it changed nothing, and the command ``load`` has said so.
+    """
+    total, rejected = connection.execute(
+        f"""
+        select coalesce(sum(accepted + duplicates + rejected), 0), coalesce(sum(rejected), 0)
+        from raw.loads
+        where load_id > $1 and load_id <= $2 and accepted > 0
+            and (source = $3 or load_id in (select load_id from ({rows})))
+        """,
+        [loads.after, loads.until, source],
+    ).fetchone() or (0, 0)
+    reasons = connection.execute(
+        f"""
+        with refused as (
+            select reason, count(*) as count from raw.rejected_events
+            where load_id > $1 and load_id <= $2 and (source = $3 or load_id in (select load_id from ({rows})))
+                and load_id in (select load_id from raw.loads where accepted > 0)
+            group by reason
+            union all
+            select quarantine_reason, count(*) from events.quarantined_events
+            where load_id > $1 and load_id <= $2 and source = $3
+            group by quarantine_reason
+        )
+        select reason, sum(count) from refused group by reason order by 2 desc, 1
+        """,
+        [loads.after, loads.until, source],
+    ).fetchall()
+    quarantined = connection.execute(
+        "select count(*) from events.quarantined_events where load_id > $1 and load_id <= $2 and source = $3",
+        [loads.after, loads.until, source],
+    ).fetchone() or (0,)
+    refused = rejected + quarantined[0]
+    frequent = ", ".join(f"{reason} ({count})" for reason, count in reasons[:3])
+    words = f"{refused} of {total}" + (f": {frequent}" if frequent else "")
+    return Measured(refused / total if total else None, words)

@@ -1,0 +1,17 @@
+"""Homes that earlier versions made (tests/fixtures/homes/)."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from orchestration.home import PROJECT_ROOT
+
+FOLDER = PROJECT_ROOT / "tests" / "fixtures" / "homes"
+
+
+def unpack_home(version: int, home: Path) -> Path:
+    """Makes the home of a version, with the rights that it was made with."""
+    with tarfile.open(FOLDER / f"home_{version}.tar.gz") as archive:
+        archive.extractall(home, filter="tar")
+    return home
