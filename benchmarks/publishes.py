@@ -24,9 +24,9 @@ from rich.table import Table
 from orchestration.gates.verdicts import Verdict, save_verdicts
 from orchestration.home import Home, Settings, utc_now
 from orchestration.publishing.publish import publish
-from orchestration.transform.build import STATE_TABLES
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from orchestration.transform.state_tables import STATE_TABLES
 
 TRAIT = "stuck"
 SHARE = 100

@@ -22,7 +22,7 @@
     MD5 of what an event says. It breaks ties between versions that were received at one instant, so that load order never
     decides; it is dear, and computed only for versions that may tie.
 -#}
-{% macro content_hash(events) -%}
+{% macro event_hash(events) -%}
     {%- set texts = ['event_name', 'user_id', 'anonymous_id', 'account_id'] -%}
     {%- set more = ['properties', 'context', 'native_session_id', 'event_type', 'previous_id', 'source'] -%}
     {%- set parts = [] -%}

@@ -14,6 +14,9 @@ from orchestration.transform.clock import grid_point_before
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
 
+# A build in which nothing changed is not published.
+FLIP = "update candidates.at_risk set value = not value where user_id = (select min(user_id) from candidates.at_risk)"
+
 
 def next_build(
     project: Project, *changes: str, as_of: str = "2024-07-01", traits: Sequence[str] = ()

@@ -16,8 +16,8 @@ from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
-from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from tests.builds import change_candidates
 from tests.cache import cached, copied, parsed_project
 
 NOW = datetime(2026, 1, 1)
@@ -106,10 +106,4 @@ def queried(home: Home, sql: str) -> list[tuple[Any, ...]]:
 
 def as_if_made(home: Home, project: Project, sql: str) -> None:
     """Changes candidates as if their models had made them so in the current build."""
-    with home.connect() as connection:
-        connection.execute(sql)
-        for trait in project.catalog.traits:
-            connection.execute(
-                "update state.node_results set content_hash = $1 where name = $2",
-                [content_hash(connection, trait.candidate, trait.id_column), trait.name],
-            )
+    change_candidates(project.replace(home), sql)

@@ -1,4 +1,4 @@
-"""A serving snapshot of one's own, with the tables that syncs read: no warehouse and no dbt behind it."""
+"""Makes a serving snapshot with the tables that syncs read; there is no warehouse and no dbt behind it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def serve(
     build_id = f"{number:06d}-20240630T000000Z"
     folder = home.serving / "builds" / build_id
     folder.mkdir(parents=True)
-    rows = [(one, name, text) for one, traits in sorted(values.items()) for name, text in sorted(traits.items())]
+    rows = [
+        (entity_id, name, text) for entity_id, traits in sorted(values.items()) for name, text in sorted(traits.items())
+    ]
     with duckdb.connect(str(folder / "traithouse.duckdb")) as connection:
         connection.execute(
             """
@@ -80,15 +82,17 @@ def serve(
         _insert(connection, "traits.trait_values", [(entity, *row, f"{row[1]} is {row[2]}.") for row in rows], 5)
         _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
         if people is not None:
-            told = [(entity, one, name, text) for one, said in sorted(people.items()) for name, text in said.items()]
+            attributes = [
+                (entity, person, name, text) for person, known in sorted(people.items()) for name, text in known.items()
+            ]
             draft = home.root / "contacts.draft"
             connection.execute(
                 "create temp table people (entity_type varchar, entity_id varchar, attribute varchar, value varchar)"
             )
-            _insert(connection, "people", told, 4)
+            _insert(connection, "people", attributes, 4)
             connection.execute(f"copy people to '{draft}' (format parquet)")
             draft.replace(contacts_file(home))
-            names = {(entity, name) for said in people.values() for name in said}
+            names = {(entity, name) for known in people.values() for name in known}
             asked = contact_names(catalog) if catalog else [list(name) for name in sorted(names)]
             asked_contacts_file(home).write_text(json.dumps(asked))
     manifest = {"build_id": build_id, "as_of": "2024-06-30 00:00:00", "published_at": "2024-06-30 01:00:00"}

@@ -71,7 +71,7 @@ ranked_versions as (
             partition by repeated_versions.source, repeated_versions.event_id
             order by
                 repeated_versions.received_at asc nulls last,
-                {{ content_hash('repeated_versions') }} asc nulls last,
+                {{ event_hash('repeated_versions') }} asc nulls last,
                 repeated_versions.load_id asc nulls last
         ) as version_rank
     from repeated_versions

@@ -91,7 +91,7 @@ stored_hashes as (
     select
         tying_versions.source,
         tying_versions.event_id,
-        min({{ content_hash('tying_versions') }}) as content_hash
+        min({{ event_hash('tying_versions') }}) as event_hash
     from tying_versions
     group by tying_versions.source, tying_versions.event_id
 
@@ -125,7 +125,7 @@ arrivals as (
         on
             compared.event_id = stored_hashes.event_id
             and compared.source = stored_hashes.source
-    where not compared.is_tie or {{ content_hash('compared') }} < stored_hashes.content_hash
+    where not compared.is_tie or {{ event_hash('compared') }} < stored_hashes.event_hash
 
 )
 

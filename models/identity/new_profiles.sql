@@ -36,7 +36,7 @@ ranked as (
         said.*,
         row_number() over (
             partition by said.source, said.event_id, said.load_id, said.received_at, said.event_type
-            order by {{ content_hash('said') }} asc nulls last
+            order by {{ event_hash('said') }} asc nulls last
         ) as version_rank
     from said
 

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from orchestration.cli.app import UNDELIVERED, Call, command_of, main
-from orchestration.cli.console import OUT
+from orchestration.cli.console import OUT, count_of
 from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
 from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
@@ -19,12 +19,12 @@ from orchestration.sync.report import SyncReport
 
 @command_of(main)
 @click.argument("name", required=False)
-@click.option("--dry-run", is_flag=True, help="Show what would be sent.")
-@click.option("--force", is_flag=True, help="Send also what the breaker refuses.")
-@click.option("--retry-refused", is_flag=True, help="Send again what was refused and has not changed.")
-@click.option("--entity", help="Tell when this user or account went, or why it did not; send nothing.")
-@click.option("--pause", "why", help="Send nothing more, for this reason; without NAME: no sync at all.")
-@click.option("--resume", is_flag=True, help="Go on after a pause.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
+@click.option("--force", is_flag=True, help="Send even what the breaker stops.")
+@click.option("--retry-refused", is_flag=True, help="Send again what the destination refused and has not changed.")
+@click.option("--entity", help="Tell when this user or account was sent, or why not; send nothing.")
+@click.option("--pause", "why", help="Send nothing until --resume, for this reason. Without NAME: every sync.")
+@click.option("--resume", is_flag=True, help="End a pause.")
 def sync_command(
     call: Call,
     name: str | None,
@@ -35,7 +35,7 @@ def sync_command(
     why: str | None,
     resume: bool,
 ) -> int:
-    """Deliver changes of published traits to where the syncs say; all of them, or NAME."""
+    """Deliver changes of published traits: all syncs, or NAME."""
     catalog = call.project.catalog
     if why or resume:
         pause(call.home, catalog, name or EVERY_SYNC, None if resume else why)
@@ -43,12 +43,12 @@ def sync_command(
         return 0
     chosen = [catalog.sync(name)] if name else catalog.syncs
     if entity:
-        told = {one.name: explain_delivery(call.home, catalog, one, entity) for one in chosen}
-        call.answer({"entity": entity, "syncs": told}, show_entity_syncs)
+        explained = {sync.name: explain_delivery(call.home, catalog, sync, entity) for sync in chosen}
+        call.answer({"entity": entity, "syncs": explained}, show_entity_syncs)
         return 0
     reports = sync_each(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
-    call.answer({"syncs": [one.as_dict() for one in reports]}, show_syncs)
-    return UNDELIVERED if any(one.error for one in reports) else 0
+    call.answer({"syncs": [report.as_dict() for report in reports]}, show_syncs)
+    return UNDELIVERED if any(report.error for report in reports) else 0
 
 
 def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
@@ -56,21 +56,23 @@ def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
     from orchestration.pipeline.asset_events import of_sync
 
     reports = []
-    for one in chosen:
+    for sync in chosen:
         try:
-            reports.append(run_sync(call.home, call.project.catalog, one, dry_run=dry_run, notify=call.progress, **how))
+            reports.append(
+                run_sync(call.home, call.project.catalog, sync, dry_run=dry_run, notify=call.progress, **how)
+            )
         except UsageError as error:
             # One sync that cannot run must not hold the others.
             if len(chosen) == 1:
                 raise
-            reports.append(SyncReport(one.name, one.destination, dry_run, error=f"{error.message} {error.hint}"))
+            reports.append(SyncReport(sync.name, sync.destination, dry_run, error=f"{error.message} {error.hint}"))
     if not dry_run:
         call.record(event for report in reports for event in of_sync(report))
     return reports
 
 
 def show_syncs(answer: dict[str, Any]) -> None:
-    """What each sync delivered, or would."""
+    """What each sync delivered, or would deliver."""
     for sync in answer["syncs"]:
         if sync["paused"]:
             OUT.print(f"{sync['sync']}: [yellow]nothing is sent[/], {escape(sync['paused'])}")
@@ -78,23 +80,26 @@ def show_syncs(answer: dict[str, Any]) -> None:
         if sync["dry_run"]:
             why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
             OUT.print(
-                f"{sync['sync']}: dry run{why}; {sync['planned']:,} records would be sent to {sync['destination']}"
-                f" ({sync['operations']:,} operations that it bills or counts)"
+                f"{sync['sync']}: dry run{why}; {count_of(sync['planned'], 'record')} would be sent to"
+                f" {sync['destination']} ({count_of(sync['operations'], 'billed or counted operation')})"
             )
             if sync["refusal"]:
-                OUT.print(f"  [yellow]as it stands, {escape(sync['refusal'])}[/]")
+                OUT.print(f"  [yellow]a real run would send nothing:[/] {escape(sync['refusal'])}")
         else:
-            waited = f", {sync['waited_seconds']:.0f} s of it waiting" if sync["waited_seconds"] >= 1 else ""
+            waited = f" ({sync['waited_seconds']:.0f} s of waiting)" if sync["waited_seconds"] >= 1 else ""
             OUT.print(
-                f"{sync['sync']}: {sync['delivered']:,} of {sync['planned']:,} delivered to"
+                f"{sync['sync']}: {sync['delivered']:,} of {count_of(sync['planned'], 'record')} delivered to"
                 f" {sync['destination']}{waited}"
             )
         for reason, entities in sorted(sync["skipped"].items()):
             OUT.print(f"  {entities:,} not sent: {escape(reason)}")
         for trait, reason in sorted(sync["held"].items()):
-            OUT.print(f"  [yellow]{escape(trait)} stays as it is there[/]: {escape(reason)}")
+            OUT.print(f"  [yellow]{escape(trait)} is left unchanged there[/]: {escape(reason)}")
         if sync["waiting"]:
-            OUT.print(f"  [yellow]{sync['waiting']:,} were refused as they are[/]; --retry-refused sends them again")
+            OUT.print(
+                f"  [yellow]{sync['waiting']:,} were refused before and have not changed[/];"
+                " --retry-refused sends them again"
+            )
         if sync["error"]:
             OUT.print(f"  [red]{sync['failed']:,} failed[/] ({escape(sync['error'])})")
         if sync["not_tried"]:
@@ -105,11 +110,11 @@ def show_syncs(answer: dict[str, Any]) -> None:
 
 def show_pause(answer: dict[str, Any]) -> None:
     """Whether a sync is paused now."""
-    said = f"paused: {answer['paused']}" if answer["paused"] else "goes on"
-    OUT.print(f"{escape(answer['sync'])} {escape(said)}")
+    state = f"is paused: {answer['paused']}" if answer["paused"] else "is resumed."
+    OUT.print(f"{escape(answer['sync'])} {escape(state)}")
 
 
 def show_entity_syncs(answer: dict[str, Any]) -> None:
-    """When one entity went to each sync, or why it did not."""
-    for sync, told in answer["syncs"].items():
-        OUT.print(f"{escape(sync)}: {escape(answer['entity'])} {escape(told)}", soft_wrap=True)
+    """When one entity was sent by each sync, or why not."""
+    for sync, explanation in answer["syncs"].items():
+        OUT.print(f"{escape(sync)}: {escape(answer['entity'])} {escape(explanation)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Commands that keep a home: forget, backup, restore."""
+"""Commands that administer a home: forget, backup, restore."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from orchestration.cli.console import OUT, count_of
 @command_of(main)
 @click.argument("entity")
 @click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
-@click.option("--accept-loss", is_flag=True, help="Rebuild without raw rows that were deleted for their age.")
+@click.option("--accept-loss", is_flag=True, help="Rebuild although raw rows were deleted for their age.")
 def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
-    """Delete ENTITY and all that was merged with it from the whole home, for good; then everything is rebuilt."""
+    """Delete ENTITY, and everything merged with it, from the home for good; then rebuild."""
     from orchestration.pipeline.asset_events import of_publish
     from orchestration.pipeline.forget import forget
 
@@ -31,46 +31,48 @@ def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool)
 
 
 def show_forgotten(answer: dict[str, Any]) -> None:
-    """What was deleted, and what is still to be done."""
+    """What was deleted, and what is still to do."""
     done = answer["forgotten"]
     rows = sum(done["rows"].values())
     OUT.print(
         f"Forgotten: {count_of(done['ids'], 'id')}, {count_of(rows, 'row')} of raw and published tables,"
-        f" {count_of(len(done['files']), 'other file')}, {count_of(done['backups'], 'backup')} gone through."
+        f" {count_of(len(done['files']), 'other file')}; {count_of(done['backups'], 'backup')} searched."
     )
     for path, action in done["files"].items():
         OUT.print(f"  {escape(path)}: {action}", soft_wrap=True)
     for sync in done["pending"]:
-        OUT.print(f"  [yellow]{escape(sync)}[/] still has the person: traithouse sync clears it there.")
+        OUT.print(f"  [yellow]{escape(sync)}[/] still holds what was delivered: traithouse sync removes it there.")
     show_refresh(answer["refresh"])
 
 
 @command_of(main)
-@click.option("--to", type=click.Path(path_type=Path), help="Folder for it; default: backups in the home folder.")
+@click.option("--to", type=click.Path(path_type=Path), help="Where to put it. Default: backups in the home folder.")
 def backup_command(call: Call, to: Path | None) -> None:
-    """Copy warehouse, served snapshot and sync ledgers, all of one moment."""
+    """Copy the warehouse, the served snapshot and the sync ledgers as of one moment."""
     call.answer(backup(call.project, to, notify=call.progress).as_dict(), show_backup)
 
 
 def show_backup(answer: dict[str, Any]) -> None:
-    """Where a backup is."""
-    of = f"of build {answer['build_id']}" if answer["build_id"] else "nothing was published yet"
+    """Where the backup is."""
+    of = f"build {answer['build_id']}" if answer["build_id"] else "nothing is published yet"
     OUT.print(f"{escape(answer['folder'])}: {answer['bytes'] / 1e6:,.1f} MB, {of}", soft_wrap=True)
 
 
 @command_of(main)
 @click.argument("backup", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace what the home holds; it is kept aside.")
+@click.option("--force", is_flag=True, help="Replace what the home holds; it is moved aside.")
 def restore_command(call: Call, backup: Path, force: bool) -> None:
-    """Make the home what it was when BACKUP was made; who was forgotten since stays forgotten."""
+    """Return the home to the state of BACKUP. Entities that were forgotten since stay forgotten."""
     done = restore(call.project, backup, force=force, notify=call.progress)
     call.answer(done.as_dict(), show_restored)
 
 
 def show_restored(answer: dict[str, Any]) -> None:
-    """What a home is now, and where it is what it was."""
+    """What the home is now, where its former contents are, and what comes next."""
     OUT.print(f"Restored from {escape(answer['backup'])}.", soft_wrap=True)
     if answer["replaced"]:
-        OUT.print(f"What it held is in {escape(answer['replaced'])}; delete it when it is not needed.", soft_wrap=True)
+        folder = escape(answer["replaced"])
+        OUT.print(f"Its former contents are in {folder}; delete them when you do not need them.", soft_wrap=True)
     if answer["forgotten"]:
-        OUT.print(f"{count_of(answer['forgotten'], 'id')} forgotten since was taken out; traithouse refresh rebuilds.")
+        OUT.print(f"Removed again: {count_of(answer['forgotten'], 'id')} forgotten since the backup.")
+        OUT.print("Next: traithouse refresh")

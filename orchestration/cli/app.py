@@ -59,13 +59,13 @@ class Call:
             show(value)
 
     def record(self, events: Iterable[AssetEvent]) -> None:
-        """Keeps what was done for Dagster; that it cannot be kept is told, and holds nothing back."""
+        """Keeps what was done for Dagster; where it cannot be kept, a message says so and the command goes on."""
         from orchestration.pipeline.outbox import append
 
         try:
             append(self.home, events)
         except (OSError, TimeoutError) as error:
-            self.progress(f"Dagster will not know what was done: {error}")
+            self.progress(f"Dagster will not show what was done: {error}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

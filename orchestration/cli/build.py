@@ -1,4 +1,4 @@
-"""Commands that make and publish traits: refresh, publish, rollback, backfill, diff, learn."""
+"""Commands that build and publish traits: refresh, publish, rollback, backfill, diff, learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.app import WITHHELD, Call, command_of, main
-from orchestration.cli.console import OUT, VERDICTS
+from orchestration.cli.console import OUT, VERDICTS, count_of, new_table, show_fact, show_text
 from orchestration.errors import UsageError
 from orchestration.pipeline.backfill import HistoryDay, backfill
 from orchestration.pipeline.diff import diff
@@ -24,11 +24,11 @@ from orchestration.publishing.rollback import rollback
 @command_of(main)
 @click.option(
     "--as-of",
-    help="Clock of the build: a date (its end) or a time; default: now, or the end of the data.",
+    help="Clock of the build: a date (its end) or a time. Default: now, or the end of the data.",
 )
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
-    """Transform, judge and publish what was loaded."""
+    """Build traits from what was loaded, audit them, and publish what passes."""
     from orchestration.pipeline.asset_events import of_refresh
     from orchestration.pipeline.refresh import refresh
 
@@ -39,19 +39,21 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 
 
 @command_of(main)
-@click.option("--trait", help="With --waive: which withheld trait.")
-@click.option("--waive", "why", help="Why its unusual values are real; recorded with who, when and what was observed.")
+@click.option("--trait", help="The withheld trait that --waive lets through.")
+@click.option("--waive", "why", help="Why its unusual values are real. Recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
-    """Publish what passed in the current build once more; or let a withheld trait through on a person's word."""
+    """Publish what passed in the current build again; with --waive also a withheld trait."""
     from orchestration.pipeline.asset_events import of_publish
     from orchestration.pipeline.refresh import publish_build, waive_trait
 
     if (trait is None) != (why is None):
-        raise UsageError("--trait and --waive belong together.", 'traithouse publish --trait T --waive "reason"')
+        raise UsageError(
+            "--trait and --waive belong together.", 'traithouse publish --trait T --waive "why it is real"'
+        )
     if trait is None or why is None:
         published = publish_build(call.project, notify=call.progress)
     else:
-        published = waive_trait(call.project, trait, why=why, who=_who(), notify=call.progress)
+        published = waive_trait(call.project, trait, why=why, who=_user_name(), notify=call.progress)
     call.record(of_publish(call.home, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)
@@ -59,7 +61,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
 
 def show_refresh(refresh: dict[str, Any]) -> None:
     """What a refresh published."""
-    table = Table("trait", "population", "prevalence", "verdict", "changes", box=None, header_style="dim")
+    table = new_table("trait", "population", "prevalence", "verdict", "changes")
     for trait in refresh["traits"]:
         table.add_row(
             trait["trait"],
@@ -72,54 +74,63 @@ def show_refresh(refresh: dict[str, Any]) -> None:
     OUT.print(table)
     show_failed_models(refresh["failed_models"])
     show_reasons(refresh["traits"])
+    if any(trait["verdict"] == "failed" for trait in refresh["traits"]):
+        show_waiving()
     if not refresh["published"]:
-        OUT.print("Nothing changed; the snapshot stays.")
+        OUT.print("Nothing changed; the snapshot stays as it is.")
 
 
 def show_failed_models(models: Sequence[str]) -> None:
     """Models that dbt could not build."""
     for model in models:
-        OUT.print(f"[red]failed[/]     {escape(model)}")
+        show_fact("[red]Failed[/]", escape(model))
 
 
 def show_reasons(traits: list[dict[str, Any]]) -> None:
-    """Why traits are not published; traits that share a reason share a line."""
-    same: dict[tuple[str, str], list[str]] = {}
+    """Why traits are not published; traits that share a reason share a paragraph."""
+    sharing: dict[tuple[str, str], list[str]] = {}
     for trait in traits:
         if trait.get("reason") and trait["verdict"] != "passed":
-            same.setdefault((trait["verdict"], trait["reason"]), []).append(trait["trait"])
-    for (verdict, reason), names in same.items():
-        OUT.print(f"{', '.join(names)}: {VERDICTS[verdict]}. {escape(reason)}")
+            sharing.setdefault((trait["verdict"], trait["reason"]), []).append(trait["trait"])
+    for (verdict, reason), names in sharing.items():
+        show_text(f"{', '.join(names)}: {VERDICTS[verdict]}. {escape(reason)}")
+
+
+def show_waiving() -> None:
+    """What to do about withheld traits."""
+    OUT.print("Withheld traits keep their last good values. Repair the cause, then run traithouse refresh.")
+    OUT.print('If the change is real: traithouse publish --trait TRAIT --waive "why it is real"')
 
 
 @command_of(main)
-@click.option("--to", help="Build to go back to; default: the one before the newest.")
-@click.option("--reason", "why", required=True, help="Why; recorded.")
+@click.option("--to", help="Build to go back to. Default: the one before the newest.")
+@click.option("--reason", "why", required=True, help="Why. Recorded.")
 def rollback_command(call: Call, to: str | None, why: str) -> None:
-    """Publish the values of an earlier build again, by compensating rows in the ledger."""
+    """Publish the values of an earlier build again. The ledger keeps all its rows and gets compensating ones."""
     from orchestration.pipeline.asset_events import of_rollback
     from orchestration.pipeline.refresh import serve_elsewhere
 
-    done = rollback(call.home, call.project.catalog, to=to, who=_who(), why=why, notify=call.progress)
+    done = rollback(call.home, call.project.catalog, to=to, who=_user_name(), why=why, notify=call.progress)
     serve_elsewhere(call.project, notify=call.progress)
     call.record([of_rollback(call.home, done)])
     call.answer(done.as_dict(), show_rollback)
 
 
 def show_rollback(answer: dict[str, Any]) -> None:
-    """What is published again."""
+    """What is published again, and what comes next."""
     OUT.print(
-        f"Published again: the values of {answer['to']}; {answer['changes']:,} changes, as build {answer['build_id']}"
+        f"The values of build {answer['to']} are published again, as build {answer['build_id']}:"
+        f" {count_of(answer['changes'], 'change')}."
     )
-    OUT.print(f"Rolled back: {', '.join(answer['undone'])}. The next refresh computes and judges everything anew.")
+    OUT.print(f"Rolled back: {', '.join(answer['undone'])}. The next refresh builds and audits everything again.")
 
 
 @command_of(main)
 @click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day.")
 @click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last day, included.")
-@click.option("--trait", "traits", multiple=True, help="This trait alone; may be given more than once.")
+@click.option("--trait", "traits", multiple=True, help="Only this trait; may be repeated.")
 def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[str, ...]) -> None:
-    """Write the history of days before a trait was published; it is never sent. Cut off, it goes on when run again."""
+    """Write the history of days before a trait was published. It is never sent. Run again, it resumes."""
     done = backfill(
         call.project, first.date(), last.date(), traits=traits, on_day=recorded_day(call), notify=call.progress
     )
@@ -135,20 +146,20 @@ def recorded_day(call: Call) -> Callable[[HistoryDay], None]:
 
 def show_backfill(answer: dict[str, Any]) -> None:
     """Days and changes by trait, and what was left as it was."""
-    OUT.print(f"History of {answer['first']} to {answer['last']}; nothing of it is sent")
+    OUT.print(f"History of {answer['first']} to {answer['last']}. It is never sent.")
     if answer["before_events"]:
-        OUT.print(f"{answer['before_events']:,} days lie before the first event and were left out.")
-    table = Table("trait", "days written", "changes", "left as they were", box=None, header_style="dim")
+        OUT.print(f"{count_of(answer['before_events'], 'day')} before the first event left out.")
+    table = new_table("trait", "days written", "changes", "days left as they were")
     for trait in answer["traits"]:
         kept = {
             "already published": trait["already_published"],
             "backfilled before": trait["already_backfilled"] - trait["other_version"],
             "backfilled by another version": trait["other_version"],
         }
-        untold = f", {trait['untold']:,} without enough evidence" if trait["untold"] else ""
+        lacking = trait["insufficient_evidence"]
         table.add_row(
             trait["trait"],
-            f"{trait['written']:,}{untold}",
+            f"{trait['written']:,}" + (f", {lacking:,} without enough evidence" if lacking else ""),
             f"{trait['changes']:,}",
             ", ".join(f"{days:,} {why}" for why, days in kept.items() if days),
         )
@@ -156,93 +167,91 @@ def show_backfill(answer: dict[str, Any]) -> None:
 
 
 @command_of(main)
-@click.option("--trait", required=True, help="Whose definition.")
+@click.option("--trait", required=True, help="The trait to compare.")
 def diff_command(call: Call, trait: str) -> None:
-    """What the definition of a trait, as it stands now, would change; nothing is published."""
+    """Show what the current definition of a trait would change. Nothing is published."""
     call.answer(diff(call.project, trait, notify=call.progress).as_dict(), show_diff)
 
 
 def show_diff(answer: dict[str, Any]) -> None:
-    """Before and after, who moves and why, and what syncs would send."""
+    """Before and after, which entities move and why, and what syncs would send."""
     before = answer["published_version"]
-    known = f"version {before} is published" if before else "nothing is published"
-    OUT.print(f"{answer['trait']} version {answer['version']} as of {answer['as_of']} UTC; {known}")
-    if not answer["told"]:
-        OUT.print("[yellow]There is not enough evidence: it would not be published[/], values would stay as they are.")
+    known = f"version {before} is published" if before else "nothing is published yet"
+    OUT.print(f"{answer['trait']} version {answer['version']} as of {answer['as_of']} UTC; {known}.")
+    if not answer["publishable"]:
+        OUT.print("[yellow]There is not enough evidence to publish it[/]; published values would stay as they are.")
     if answer["note"]:
         OUT.print(f"[yellow]{escape(answer['note'])}[/]")
-    OUT.print(
-        f"Members    {answer['members_before']:,} of {answer['population_before']:,}"
-        f" ({answer['prevalence_before']:.1%}) -> {answer['members_after']:,} of {answer['population_after']:,}"
-        f" ({answer['prevalence_after']:.1%})"
+    show_fact(
+        "Members",
+        f"{answer['members_before']:,} of {answer['population_before']:,} ({answer['prevalence_before']:.1%})"
+        f" -> {answer['members_after']:,} of {answer['population_after']:,} ({answer['prevalence_after']:.1%})",
     )
-    OUT.print(f"Moves      {answer['entered']:,} enter, {answer['left']:,} leave, {answer['changed']:,} values differ")
-    for one in answer["examples"]:
-        old, new = ("nothing" if value is None else escape(value) for value in (one["old_value"], one["value"]))
+    show_fact("Moves", f"{answer['entered']:,} enter, {answer['left']:,} leave, {answer['changed']:,} values differ")
+    for moved in answer["examples"]:
+        old, new = ("nothing" if value is None else escape(value) for value in (moved["old_value"], moved["value"]))
         OUT.print(
-            f"  {escape(one['entity_id'])} {one['move']}: {old} -> {new}  [dim]{escape(one['reason'])}[/]",
+            f"  {escape(moved['entity_id'])} {moved['move']}: {old} -> {new}  [dim]{escape(moved['reason'])}[/]",
             soft_wrap=True,
         )
     for sync in answer["syncs"]:
-        OUT.print(f"{sync['sync']}: {sync['records_then']:,} records would be sent ({sync['records_now']:,} wait now)")
+        OUT.print(
+            f"{sync['sync']}: {count_of(sync['records_then'], 'record')} would be sent;"
+            f" {sync['records_now']:,} wait to be sent now"
+        )
 
 
 @command_of(main)
-@click.option("--trait", "traits", multiple=True, help="This trait alone; may be given several times.")
-@click.option("--as-of", help="What is known; a date (its end) or a time. Default: that of the last build.")
+@click.option("--trait", "traits", multiple=True, help="Only this trait; may be repeated.")
+@click.option("--as-of", help="Learn from what was known then: a date (its end) or a time. Default: the last build.")
 def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> None:
-    """Learn the scores of score traits from the past and test them out of time; the next refresh uses them."""
+    """Learn score traits from the past and test them out of time. The next refresh uses them."""
     from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
     from orchestration.pipeline.asset_events import of_learned
 
     learned = learn(call.project, traits=traits, as_of=as_of, notify=call.progress)
     call.record(map(of_learned, learned))
-    call.answer({"scores": [one.as_dict() for one in learned]}, show_learned)
+    call.answer({"scores": [score.as_dict() for score in learned]}, show_learned)
 
 
 def show_learned(answer: dict[str, Any]) -> None:
-    """The points of each score, how well it foretold, and whether it is used."""
-    for one in answer["scores"]:
+    """The points of each score, how well it predicted, and whether it is used."""
+    for score in answer["scores"]:
         OUT.print(
-            f"[bold]{escape(one['title'])}[/] ({one['trait']}, model {one['model_version']}"
-            f"{'' if one['is_new'] else ', as before'}): {escape(one['outcome'])}"
+            f"[bold]{escape(score['title'])}[/] ({score['trait']}, model {score['model_version']}"
+            f"{'' if score['is_new'] else ', as before'}): {escape(score['outcome'])}"
         )
-        if one["auc"] is None:
-            OUT.print(f"  [yellow]no score[/]: {escape(one['reason'])}")
+        if score["auc"] is None:
+            OUT.print(f"  [yellow]no score[/]: {escape(score['reason'])}")
             continue
         OUT.print(
-            f"  fitted to {one['fitted_rows']:,} rows, {one['fitted_positives']:,} with it; tested from"
-            f" {one['fitted_until']} on with {one['tested_rows']:,}, {one['tested_positives']:,} with it"
+            f"  fitted to {score['fitted_rows']:,} rows ({score['fitted_positives']:,} with the outcome), tested on"
+            f" {score['tested_rows']:,} rows from {score['fitted_until']} on"
+            f" ({score['tested_positives']:,} with the outcome)"
         )
         OUT.print(
-            f"  AUC {one['auc']:.3f} ({one['auc_low']:.3f} to {one['auc_high']:.3f}), Brier {one['brier']:.3f},"
-            f" calibration error {one['calibration_error']:.3f}, top-decile lift {one['top_decile_lift']:.2f}"
+            f"  AUC {score['auc']:.3f} ({score['auc_low']:.3f} to {score['auc_high']:.3f}), Brier {score['brier']:.3f},"
+            f" calibration error {score['calibration_error']:.3f}, top-decile lift {score['top_decile_lift']:.2f}"
         )
-        OUT.print("  [green]in use[/]" if one["usable"] else f"  [yellow]not used[/]: {escape(one['reason'])}")
-        OUT.print(_points(one["points"]))
+        OUT.print("  [green]in use[/]" if score["usable"] else f"  [yellow]not used[/]: {escape(score['reason'])}")
+        OUT.print(_points(score["points"]))
 
 
 def _points(bins: Sequence[dict[str, Any]]) -> Table:
-    """A line a feature: what gives how many points."""
+    """A line a feature: the points of each range of its values."""
     table = Table(show_header=False, box=None, padding=(0, 2))
-    for feature in dict.fromkeys(one["feature"] for one in bins):
-        own = [one for one in bins if one["feature"] == feature]
-        told = [
-            "{} {:+d}".format(
-                "unknown"
-                if one["is_missing"]
-                else "all"
-                if one["high"] is None and one["low"] is None
-                else f"from {one['low']:g}"
-                if one["low"] is not None
-                else f"under {one['high']:g}",
-                one["points"],
-            )
-            for one in own
-            if one["points"] or not one["is_missing"]
-        ]
-        table.add_row(feature, escape(" | ".join(told)))
+    for feature in dict.fromkeys(part["feature"] for part in bins):
+        ranges = [part for part in bins if part["feature"] == feature and (part["points"] or not part["is_missing"])]
+        table.add_row(feature, escape(" | ".join(f"{_range(part)} {part['points']:+d}" for part in ranges)))
     return table
+
+
+def _range(part: dict[str, Any]) -> str:
+    if part["is_missing"]:
+        return "unknown"
+    if part["low"] is not None:
+        return f"from {part['low']:g}"
+    return "all" if part["high"] is None else f"under {part['high']:g}"
 
 
 def exit_code(published: PublishReport) -> int:
@@ -252,5 +261,5 @@ def exit_code(published: PublishReport) -> int:
     return 1 if published.failed_models else 0
 
 
-def _who() -> str:
+def _user_name() -> str:
     return os.environ.get("TRAITHOUSE_USER") or getpass.getuser()

@@ -1,19 +1,19 @@
-"""Commands to try the whole line: sandbox, run, dev."""
+"""Commands to try everything: simulate, run, dev."""
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
 
 from orchestration.cli.activate import sync_each
 from orchestration.cli.app import UNDELIVERED, Call, command_of, main
 from orchestration.cli.build import exit_code, recorded_day, show_failed_models, show_reasons
-from orchestration.cli.console import OUT, VERDICTS
+from orchestration.cli.console import OUT, VERDICTS, count_of, new_table, show_fact, show_path, show_text
 from orchestration.errors import UsageError
 from orchestration.pipeline.backfill import backfill
 from orchestration.pipeline.status import home_status
@@ -22,54 +22,57 @@ from orchestration.simulator.parameters import DEFAULT_END, Parameters, read_end
 from orchestration.transform.clock import days_before, local_date
 
 STABILITY_DAYS = 28
+SIMULATION = "simulation"
 
 
 @command_of(main)
 @click.option("--accounts", default=Parameters.accounts, show_default=True, help="How many companies.")
 @click.option("--days", default=Parameters.days, show_default=True, help="Length of the window.")
-@click.option("--seed", default=Parameters.seed, show_default=True, help="Another seed is another world.")
+@click.option("--seed", default=Parameters.seed, show_default=True, help="Another seed gives another world.")
 @click.option(
     "--difficulty",
     default=Parameters.difficulty,
     show_default=True,
-    help="0 is clean behaviour, 1 is noise and states that look alike.",
+    help="From 0 (clean behaviour) to 1 (noise, and states that look alike).",
 )
-@click.option("--end", default=str(DEFAULT_END), show_default=True, help="Midnight UTC at which it ends, excluded.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to; default: sandbox in the home folder.")
-def sandbox_command(
+@click.option("--end", default=str(DEFAULT_END), show_default=True, help="Day on which it ends, excluded (UTC).")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to put the files. Default: simulation in the home."
+)
+def simulate_command(
     call: Call, accounts: int, days: int, seed: int, difficulty: float, end: str, folder: Path | None
 ) -> None:
-    """Make synthetic events of an invented product whose hidden truth is known; the same call, the same bytes."""
+    """Make synthetic events of an invented product whose hidden truth is known; equal options give equal bytes."""
     from orchestration.simulator.make import make_simulation
 
     parameters = Parameters(accounts, days, seed, difficulty, read_end(end))
     if folder is None:
         call.home.prepare()
-        folder = call.home.root / "sandbox"
+        folder = call.home.root / SIMULATION
     made = make_simulation(parameters, folder, call.progress)
-    call.answer(made.as_dict(), show_sandbox)
+    call.answer(made.as_dict(), show_simulation)
 
 
-def show_sandbox(answer: dict[str, Any]) -> None:
-    """What was made of nothing, and what was true in it."""
-    OUT.print("[bold]Synthetic[/]: no real person did any of this.", soft_wrap=True)
+def show_simulation(answer: dict[str, Any]) -> None:
+    """What was made, what was true in it, and how to load it."""
+    OUT.print("[bold]Synthetic[/]: no real person did any of this.")
     OUT.print(
-        f"{answer['events']:,} events of {answer['users']:,} users in {answer['accounts']:,} accounts, and of"
-        f" {answer['devices']:,} strangers; {answer['late']:,} late, {answer['repeated']:,} repeated"
+        f"{answer['events']:,} events of {answer['users']:,} users in {answer['accounts']:,} accounts and of"
+        f" {answer['devices']:,} anonymous visitors; {answer['late']:,} late, {answer['repeated']:,} repeated."
     )
-    table = Table("hidden state", "of", "entities", box=None, header_style="dim")
+    table = new_table("hidden state", "of", "entities")
     for entity_type, states in answer["states"].items():
         for state, entities in states.items():
             table.add_row(state, entity_type, f"{entities:,}")
     OUT.print(table)
     folder = escape(answer["folder"])
-    OUT.print(f"\nEvents, truth.csv and README.md are in {folder}", soft_wrap=True)
-    OUT.print(f"  traithouse load {folder}/events.ndjson.gz --source {answer['source']}", soft_wrap=True)
+    OUT.print(f"\nThe events, truth.csv and README.md are in {folder}", soft_wrap=True)
+    OUT.print(f"Next: traithouse load {folder}/events.ndjson.gz --source {answer['source']}", soft_wrap=True)
 
 
 @command_of(main)
 def run_command(call: Call) -> int:
-    """The whole line on the bundled sample and a synthetic one: load, refresh, learn, backfill, sync, one summary."""
+    """Try everything on bundled and synthetic data: load, refresh, learn, backfill, sync, and a summary."""
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_events import of_learned, of_load, of_refresh
     from orchestration.pipeline.refresh import refresh
@@ -79,11 +82,11 @@ def run_command(call: Call) -> int:
     call.home.need_models_here("traithouse run (it learns from the past)")
     if call.home.settings.is_production:
         raise UsageError(
-            "The sample does not belong into a production home.",
-            "traithouse load FILE..., then refresh.",
+            "traithouse run loads sample data, and this is a production home.",
+            "Load your own data: traithouse load FILE..., then traithouse refresh.",
         )
     home, project, notify = call.home, call.project, call.progress
-    made = make_simulation(Parameters(), home.root / "sandbox", notify)
+    made = make_simulation(Parameters(), home.root / SIMULATION, notify)
     loads = [
         load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, notify=notify),
         load(home, [Path(made.folder) / EVENTS], source=made.source, notify=notify),
@@ -102,14 +105,15 @@ def run_command(call: Call) -> int:
         call.record(of_refresh(project, written, published))
     synced = sync_each(call, project.catalog.syncs) if published.snapshot else []
     _tell_dagster(call)
+    counted = ("accepted", "duplicates", "rejected")
     summary = {
-        "load": {name: sum(getattr(one, name) for one in loads) for name in ("accepted", "duplicates", "rejected")},
+        "load": {name: sum(getattr(loaded, name) for loaded in loads) for name in counted},
         "refresh": published.as_dict(),
-        "syncs": [one.as_dict() for one in synced],
+        "syncs": [report.as_dict() for report in synced],
         "status": home_status(home),
     }
     call.answer(summary, show_summary)
-    if any(one.error for one in synced):
+    if any(report.error for report in synced):
         return UNDELIVERED
     return exit_code(published)
 
@@ -122,58 +126,58 @@ def _tell_dagster(call: Call) -> None:
 
 
 def show_summary(answer: dict[str, Any]) -> None:
-    """The one summary of the whole line."""
+    """What was loaded, built, published and delivered, and where to look."""
     load, refresh, status = answer["load"], answer["refresh"], answer["status"]
     counts, totals = status["counts"] or {}, status["loads"] or {}
-    OUT.print("\n[bold]Traithouse[/]: raw events in, gated traits out\n")
-    OUT.print(
-        f"Events     {load['accepted']:,} loaded, {load['duplicates']:,} duplicate, {load['rejected']:,} rejected"
-        f" (in all {totals.get('accepted', 0):,})"
+    OUT.print("\n[bold]Traithouse[/]: raw events in, gated and explained traits out\n")
+    show_fact(
+        "Events",
+        f"{load['accepted']:,} loaded, {load['duplicates']:,} duplicate, {load['rejected']:,} rejected"
+        f" ({totals.get('accepted', 0):,} in all)",
     )
-    OUT.print(f"Users      {counts.get('users', 0):,}")
-    OUT.print(f"Sessions   {counts.get('sessions', 0):,}")
-    OUT.print(f"Build      {refresh['build_id']} as of {refresh['as_of']} UTC\n")
-    lifts = {trait["trait"]: trait for trait in status["traits"]}
-    table = Table(
-        "trait",
-        "population",
-        "prevalence",
-        "verdict",
-        "changes",
-        "forward lift",
-        "grade",
-        box=None,
-        header_style="dim",
-    )
+    show_fact("Users", f"{counts.get('users', 0):,}")
+    show_fact("Sessions", f"{counts.get('sessions', 0):,}")
+    show_fact("Build", f"{refresh['build_id']} as of {refresh['as_of']} UTC\n")
+    published = {trait["trait"]: trait for trait in status["traits"]}
+    table = new_table("trait", "population", "prevalence", "verdict", "changes", "forward lift", "grade")
     for trait in refresh["traits"]:
+        known = published.get(trait["trait"], {})
         table.add_row(
             trait["trait"],
             f"{trait['population']:,}",
             f"{trait['prevalence']:.1%}",
             VERDICTS[trait["verdict"]],
-            f"{trait['changes']:,} ({trait['entered']:,} in, {trait['left']:,} out)",
-            _lift(lifts.get(trait["trait"], {})),
-            lifts.get(trait["trait"], {}).get("grade") or "-",
+            f"{trait['changes']:,}",
+            _lift(known),
+            known.get("grade") or "-",
         )
     OUT.print(table)
     show_failed_models(refresh["failed_models"])
     show_reasons(refresh["traits"])
-    for name, trait in lifts.items():
-        if trait["lift_as_of"]:
-            OUT.print(f"  [dim]lift of {name}: {trait['outcome']}, since {trait['lift_as_of']:%Y-%m-%d}[/]")
+    measured = [trait for trait in status["traits"] if trait["lift_as_of"]]
+    if measured:
+        OUT.print("\n[dim]Forward lift: how often members then had the outcome, as a multiple of the others.[/]")
+        OUT.print("[dim]Where its 95% interval includes 1, it is unproven on this data.[/]")
+    for trait in measured:
+        show_text(
+            f"[dim]{trait['trait']}: {escape(trait['outcome'])}, since {trait['lift_as_of']:%Y-%m-%d}[/]", indent=2
+        )
+    OUT.print()
     delivered = sum(sync["delivered"] for sync in answer["syncs"])
-    OUT.print(f"\nDelivered  {delivered:,} records: " + ", ".join(s["sync"] for s in answer["syncs"]))
+    show_fact("Delivered", f"{count_of(delivered, 'record')}: " + ", ".join(sync["sync"] for sync in answer["syncs"]))
     if not refresh["published"] and not load["accepted"]:
         OUT.print("No new events, no changes, nothing published.")
-    home = status["home"]
+    _show_where(Path(status["home"]))
+
+
+def _show_where(home: Path) -> None:
+    """Where to look next."""
     OUT.print("\nWhere to look next", style="bold")
-    OUT.print(
-        f"  {home}/serving/current/traithouse.duckdb  [dim]the published tables, schema traits[/]",
-        soft_wrap=True,
-    )
-    OUT.print(f"  {home}/outbox  [dim]what was delivered[/]", soft_wrap=True)
-    OUT.print("  .venv/bin/traithouse explain user_0000  [dim]why one user has its traits[/]")
-    OUT.print("  make dev  [dim]the Dagster UI[/]")
+    show_path("Snapshot", home / "serving" / "current" / "traithouse.duckdb", "published tables, schema traits")
+    show_path("Outbox", home / "outbox", "what the syncs delivered")
+    show_path("Explain", ".venv/bin/traithouse explain user_0000", "why a user has its traits")
+    show_path("Dagster", "make dev", "runs, checks and lineage on http://127.0.0.1:3000")
+    show_path("Docs", "docs/", "operate.md, sources.md, traits.md, syncs.md, engines.md, benchmarks.md")
 
 
 def _lift(trait: dict[str, Any]) -> str:
@@ -183,13 +187,15 @@ def _lift(trait: dict[str, Any]) -> str:
         return "[dim]no past to measure it on[/]"
     interval = f"{lift:.2f} ({'?' if low is None else f'{low:.2f}'} to {'∞' if high is None else f'{high:.2f}'})"
     proven = (low is not None and low > 1) or (high is not None and high < 1)
-    return interval if proven else f"{interval} [yellow]unproven on this data[/]"
+    return interval if proven else f"{interval} [yellow]unproven[/]"
 
 
 @command_of(main)
 @click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
 def dev_command(call: Call, port: int) -> int:
-    """Open the Dagster UI on loopback."""
+    """Start the Dagster UI on 127.0.0.1."""
+    # A shell starts its background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from orchestration.defs.dev import run_dagster
 
     _tell_dagster(call)

@@ -1,4 +1,4 @@
-"""Commands that bring events in, and say what they mean: load, pull, catalog."""
+"""Commands that bring events in and give them a meaning: load, pull, catalog."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from orchestration.mapping.suggest import append, suggest
     "mapping",
     multiple=True,
     metavar="FIELD=COLUMN",
-    help="Which column gives a field of an event.",
+    help="Column that holds a field of the event; repeat it for each field.",
 )
-@click.option("--timezone", default="UTC", show_default=True, help="Zone of times without an offset.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of times without an offset.")
 @click.option("--source", help="Name of the source (default: generic).")
-@click.option("--table", help="Land the rows unchanged in raw_<source>.<table>.")
-@click.option("--keep-repeats", is_flag=True, help="Equal rows of one file are separate events.")
+@click.option("--table", help="Load the rows unchanged into raw_<source>.<table>.")
+@click.option("--keep-repeats", is_flag=True, help="Keep equal rows of one file as separate events.")
 def load_command(
     call: Call,
     files: tuple[Path, ...],
@@ -59,7 +59,13 @@ def load_command(
 
 
 def show_load(load: dict[str, Any]) -> None:
-    """What a load added."""
+    """What a load added, and what comes next."""
+    _show_counts(load)
+    if load["accepted"]:
+        OUT.print("Next: traithouse refresh")
+
+
+def _show_counts(load: dict[str, Any]) -> None:
     OUT.print(
         f"{load['accepted']:,} loaded into {load['table']}, {load['duplicates']:,} duplicate,"
         f" {load['rejected']:,} rejected"
@@ -67,53 +73,61 @@ def show_load(load: dict[str, Any]) -> None:
     for reason, count in load["reasons"].items():
         OUT.print(f"  {count:,} rejected: {escape(reason)}")
     if load["reasons"]:
-        OUT.print("  They are kept in raw.rejected_events.")
+        OUT.print("  Rejected rows are kept in raw.rejected_events.")
     if load["forgotten"]:
-        OUT.print(f"  {load['forgotten']:,} left out: of somebody who was forgotten.")
+        OUT.print(f"  {load['forgotten']:,} left out: their user or account was forgotten.")
 
 
 @command_of(main)
 @click.argument("source", required=False)
 def pull_command(call: Call, source: str | None) -> int:
-    """Copy what is new from where the sources declare it to be (`pull`), all of them or SOURCE, into schema raw."""
+    """Copy new rows from where the sources declare them (meta.pull) into schema raw: all sources, or SOURCE."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
     from orchestration.pipeline.asset_events import of_load
 
     declared = declared_pulls(call.project.manifest_dict)
-    chosen = [one for one in declared if source in (None, one.source)]
+    chosen = [declaration for declaration in declared if source in (None, declaration.source)]
     if not chosen:
         what = "No source declares" if source is None else f"{source} does not declare"
-        raise UsageError(f"{what} where to pull from.", "Say it in models/staging/<source>/_<source>.yml: meta.pull.")
+        raise UsageError(f"{what} where to pull from.", "Declare meta.pull in models/staging/<source>/_<source>.yml.")
     reports = pull(call.home, chosen, notify=call.progress)
     call.record(of_load(call.home, report, f"pulled from {report.source}") for report in reports)
-    call.answer({"pulls": [one.as_dict() for one in reports]}, show_pulls)
-    return UNREADABLE if any(one.failed for one in reports) else 0
+    call.answer({"pulls": [report.as_dict() for report in reports]}, show_pulls)
+    return UNREADABLE if any(report.failed for report in reports) else 0
 
 
 def show_pulls(answer: dict[str, Any]) -> None:
-    """What each pull added."""
-    for one in answer["pulls"]:
-        if one["error"] and not one["load_id"]:
-            OUT.print(f"[red]{one['table']}[/]: {escape(one['error'])}", soft_wrap=True)
+    """What each pull added, and what comes next."""
+    for pulled in answer["pulls"]:
+        if pulled["error"] and not pulled["load_id"]:
+            OUT.print(f"[red]{pulled['table']}[/]: {escape(pulled['error'])}", soft_wrap=True)
             continue
-        show_load(one)
-        for path, reason in one["refused"].items():
+        _show_counts(pulled)
+        for path, reason in pulled["refused"].items():
             OUT.print(f"  [red]not read[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
-        if one["error"]:
-            OUT.print(f"  [red]{escape(one['error'])}[/]")
+        if pulled["error"]:
+            OUT.print(f"  [red]{escape(pulled['error'])}[/]")
+    if any(pulled["accepted"] for pulled in answer["pulls"]):
+        OUT.print("Next: traithouse refresh")
 
 
 @main.group("catalog")
 def catalog_group() -> None:
-    """What events mean, seeds/event_catalog.csv; each subcommand has --json, too."""
+    """What events mean: seeds/event_catalog.csv."""
 
 
 @command_of(catalog_group)
 @click.option("--append", "write", is_flag=True, help="Write the proposed rows to seeds/event_catalog.csv.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many events, most frequent.")
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="List so many events, the most frequent first.",
+)
 def suggest_command(call: Call, write: bool, limit: int) -> None:
-    """List events that the catalogue does not know, with examples and a proposed row each."""
+    """List events that the catalogue does not know, each with examples and a proposed row."""
     found = suggest(call.home, limit)
     answer = found.as_dict()
     if write and not call.as_json:
@@ -130,34 +144,37 @@ def show_suggestions(answer: dict[str, Any]) -> None:
     if not answer["events"]:
         OUT.print("The catalogue knows every event.")
         return
-    for one in answer["events"]:
-        seen = f"{one['first_seen_at']:%Y-%m-%d} to {one['last_seen_at']:%Y-%m-%d}"
-        OUT.print(
-            f"[bold]{escape(one['event_name'])}[/] of {one['source']}: {count_of(one['event_count'], 'event')}, {seen}",
-            soft_wrap=True,
-        )
-        for example in one["examples"]:
+    for event in answer["events"]:
+        seen = f"{event['first_seen_at']:%Y-%m-%d} to {event['last_seen_at']:%Y-%m-%d}"
+        name = f"[bold]{escape(event['event_name'])}[/] of {event['source']}"
+        OUT.print(f"{name}: {count_of(event['event_count'], 'event')}, {seen}", soft_wrap=True)
+        for example in event["examples"]:
             OUT.print(f"    {escape(example)}", style="dim", soft_wrap=True)
-        for row in one["rows"]:
+        for row in event["rows"]:
             OUT.print(f"  {_proposal(row)}", soft_wrap=True)
-        if one["note"]:
-            OUT.print(f"  no proposal: {escape(one['note'])}", soft_wrap=True)
+        if event["note"]:
+            OUT.print(f"  no proposal: {escape(event['note'])}", soft_wrap=True)
     if answer["left_out"]:
-        OUT.print(f"{answer['left_out']:,} rarer events are left out (--limit).")
+        OUT.print(f"{answer['left_out']:,} rarer events are not listed; --limit lists more.")
     if answer["csv"]:
-        OUT.print("\nFor seeds/event_catalog.csv; look at each guess, then refresh:", style="bold")
+        OUT.print(
+            "\nRows for seeds/event_catalog.csv. Check each guess; --append writes them, a refresh applies them:",
+            style="bold",
+        )
         OUT.out(answer["csv"], highlight=False, end="")
 
 
 def _proposal(row: dict[str, Any]) -> str:
     where = f"{row['property']} starts with {row['pattern']}: " if row["pattern"] else ""
-    said = [row["behaviour"], *(f"{name} {row[name]}" for name in ("feature", "step", "outcome") if row[name])]
+    meaning = [row["behaviour"], *(f"{name} {row[name]}" for name in ("feature", "step", "outcome") if row[name])]
     mark = "[yellow]guess[/]" if row["guess"] else "[green]rule[/] "
-    return f"{mark} {escape(where + ', '.join(said))} [dim]({escape(row['why'])})[/]"
+    return f"{mark} {escape(where + ', '.join(meaning))} [dim]({escape(row['why'])})[/]"
 
 
 def show_appended(answer: dict[str, Any]) -> None:
-    """What was written to the seed."""
-    OUT.print(f"{answer['appended']:,} rows written to seeds/event_catalog.csv.")
+    """What was written to the seed, and what comes next."""
+    OUT.print(f"{count_of(answer['appended'], 'row')} written to seeds/event_catalog.csv.")
     if answer["guesses"]:
-        OUT.print(f"{answer['guesses']:,} proposals are guesses: look at them, then traithouse refresh.")
+        OUT.print(f"{count_of(answer['guesses'], 'proposal')} to check: marked as a guess above.")
+    if answer["appended"]:
+        OUT.print("Next: traithouse refresh")

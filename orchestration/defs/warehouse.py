@@ -14,7 +14,8 @@ from orchestration.defs.gates import candidate_checks
 from orchestration.defs.lease import LEASE, RunLease
 from orchestration.pipeline.asset_events import of_candidate_audit, of_models
 from orchestration.pipeline.refresh import Written, audit_again, write_and_audit
-from orchestration.transform.dbt import NodeResult, OnNode, Project
+from orchestration.transform.dbt import Project
+from orchestration.transform.runner import NodeResult, OnNode
 
 
 class RefreshConfig(dg.Config):

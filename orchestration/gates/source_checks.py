@@ -39,7 +39,7 @@ class SourceCheck:
 
 _RELOAD = "Load what is missing and refresh"
 _QUARANTINE = "raw.rejected_events and events.quarantined_events hold the rows; repair the export or its mapping"
-_DOUBLED = "raw.loads tells which load brought them; send it right, or wait: each new day is judged by itself"
+_DOUBLED = "raw.loads says which load brought them; send it right, or wait: each new day is judged by itself"
 _CLOCK = "Say the time zone of the export (traithouse load --timezone), or repair the sender's clock"
 
 ROW_CHECKS = {

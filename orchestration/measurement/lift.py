@@ -26,9 +26,11 @@ from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, last_date
 from orchestration.published.rows import fetch_rows, insert_row
-from orchestration.transform.build import Build, is_trait
+from orchestration.transform.build import Build
 from orchestration.transform.clock import days_before, local_date
-from orchestration.transform.dbt import GOOD_STATUSES, Project
+from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import is_trait
+from orchestration.transform.runner import GOOD_STATUSES
 
 LIFT_TABLES = """
 create schema if not exists measurement;

@@ -22,8 +22,9 @@ from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.rollback import RollbackReport
 from orchestration.publishing.snapshot import served_manifest
 from orchestration.sync.report import SyncReport
-from orchestration.transform.build import is_trait
-from orchestration.transform.dbt import NodeResult, Project
+from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import is_trait
+from orchestration.transform.runner import NodeResult
 
 if TYPE_CHECKING:  # these bring pandas or scikit-learn, which most commands need not wait for
     from orchestration.landing.loads import LoadReport

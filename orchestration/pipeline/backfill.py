@@ -1,4 +1,4 @@
-"""``traithouse backfill``: the past replayed day by day, and written down as history."""
+"""``traithouse backfill``: the past is replayed day by day and written as history."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.publishing.backfill import Missing, backfill_id, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
-from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.clock import end_of_day, local_date
 from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.state_tables import STATE_TABLES
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,19 @@ class BackfilledTrait:
     """What a backfill did with one trait; all but ``changes`` count days.
 
     Attributes:
-        written: now; of these, untold ones are days on which it could not be told, and changed nothing.
+        trait: its name.
+        written: written now.
+        insufficient_evidence: of those written, days without enough evidence; they changed nothing.
         already_published: at or after its first publish, left as they are.
-        already_backfilled: finished earlier; of these, other_version ones by another version of the definition.
-        changes: rows of the ledger.
+        already_backfilled: written by an earlier backfill, left as they are.
+        other_version: of those already backfilled, days written by another version of the definition.
+        changes: rows added to the ledger.
 
     """
 
     trait: str
     written: int = 0
-    untold: int = 0
+    insufficient_evidence: int = 0
     already_published: int = 0
     already_backfilled: int = 0
     other_version: int = 0
@@ -74,7 +78,7 @@ class HistoryDay:
 
 
 def ignore(day: HistoryDay) -> None:
-    """A day that nobody waits for."""
+    """Does nothing with a day."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,10 @@ def backfill(
     on_day: Callable[[HistoryDay], None] = ignore,
     notify: Notify = silent,
 ) -> BackfillReport:
-    """Writes the history of days (reporting time zone) that have none; a backfill that was cut off goes on.
+    """Writes the history of days (reporting time zone) that have none; an interrupted backfill resumes.
 
-    Each day of all its traits is one transaction, and recorded in it. The state that a day starts from is what history
-    says, so that going on gives what one run would have given.
+    Each day of all its traits is one transaction, which also records that the day is done. A day starts from the state
+    that history holds, so a resumed backfill gives the same rows as an uninterrupted one.
 
     Args:
         project: whose definitions; takes the lock of its home.
@@ -135,13 +139,13 @@ def backfill(
         with project.home.connect() as connection:
             missing = missing_days(connection, chosen, clocks)
         reports = {
-            one.trait.name: BackfilledTrait(
-                one.trait.name,
-                already_published=one.published,
-                already_backfilled=one.backfilled,
-                other_version=one.other_version,
+            days_of.trait.name: BackfilledTrait(
+                days_of.trait.name,
+                already_published=days_of.published,
+                already_backfilled=days_of.backfilled,
+                other_version=days_of.other_version,
             )
-            for one in missing
+            for days_of in missing
         }
         runs = list(_runs(missing, clocks))
         total, number = sum(len(run_clocks) for run_clocks, _ in runs), 0
@@ -156,16 +160,16 @@ def backfill(
                     with _transaction(connection):
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
-                            told = is_publishable(connection, trait, day)
-                            changes = backfill_trait(connection, trait, clock, publishable=told)
+                            publishable = is_publishable(connection, trait, day)
+                            changes = backfill_trait(connection, trait, clock, publishable=publishable)
                             reports[name] = replace(
                                 before,
                                 changes=before.changes + changes,
                                 written=before.written + 1,
-                                untold=before.untold + (not told),
+                                insufficient_evidence=before.insufficient_evidence + (not publishable),
                             )
                             counts = _members(connection, trait)
-                            written.append(HistoryDay(name, day, clock, trait.version, told, *counts, changes))
+                            written.append(HistoryDay(name, day, clock, trait.version, publishable, *counts, changes))
                     for history_day in written:
                         on_day(history_day)
         build_id = served_build(project.home)
@@ -186,7 +190,7 @@ def _members(connection: duckdb.DuckDBPyConnection, trait: Trait) -> tuple[int, 
 
 @contextmanager
 def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All or nothing; what comes after a failure, such as taking the replay away, is not part of it."""
+    """Commits all or nothing; cleaning up after a failure stays outside the transaction."""
     connection.execute("begin")
     try:
         yield
@@ -197,19 +201,25 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _first_day_of_events(project: Project, last: date) -> date:
-    """The first day that has an event, when all up to the last day asked for is built from the project as it is."""
+    """The first day that has an event; date.max when there is none.
+
+    Raises:
+        UsageError: the last day is not built, or not from the project's present files.
+
+    """
     with project.home.connect() as connection:
         connection.execute(STATE_TABLES)
         built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
-        if built is None or built[1] != project_fingerprint(project):
+        as_of, fingerprint = built or (None, None)
+        if as_of is None or fingerprint != project_fingerprint(project):
             raise UsageError(
-                "The project is not built as it is now." if built else "Nothing is built yet.",
-                "traithouse refresh, then backfill.",
+                "The project has changed since it was built." if built else "Nothing is built yet.",
+                "Run traithouse refresh, then backfill.",
             )
-        if end_of_day(last, project.time_zone) > built[0]:
+        if end_of_day(last, project.time_zone) > as_of:
             raise UsageError(
-                f"--to {last} is not over at {built[0]} UTC, up to which the warehouse is built.",
-                f"The last whole day is {local_date(built[0], project.time_zone) - timedelta(days=1)}.",
+                f"--to {last} is not over yet: the warehouse is built up to {as_of} UTC.",
+                f"The last whole day is {local_date(as_of, project.time_zone) - timedelta(days=1)}.",
             )
         row = connection.execute("select min(activity_date) from activity.fct_user_activity_daily").fetchone()
     found: date | None = row[0] if row else None
@@ -217,10 +227,10 @@ def _first_day_of_events(project: Project, last: date) -> date:
 
 
 def _runs(missing: Sequence[Missing], clocks: Sequence[datetime]) -> Iterator[tuple[list[datetime], list[str]]]:
-    """Days in a row that the same traits lack: each run starts from the state that history tells."""
+    """Consecutive days that the same traits lack; each run starts from the state that history holds."""
     lacking: dict[tuple[datetime, ...], list[str]] = defaultdict(list)
-    for one in missing:
-        lacking[one.clocks].append(one.trait.name)
+    for days_of in missing:
+        lacking[days_of.clocks].append(days_of.trait.name)
     for days, names in lacking.items():
         run: list[datetime] = []
         for clock in clocks:

@@ -1,4 +1,4 @@
-"""``traithouse diff``: what a definition, as it stands in the project, would change; nothing published is written."""
+"""``traithouse diff``: what the current definition of a trait would change; nothing is published."""
 
 from __future__ import annotations
 
@@ -15,34 +15,37 @@ from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.snapshot import served_build
+from orchestration.serving.snapshot import rows
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import plan
-from orchestration.transform.build import STATE_TABLES, project_fingerprint
 from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.state_tables import STATE_TABLES
 
 EXAMPLES = 20
+CHANGED_BEFORE = "The project has changed since it was built; models before the features are used as last built."
 
 
 @dataclass(frozen=True)
 class Diff:
-    """What is published of a trait, and what its definition would make of it at the same clock.
+    """What is published of a trait, and what its current definition gives at the same clock.
 
     Attributes:
         trait: its name.
         as_of: clock of the last build, naive UTC.
         version: of the definition in the project.
         published_version: of the published values; null when there are none.
-        told: whether it would be published at all; when not, values stay as they are.
-        note: what the answer leaves out; empty when nothing.
+        publishable: whether there is enough evidence to publish it; without it, values stay as they are.
+        note: what the comparison leaves out; empty when nothing.
         population_before: entities with a value, published.
         population_after: with the definition.
         members_before: whose value is true (for other types: has one).
         members_after: with the definition.
         entered: entities that become members.
-        left: entities that are members no more.
-        changed: entities whose value differs, those included.
-        examples: up to 20 of those whose value differs, with what decided.
-        syncs: for each sync that carries it, the records it would send, and those it has to send already.
+        left: entities that stop being members.
+        changed: entities whose value differs, entered and left included.
+        examples: up to 20 entities whose value differs, with the reason.
+        syncs: for each sync that sends it, the records it would send, and those that wait already.
 
     """
 
@@ -50,7 +53,7 @@ class Diff:
     as_of: datetime
     version: int
     published_version: int | None
-    told: bool
+    publishable: bool
     note: str
     population_before: int
     population_after: int
@@ -93,13 +96,13 @@ def diff(project: Project, name: str, *, notify: Notify = silent) -> Diff:
             connection.execute(STATE_TABLES + PUBLISHED_TABLES)
             built = connection.execute("select as_of, fingerprint from state.watermark").fetchone()
         if built is None:
-            raise UsageError("Nothing is built yet.", "traithouse refresh, then diff.")
-        as_of = built[0]
+            raise UsageError("Nothing is built yet.", "Run traithouse refresh, then diff.")
+        as_of, fingerprint = built
         notify(f"computing {name} as of {as_of} UTC")
         models = Replay(project, [name])
         with project.home.connect() as connection, models.over(connection, [as_of]) as clocks:
             next(clocks)
-            told = is_publishable(connection, trait, last_date(as_of, project.time_zone))
+            publishable = is_publishable(connection, trait, last_date(as_of, project.time_zone))
             facts = _compared(connection, trait)
             values = dict(
                 connection.execute(
@@ -109,13 +112,20 @@ def diff(project: Project, name: str, *, notify: Notify = silent) -> Diff:
                     """
                 ).fetchall()
             )
-        syncs = _syncs(project, trait, values) if told else []
-    same = built[1] == project_fingerprint(project)
-    note = "" if same else "Definitions before the features have changed, too; activity is as it was last built."
-    return Diff(trait=name, as_of=as_of, version=trait.version, told=told, note=note, syncs=tuple(syncs), **facts)
+        syncs = _syncs(project, trait, values) if publishable else []
+    return Diff(
+        trait=name,
+        as_of=as_of,
+        version=trait.version,
+        publishable=publishable,
+        note="" if fingerprint == project_fingerprint(project) else CHANGED_BEFORE,
+        syncs=tuple(syncs),
+        **facts,
+    )
 
 
 def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, Any]:
+    """Counts and examples of a ``Diff``, from the replayed candidate and what is published."""
     is_member, was_member = "coalesce(value = 'true', false)", "coalesce(old_value = 'true', false)"
     if trait.type != "boolean":
         is_member, was_member = "value is not null", "old_value is not null"
@@ -138,7 +148,8 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
         """,
         {"trait": trait.name},
     )
-    cursor = connection.execute(
+    [facts] = rows(
+        connection,
         f"""
         select
             max(definition_version) as published_version,
@@ -148,12 +159,11 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
             count(*) filter ({was_member} and not {is_member}) as left,
             count(*) filter (value is distinct from old_value) as changed
         from compared
-        """
+        """,
     )
-    names = [column[0] for column in cursor.description or ()]
-    facts: dict[str, Any] = dict(zip(names, cursor.fetchone() or (), strict=True))
-    # Who enters or leaves tells more than who only gets a value; half of the examples each, where there are enough.
-    rows = connection.execute(
+    # Entities that enter or leave come first, in equal shares; then those whose value only changes.
+    examples = rows(
+        connection,
         f"""
         with moved as (
             select
@@ -168,17 +178,13 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
         select entity_id, move, old_value, value, reason from moved
         order by move = 'changes', row_number() over (partition by move order by entity_id), move
         limit {EXAMPLES}
-        """
-    ).fetchall()
-    facts["examples"] = tuple(
-        dict(zip(("entity_id", "move", "old_value", "value", "reason"), row, strict=True))
-        for row in sorted(rows, key=lambda row: (row[1], row[0]))
+        """,
     )
-    return facts
+    return facts | {"examples": tuple(sorted(examples, key=lambda moved: (moved["move"], moved["entity_id"])))}
 
 
 def _syncs(project: Project, trait: Trait, values: dict[str, str]) -> list[dict[str, Any]]:
-    """Records by sync: to send now, and with the definition; before anything is published, every entity is one."""
+    """Records by sync: waiting now, and with the definition; before the first publish every entity is a record."""
     carrying = [sync for sync in project.catalog.syncs if trait in project.catalog.traits_of(sync)]
     if served_build(project.home) is None:
         return [{"sync": sync.name, "records_now": 0, "records_then": len(values)} for sync in carrying]

@@ -1,4 +1,4 @@
-"""Forgetting as the command line does it: build what is loaded, forget, rebuild."""
+"""``traithouse forget``: build what is loaded, forget, rebuild."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from orchestration.home import Notify, silent
 from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import PublishReport
 from orchestration.spark.build import pull_identities
-from orchestration.transform.build import raw_kept_from
 from orchestration.transform.dbt import Project
+from orchestration.transform.watermark import raw_kept_from
 
 
 def forget(
@@ -20,13 +20,13 @@ def forget(
     accept_loss: bool = False,
     notify: Notify = silent,
 ) -> tuple[Forgotten, PublishReport]:
-    """Forgets a person, and refreshes: everything is rebuilt without the person.
+    """Forgets an entity and refreshes: everything is rebuilt without it.
 
-    What was loaded and not built is built first, so that merges that came with it are known. Where raw rows were
-    deleted for their age, the rebuild is without them, which has to be accepted.
+    What was loaded and not built yet is built first, so that its merges are known. Where raw rows were deleted for
+    their age, the rebuild lacks them, which has to be accepted.
 
     Raises:
-        UsageError: the loss has to be accepted; nobody is known under this id; it is a device that users share.
+        UsageError: the loss is not accepted, the id is unknown, or it is a device that users share.
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
@@ -35,8 +35,8 @@ def forget(
             kept_from = raw_kept_from(connection)
         if kept_from and not accept_loss:
             raise UsageError(
-                f"Forgetting rebuilds everything, and raw rows from before {kept_from} UTC are gone.",
-                "--accept-loss does it without them: what looks back further is cut short, for everybody.",
+                f"Forgetting rebuilds everything, and raw rows before {kept_from} UTC were deleted for their age.",
+                "--accept-loss rebuilds without them; all features that look back further then start there.",
             )
         resume_forget(project, notify=notify)
         if not is_built(project.home):

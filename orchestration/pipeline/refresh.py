@@ -29,7 +29,8 @@ from orchestration.sync.alert import alert
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
-from orchestration.transform.dbt import NodeResult, OnNode, Project, ignore_node
+from orchestration.transform.dbt import Project
+from orchestration.transform.runner import NodeResult, OnNode, ignore_node
 
 
 @dataclass(frozen=True)

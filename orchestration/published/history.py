@@ -1,4 +1,4 @@
-"""What the last publishes of each trait were like: the past that the gate compares a candidate with."""
+"""What the last publishes of each trait were like: the past that the audit compares a candidate with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import duckdb
 
 from orchestration.declarations.catalog import Catalog
+from orchestration.published.rows import fetch_rows
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.transform.build import Build
 
 
 @dataclass(frozen=True)
 class PublishedPast:
-    """One trait's published past; one entry a day, oldest first, of the definition that is declared now.
+    """The published past of a trait: an entry for each day, oldest first, of the definition that is declared now.
 
     Attributes:
         rows: entities that have a published value now.
@@ -38,17 +39,18 @@ class PublishedPast:
 def read_pasts(
     connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build, most: int
 ) -> dict[str, PublishedPast]:
-    """By trait, for all that are declared; the build itself, later ones and rolled back ones are left out.
+    """The published past of each declared trait, without this build, later builds and those that were rolled back.
 
     Args:
         connection: the warehouse.
-        catalog: what is declared; what another version of a definition gave is not comparable.
-        build: the one that is judged.
-        most: how many publishes.
+        catalog: what is declared; values of another version of a definition are not comparable and left out.
+        build: the build that is judged.
+        most: how many publishes, one for each day.
 
     """
     connection.execute(PUBLISHED_TABLES)
-    found = connection.execute(
+    found = fetch_rows(
+        connection,
         """
         with judged as (
             select
@@ -78,10 +80,13 @@ def read_pasts(
             group by all
         )
         select
-            n.trait, list(n.population order by n.as_of), list(n.members / n.population order by n.as_of),
-            list(coalesce(f.flips, 0) order by n.as_of),
-            coalesce(list(n.score_median order by n.as_of) filter (n.score_median is not null), []),
-            coalesce(list(n.score_p95 order by n.as_of) filter (n.score_p95 is not null), []), max(n.as_of)
+            n.trait,
+            list(n.population order by n.as_of) as populations,
+            list(n.members / n.population order by n.as_of) as shares,
+            list(coalesce(f.flips, 0) order by n.as_of) as flips,
+            coalesce(list(n.score_median order by n.as_of) filter (n.score_median is not null), []) as medians,
+            coalesce(list(n.score_p95 order by n.as_of) filter (n.score_p95 is not null), []) as p95s,
+            max(n.as_of) as last_as_of
         from newest as n
         left join flipped as f on n.trait = f.trait and n.day = f.day
         group by n.trait
@@ -92,17 +97,14 @@ def read_pasts(
             "most": most,
             "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits],
         },
-    ).fetchall()
+    )
     rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
     pasts = {trait.name: PublishedPast(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
-    for trait, populations, shares, flips, medians, p95s, last in found:
+    for past in found:
+        trait, last = past.pop("trait"), past.pop("last_as_of")
         pasts[trait] = PublishedPast(
             rows=rows.get(trait, 0),
-            populations=tuple(populations),
-            shares=tuple(shares),
-            flips=tuple(flips),
-            medians=tuple(medians),
-            p95s=tuple(p95s),
             days=(build.as_of - last).total_seconds() / 86_400,
+            **{name: tuple(numbers) for name, numbers in past.items()},
         )
     return pasts

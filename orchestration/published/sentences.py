@@ -1,4 +1,4 @@
-"""Turns evidence into the sentence that a person reads; the rule's template stands in the trait's YAML entry."""
+"""Turns evidence into the sentence that a person reads; the rule's template is in the trait's YAML entry."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def copy_prior_state(
         connection: the warehouse.
         catalog: what is declared; thresholds of another version of a definition are not comparable and left out.
         grid_point: naive UTC; changes with a later as_of are taken back.
-        schema: ``state``, or another one for a replay of the past.
+        schema: ``state``, or another schema for a replay of the past.
 
     """
     connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
@@ -70,7 +70,7 @@ def copy_prior_state(
 def ledger_state(rows: str) -> str:
     """SQL of the values that some rows of the ledger add up to: the last of each entity and trait, unless it is null.
 
-    Backfilled rows are older than their place in the ledger tells, so that as_of counts before seq.
+    Backfilled rows are older than their place in the ledger, so as_of counts before seq.
     """
     return f"""
         select

@@ -25,9 +25,10 @@ from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_v
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
-from orchestration.transform.build import Build, current_build, failed_models
+from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import failed_models
 
 NO_VERDICT = "It was not judged in this build."
 
@@ -148,7 +149,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
             "select build_id, published_at from traits.builds order by build_id desc limit 1"
         ).fetchone()
         served = served_manifest(project.home)
-        # A crash between the commit and the snapshot leaves an older one, and one of an earlier version is replaced.
+        # After a crash between commit and snapshot an older one is served; one of an earlier version is replaced, too.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
         if newest and not (is_newest and PARQUET_FILES in served):
             notify("writing the serving snapshot")

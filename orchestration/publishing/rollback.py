@@ -19,7 +19,7 @@ from orchestration.home import Home, Notify, read_json, silent, utc_now
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
-from orchestration.transform.build import STATE_TABLES
+from orchestration.transform.state_tables import STATE_TABLES
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
 
 
 def point_to(home: Home, target: Path) -> None:
-    """Makes a build the one that readers see, in one step."""
+    """Serves a build: readers see it from now on; the change is a single step."""
     current = home.serving / "current"
     if current.is_dir() and not current.is_symlink():
         raise TraithouseError(

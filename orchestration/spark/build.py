@@ -16,8 +16,11 @@ from orchestration.home import Home, Notify, silent
 from orchestration.spark.pull import READ_TO_FORGET, pull_models
 from orchestration.spark.push import RAW_SCHEMAS, push_sources
 from orchestration.spark.session import clear_leftovers, open_session, set_view
-from orchestration.transform.build import STATE_TABLES, Build, failed_models, run_build
-from orchestration.transform.dbt import NodeResult, Project
+from orchestration.transform.build import Build, run_build
+from orchestration.transform.dbt import Project
+from orchestration.transform.node_results import failed_models
+from orchestration.transform.runner import NodeResult
+from orchestration.transform.state_tables import STATE_TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

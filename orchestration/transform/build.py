@@ -1,64 +1,31 @@
 """One build: what it reads, at which clock, and when it counts as done.
 
-The watermark is committed last: a build that was cut off is made again from the same watermark, and every model is
-written so that making it again gives the same rows.
+The watermark is saved last: a build that was cut off is repeated from the same watermark, and every model is written so
+that a repetition gives the same rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 
-from orchestration.declarations.traits import TRAIT_FOLDER
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent, utc_now
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.transform.clock import resolve_as_of
-from orchestration.transform.content import content_hash
-from orchestration.transform.dbt import GOOD_STATUSES, NodeResult, OnNode, Project, ignore_node
-
-STATE_TABLES = """
-create schema if not exists state;
-create table if not exists state.trait_state (
-    entity_type varchar, entity_id varchar, trait varchar, value varchar, since timestamp
-);
-create table if not exists state.trait_thresholds (trait varchar, threshold varchar, value double);
-create table if not exists state.current_build (
-    build_number bigint, build_id varchar, as_of timestamp, previous_as_of timestamp,
-    loaded_after bigint, loaded_until bigint, full_refresh boolean, fingerprint varchar, started_at timestamp
-);
-create table if not exists state.watermark (load_id bigint, as_of timestamp, fingerprint varchar);
-create table if not exists state.node_results (
-    build_id varchar, unique_id varchar, name varchar, status varchar, message varchar, seconds double,
-    content_hash varchar
-);
-create table if not exists state.retention (
-    table_name varchar, kept_from timestamp, rows_deleted bigint, deleted_at timestamp, is_rebuilt boolean
-);
-create schema if not exists learning;
-create table if not exists learning.score_models (
-    trait varchar, model_version bigint, definition_version bigint, is_declared boolean,
-    as_of varchar, fitted_until varchar, fitted_rows bigint, fitted_positives bigint, base_rate double,
-    tested_rows bigint, tested_positives bigint, auc double, auc_low double, auc_high double, brier double,
-    calibration_error double, top_decile_lift double, usable boolean, reason varchar
-);
-create table if not exists learning.score_points (
-    trait varchar, model_version bigint, feature varchar, low double, high double, is_missing boolean, points bigint
-);
-create table if not exists learning.score_probabilities (
-    trait varchar, model_version bigint, points bigint, probability double
-);
-"""
+from orchestration.transform.dbt import Project
+from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.node_results import is_trait, save_results, whole_stages
+from orchestration.transform.runner import NodeResult, OnNode, ignore_node
+from orchestration.transform.state_tables import STATE_TABLES
+from orchestration.transform.watermark import Watermark, delete_watermark, raw_kept_from, read_watermark, save_watermark
 
 # What DuckDB says, also where it wraps one error in another.
-WANT_OF_MEMORY = re.compile("out of memory|failed to pin|(could not|failed to) allocate", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile("out of memory|failed to pin|(could not|failed to) allocate", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -73,7 +40,7 @@ class Build:
         loaded_after: loads above it are new.
         loaded_until: newest load that this build reads.
         full_refresh: everything is rebuilt.
-        fingerprint: of all that decides rows up to the features; another one forces a full refresh.
+        fingerprint: of all that decides rows up to the features; another one than the watermark's forces a rebuild.
         started_at: wall clock, naive UTC.
 
     """
@@ -98,6 +65,9 @@ class Build:
         return given
 
 
+_COLUMNS = tuple(field.name for field in fields(Build))
+
+
 def begin_build(
     project: Project,
     *,
@@ -106,9 +76,15 @@ def begin_build(
     partial: bool = False,
     now: datetime | None = None,
 ) -> Build:
-    """Decides what a build reads, and writes it down; call it under the lock.
+    """Decides what a build reads, and makes it the current one; call it under the lock.
 
-    A partial build (some models only) keeps the clock of the last whole one, so that no model is ahead of another.
+    Args:
+        project: what will be run.
+        as_of: as given on the command line (``resolve_as_of``).
+        full_refresh: rebuild everything, also what could be kept.
+        partial: only some models will run; they keep the clock of the last whole build, so that none is ahead of the
+            others.
+        now: wall clock, naive UTC.
 
     Raises:
         UsageError: as_of cannot be used, or there are no events.
@@ -126,32 +102,32 @@ def begin_build(
         newest, newest_load = connection.execute(
             "select max(newest_event_at), coalesce(max(load_id), 0) from raw.loads"
         ).fetchone() or (None, 0)
-        watermark = connection.execute("select load_id, as_of, fingerprint from state.watermark").fetchone()
-        load_id, previous_as_of, built_from = watermark or (-1, None, None)
+        watermark = read_watermark(connection)
         resolved = resolve_as_of(
-            str(previous_as_of) if partial and previous_as_of else as_of,
+            str(watermark.as_of) if partial and watermark.as_of else as_of,
             now=now,
             newest_event=newest,
             last_published=last_published_as_of(connection),
             time_zone=project.time_zone,
         )
-        begun = connection.execute("select build_number, as_of from state.current_build").fetchone()
-        last_number, last_as_of = begun or (0, previous_as_of)
-        # Another definition, or a clock before that of the last build, also of one that was cut off: start over.
-        start_over = full_refresh or built_from != fingerprint or resolved < last_as_of
+        last = current_build(connection)
+        # A build that was cut off may have left tables at its clock.
+        last_as_of = last.as_of if last else watermark.as_of
+        is_earlier = last_as_of is not None and resolved < last_as_of
+        start_over = full_refresh or watermark.fingerprint != fingerprint or is_earlier
         kept_from = raw_kept_from(connection)
         if start_over and not full_refresh and kept_from:
             raise TraithouseError(
                 f"Everything has to be rebuilt, and raw rows from before {kept_from} UTC were deleted for their age.",
                 "traithouse refresh --full-refresh does it without them: what looks back further is cut short.",
             )
-        number = last_number + 1
+        number = last.build_number + 1 if last else 1
         build = Build(
             build_number=number,
             build_id=f"{number:06d}-{resolved:%Y%m%dT%H%M%SZ}",
             as_of=resolved,
-            previous_as_of=previous_as_of,
-            loaded_after=load_id,
+            previous_as_of=watermark.as_of,
+            loaded_after=watermark.load_id,
             loaded_until=newest_load,
             full_refresh=start_over,
             fingerprint=fingerprint,
@@ -159,33 +135,19 @@ def begin_build(
         )
         connection.execute("begin")
         if start_over:
-            # Until it has ended, no watermark is true of the tables that it rebuilds.
-            connection.execute("delete from state.watermark")
+            delete_watermark(connection)
         connection.execute("delete from state.current_build")
-        connection.execute(
-            "insert into state.current_build values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            list(asdict(build).values()),
-        )
+        values = ", ".join(f"${column}" for column in _COLUMNS)
+        connection.execute(f"insert into state.current_build ({', '.join(_COLUMNS)}) values ({values})", asdict(build))
         connection.execute("commit")
     return build
-
-
-def raw_kept_from(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """From when on raw is complete, when rows that a rebuild would miss were deleted for their age; naive UTC."""
-    connection.execute(STATE_TABLES)
-    row = connection.execute(
-        "select max(kept_from) from state.retention where starts_with(table_name, 'raw')"
-        " and table_name != 'raw.rejected_events' and not is_rebuilt"
-    ).fetchone()
-    kept_from: datetime | None = row[0] if row else None
-    return kept_from
 
 
 def current_build(connection: duckdb.DuckDBPyConnection) -> Build | None:
     """The build that was begun last."""
     connection.execute(STATE_TABLES)
-    row = connection.execute("select * from state.current_build").fetchone()
-    return Build(*row) if row else None
+    row = connection.execute(f"select {', '.join(_COLUMNS)} from state.current_build").fetchone()
+    return Build(**dict(zip(_COLUMNS, row, strict=True))) if row else None
 
 
 def last_published_as_of(connection: duckdb.DuckDBPyConnection) -> datetime | None:
@@ -209,36 +171,27 @@ def run_build(
     on_node: OnNode = ignore_node,
     notify: Notify = silent,
 ) -> list[NodeResult]:
-    """Runs seeds and models of a build, and commits the watermark when all up to the features went well.
+    """Runs seeds and models of a build, and saves its watermark when all up to the features went well.
 
     Args:
         project: what to run; hold the lock of its home.
         build: from ``begin_build``.
         select: a part of the project; a part never moves the watermark.
-        fetch: brings what the models made into the home, where an engine elsewhere ran them.
+        fetch: copies what the models made into the home, where another engine ran them.
         on_node: called with each node that went well, as soon as it has ended.
         notify: progress.
 
     """
-    results = _run_within_memory(project, build, _whole_stages(project, select), on_node, notify)
+    results = _run_within_memory(project, build, whole_stages(project, select), on_node, notify)
     if fetch:
         fetch()
     with project.home.connect() as connection:
         connection.execute("begin")
-        connection.execute("delete from state.node_results where build_id != $1", [build.build_id])
-        candidates = {f"model.{project.name}.{trait.name}": trait for trait in project.catalog.traits}
-        for result in results:
-            trait = candidates.get(result.unique_id) if result.ok else None
-            content = content_hash(connection, trait.candidate, trait.id_column) if trait else None
-            connection.execute(
-                "insert into state.node_results values ($1, $2, $3, $4, $5, $6, $7)",
-                [build.build_id, *vars(result).values(), content],
-            )
+        save_results(connection, project, build.build_id, results)
         if not select and all(result.ok for result in results if not is_trait(project, result.unique_id)):
-            connection.execute("delete from state.watermark")
-            connection.execute(
-                "insert into state.watermark values ($1, $2, $3)",
-                [build.loaded_until, build.as_of, build.fingerprint],
+            save_watermark(
+                connection,
+                Watermark(load_id=build.loaded_until, as_of=build.as_of, fingerprint=build.fingerprint),
             )
             if build.full_refresh:
                 connection.execute("update state.retention set is_rebuilt = true")
@@ -249,7 +202,7 @@ def run_build(
 def _run_within_memory(
     project: Project, build: Build, select: Sequence[str], on_node: OnNode, notify: Notify
 ) -> list[NodeResult]:
-    """An increment gets little memory, which would only hold what was read; more when that is too little."""
+    """Runs an increment with little memory, for more would only cache what was read; with all where that fails."""
     settings = project.home.settings
     small, large = settings.increment_memory_limit, settings.memory_limit
     with duckdb.connect() as connection:
@@ -267,64 +220,10 @@ def _run_within_memory(
             on_node=on_node,
             notify=notify,
         )
-        wanting = [one.name for one in results if one.status == "error" and WANT_OF_MEMORY.search(one.message)]
-        if not wanting:
+        starved = [
+            result.name for result in results if result.status == "error" and _OUT_OF_MEMORY.search(result.message)
+        ]
+        if not starved:
             break
-        notify(f"{limit} of memory was too little for {', '.join(wanting)}")
+        notify(f"{limit} of memory was too little for {', '.join(starved)}")
     return results
-
-
-def _whole_stages(project: Project, select: Sequence[str]) -> list[str]:
-    """A part of the traits may be built alone; of what lies before them, all or nothing.
-
-    Up to the features each model takes from the one before it what this very run has to do.
-    """
-    nodes = project.manifest_dict["nodes"].values()
-    traits = {node["name"] for node in nodes if is_trait(project, node["unique_id"])}
-    if not select or set(select) <= traits:
-        return list(select)
-    folders = sorted(
-        {path.parts[1] for node in nodes if (path := Path(node["original_file_path"])).parts[0] == "models"}
-        - {Path(TRAIT_FOLDER).parts[-1]}
-    )
-    return [*select, *(f"path:models/{folder}" for folder in folders)]
-
-
-def failed_models(connection: duckdb.DuckDBPyConnection, project: Project) -> list[str]:
-    """Seeds and models up to the features that failed in the current build; a trait's failure is its gate's matter."""
-    rows = connection.execute(
-        """
-        select unique_id, name, status, message from state.node_results
-        where build_id = (select build_id from state.current_build) order by name
-        """
-    ).fetchall()
-    return [
-        f"{name}: {message}"
-        for unique_id, name, status, message in rows
-        if status not in (*GOOD_STATUSES, "skipped") and not is_trait(project, unique_id)
-    ]
-
-
-def is_trait(project: Project, unique_id: str) -> bool:
-    """Whether a node is a trait's candidate."""
-    node = project.manifest_dict["nodes"].get(unique_id, {})
-    return bool(node.get("original_file_path", "").startswith(TRAIT_FOLDER))
-
-
-def project_fingerprint(project: Project) -> str:
-    """Hash of the models up to the features, macros, seeds and vars: what incremental rows were made with."""
-    manifest = project.manifest_dict
-    parts = [
-        (unique_id, node["checksum"]["checksum"])
-        for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] in ("model", "seed") and not is_trait(project, unique_id)
-    ]
-    parts += [
-        (unique_id, macro["macro_sql"])
-        for unique_id, macro in manifest["macros"].items()
-        if macro["package_name"] == manifest["metadata"]["project_name"]
-    ]
-    # Fast hashes and contracts are one engine's own.
-    engine = [project.home.settings.target, duckdb.__version__]
-    text = json.dumps([sorted(parts), project.variables, engine], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

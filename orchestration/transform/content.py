@@ -1,4 +1,4 @@
-"""What a candidate holds, as one number: binds the build that made it to the verdict, and the verdict to publishing."""
+"""Hash of a candidate's content: a verdict names it, and only that content is published."""
 
 from __future__ import annotations
 

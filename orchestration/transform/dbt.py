@@ -1,13 +1,10 @@
-"""dbt in this process: parse once, run warm (a fresh process would cost seconds a call)."""
+"""The dbt project: parsed once, run in this process."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -17,50 +14,25 @@ import yaml
 from orchestration.declarations.catalog import Catalog, read_catalog
 from orchestration.errors import TraithouseError
 from orchestration.home import Home, Notify, silent, write_atomically
+from orchestration.transform.runner import GOOD_STATUSES, NodeResult, OnNode, first_lines, ignore_node, run_dbt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dbt.contracts.graph.manifest import Manifest
 
 
-GOOD_STATUSES = ("success", "pass", "warn", "no-op")
+class Project:
+    """The dbt project, and the home that it is run in: nearly every function of the package takes one.
 
-
-@dataclass(frozen=True)
-class NodeResult:
-    """How one dbt node went.
+    What it declares is parsed when first asked for, and kept: ``manifest`` (dbt's own object, which a run needs),
+    ``manifest_dict`` (the same as a dictionary; on disk, too, so that most commands never wait for dbt), ``catalog``
+    (the traits and syncs in it) and ``variables``. Nothing that is parsed depends on the home. When files of the
+    project change, make a new object.
 
     Attributes:
-        unique_id: dbt's name of the node.
-        name: model, seed or test.
-        status: success, pass, warn, fail, error or skipped.
-        message: dbt's words, first lines only.
-        seconds: how long it took.
+        home: the folder of the warehouse and of everything that is published; the lock is taken by who calls.
+        folder: where dbt_project.yml is.
 
     """
-
-    unique_id: str
-    name: str
-    status: str
-    message: str
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether what depends on it may be believed."""
-        return self.status in GOOD_STATUSES
-
-
-OnNode = Callable[[NodeResult], None]
-
-
-def ignore_node(result: NodeResult) -> None:
-    """A node that nobody waits for."""
-
-
-class Project:
-    """The dbt project of a home."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -86,10 +58,10 @@ class Project:
 
         """
         self.home.prepare()
-        result = self._invoke(["parse"], None, silent)
+        result = run_dbt(self.home, self.folder, ["parse"])
         if not result.success:
             raise TraithouseError(
-                f"The dbt project does not parse: {_first_lines(result.exception)}",
+                f"The dbt project does not parse: {first_lines(result.exception)}",
                 "Correct the file that it names.",
             )
         manifest: Manifest = result.result
@@ -157,10 +129,17 @@ class Project:
         on_node: OnNode = ignore_node,
         notify: Notify = silent,
     ) -> list[NodeResult]:
-        """Runs ``build`` (seeds and models) or ``test`` and returns how each node went; call it under the lock.
+        """Runs ``build`` (seeds and models) or ``test``, and gives how each node went; call it under the lock.
 
-        ``memory_limit`` is the engine's, in its words; without it that of the settings. ``on_node`` is called with each
-        node that went well as soon as it has ended, in a thread of dbt's.
+        Args:
+            command: ``build`` or ``test``.
+            select: names or selectors of dbt; empty for everything.
+            variables: run arguments of the models (macros/clock.sql); those that are None are left out.
+            full_refresh: everything is rebuilt.
+            manifest: a changed manifest, in place of the project's own.
+            memory_limit: the engine's, in its words (``2GB``); without it that of the settings.
+            on_node: called with each node that went well as soon as it has ended, in a thread of dbt's.
+            notify: progress.
 
         Raises:
             TraithouseError: dbt could not run at all.
@@ -183,16 +162,19 @@ class Project:
             if not self.home.settings.on_spark:
                 # One large model uses every processor; two at once only take each other's memory.
                 arguments += ["--threads", "1"]
+        results = self._results(
+            arguments, manifest=manifest or self.manifest, memory_limit=memory_limit, on_node=on_node, notify=notify
+        )
         return [
             NodeResult(
-                unique_id=one.node.unique_id,
-                name=one.node.name,
-                status=str(one.status),
-                message=_first_lines(one.message),
-                seconds=round(one.execution_time, 3),
+                unique_id=result.node.unique_id,
+                name=result.node.name,
+                status=str(result.status),
+                message=first_lines(result.message),
+                seconds=round(result.execution_time, 3),
             )
-            for one in self._results(arguments, manifest or self.manifest, notify, memory_limit, on_node)
-            if one.node.resource_type != "operation"
+            for result in results
+            if result.node.resource_type != "operation"
         ]
 
     def compiled(self, *, select: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
@@ -205,103 +187,17 @@ class Project:
         arguments = ["compile", "--no-write-json", "--vars", json.dumps(dict(variables)), "--full-refresh"]
         arguments += ["--threads", "1", "--select", *select]
         arguments += ["--exclude", "resource_type:test", "resource_type:unit_test"]
-        results = self._results(arguments, self.manifest, silent)
-        broken = [one for one in results if str(one.status) not in GOOD_STATUSES]
+        results = self._results(arguments, manifest=self.manifest)
+        broken = [result for result in results if str(result.status) not in GOOD_STATUSES]
         if broken:
             raise TraithouseError(
-                f"{broken[0].node.name} does not compile: {_first_lines(broken[0].message)}", "Correct its SQL."
+                f"{broken[0].node.name} does not compile: {first_lines(broken[0].message)}", "Correct its SQL."
             )
-        return {one.node.unique_id: one.node.compiled_code for one in results}
+        return {result.node.unique_id: result.node.compiled_code for result in results}
 
-    def _results(
-        self,
-        arguments: list[str],
-        manifest: Manifest,
-        notify: Notify,
-        memory_limit: str | None = None,
-        on_node: OnNode = ignore_node,
-    ) -> list[Any]:
-        result = self._invoke(arguments, manifest, notify, memory_limit, on_node)
+    def _results(self, arguments: list[str], *, manifest: Manifest, **options: Any) -> list[Any]:
+        """Dbt's own results of a command; ``options`` as of ``run_dbt``."""
+        result = run_dbt(self.home, self.folder, arguments, manifest=manifest, **options)
         if result.result is None:
-            raise TraithouseError(
-                f"dbt stopped: {_first_lines(result.exception)}",
-                f"Its log is in {self.home.logs}.",
-            )
+            raise TraithouseError(f"dbt stopped: {first_lines(result.exception)}", f"Its log is in {self.home.logs}.")
         return list(result.result)
-
-    def _invoke(
-        self,
-        arguments: list[str],
-        manifest: Manifest | None,
-        notify: Notify,
-        memory_limit: str | None = None,
-        on_node: OnNode = ignore_node,
-    ) -> Any:
-        from dbt.cli.main import dbtRunner
-
-        def listen(event: Any) -> None:
-            if event.info.name == "NodeFinished":
-                node, result = event.data.node_info, event.data.run_result
-                notify(f"{node.node_name}: {node.node_status}")
-                ended = NodeResult(
-                    unique_id=node.unique_id,
-                    name=node.node_name,
-                    status=node.node_status,
-                    message=_first_lines(result.message),
-                    seconds=round(result.execution_time, 3),
-                )
-                if ended.ok:
-                    on_node(ended)
-
-        flags = [
-            "--project-dir",
-            self.folder,
-            "--profiles-dir",
-            self.folder,
-            "--target-path",
-            self.home.dbt_target,
-        ]
-        flags += ["--log-path", self.home.logs, "--log-level", "none", "--log-level-file", "info"]
-        flags += ["--no-use-colors", "--no-send-anonymous-usage-stats"]
-        with _environment(
-            TRAITHOUSE_HOME=str(self.home.root),
-            TRAITHOUSE_TARGET=self.home.settings.target,
-            TRAITHOUSE_MEMORY_LIMIT=memory_limit or self.home.settings.memory_limit,
-        ):
-            runner = dbtRunner(manifest=manifest, callbacks=[listen])
-            try:
-                result = runner.invoke([*arguments, *(str(flag) for flag in flags)])
-            finally:
-                close_warehouse()
-        if result.result is None and not isinstance(result.exception, Exception):
-            raise KeyboardInterrupt
-        return result
-
-
-def close_warehouse() -> None:
-    """Let go of the file, which dbt keeps open through a run: opening it for each model costs more than the model."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    environment = DuckDBConnectionManager._ENV
-    DuckDBConnectionManager.close_all_connections()
-    if environment is not None:
-        environment.close()
-
-
-def _first_lines(message: object) -> str:
-    return " ".join(str(message).split())[:300]
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """profiles.yml reads paths from the environment; they are put back afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -23,14 +23,14 @@ def raw() -> duckdb.DuckDBPyConnection:
     return made(SHAPE)
 
 
-def one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
+def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple:
     row = connection.execute(sql).fetchone()
     assert row is not None
     return row
 
 
 def fingerprint(connection: duckdb.DuckDBPyConnection) -> tuple:
-    return one(connection, "select count(*), sum(md5_number_lower(cast(e as varchar))) from raw.events as e")
+    return first_row(connection, "select count(*), sum(md5_number_lower(cast(e as varchar))) from raw.events as e")
 
 
 def test_the_same_seed_gives_the_same_rows(raw: duckdb.DuckDBPyConnection) -> None:
@@ -58,11 +58,11 @@ def test_every_row_keeps_the_raw_contract(raw: duckdb.DuckDBPyConnection) -> Non
         or not coalesce(json_valid(context), true)
         or length(user_id) != 20
     """
-    assert one(raw, broken) == (0,)
+    assert first_row(raw, broken) == (0,)
 
 
 def test_shares_are_as_told(raw: duckdb.DuckDBPyConnection) -> None:
-    repeated, late, pages, anonymous = one(
+    repeated, late, pages, anonymous = first_row(
         raw,
         """
         select
@@ -81,7 +81,7 @@ def test_shares_are_as_told(raw: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_a_few_users_do_most(raw: duckdb.DuckDBPyConnection) -> None:
-    (share,) = one(
+    (share,) = first_row(
         raw,
         """
         with users as (
@@ -95,7 +95,7 @@ def test_a_few_users_do_most(raw: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_devices_are_anonymous_before_their_user_signs_up(raw: duckdb.DuckDBPyConnection) -> None:
-    later, devices = one(
+    later, devices = first_row(
         raw,
         """
         with devices as (
@@ -113,7 +113,7 @@ def test_devices_are_anonymous_before_their_user_signs_up(raw: duckdb.DuckDBPyCo
 
 
 def test_an_adversarial_batch_is_late_and_merges_the_heaviest(raw: duckdb.DuckDBPyConnection) -> None:
-    late, aliases, heavy = one(
+    late, aliases, heavy = first_row(
         raw,
         """
         select

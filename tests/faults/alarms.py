@@ -1,4 +1,4 @@
-"""False alarms and misses: ordinary days through the real doors, and on some of them a population that drops.
+"""False alarms and misses: ordinary days through the real gates, and on some of them a population that drops.
 
     python -m tests.faults.alarms           # 90 days
     python -m tests.faults.alarms --days 7
@@ -33,10 +33,10 @@ from orchestration.publishing.publish import publish
 from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters
 from orchestration.simulator.write import EVENTS
-from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
+from tests.builds import change_candidates
 from tests.cache import parsed_project
-from tests.faults.fixture import moved, table
+from tests.faults.fixture import table
 
 # Days that are known before the first refresh: enough for windows of 28 days and a usual week.
 KNOWN_DAYS = 70
@@ -50,7 +50,7 @@ LEAST_CAUGHT = 0.95
 
 @dataclass
 class Alarms:
-    """What the doors said.
+    """What the gates said.
 
     Attributes:
         judged: trait -> days on which it passed or was withheld.
@@ -95,7 +95,7 @@ def replayed(folder: Path, parsed_project: Project, days: int, accounts: int, no
     """So many days, one by one."""
     alarms = Alarms()
     home = Home(Settings(home=folder / "home"))
-    project = moved(parsed_project, home)
+    project = parsed_project.replace(home)
     parameters = Parameters(accounts=accounts, days=KNOWN_DAYS + days, seed=11)
     for published, (day, events) in enumerate(days_of_events(folder, parameters)):
         if published > days:
@@ -104,62 +104,55 @@ def replayed(folder: Path, parsed_project: Project, days: int, accounts: int, no
         written = write_and_audit(project, as_of=str(day))
         if published:  # the first build has nothing to be compared with, and is no day of the replay
             _count(alarms, day, written.verdicts)
-        passed = [one.trait for one in written.verdicts if one.verdict == "passed"]
+        passed = [verdict.trait for verdict in written.verdicts if verdict.verdict == "passed"]
         if published >= LEARNING_DAYS and (published - LEARNING_DAYS) % EVERY_THIRD == 0:
             for percent in DROPS:
                 _drop(home, project, alarms, [project.catalog.trait(name) for name in passed], percent, day)
-            _as_made(home, project)
-            with home.lock("attack"):
+            change_candidates(project)
+            with home.lock("fault injection"):
                 audit(project, traits=passed)
         publish(project)
         events.unlink()
         notify(
             f"{day}: {len(passed)} traits passed; {len(alarms.false)} false alarms so far, caught"
-            f" {', '.join(f'{alarms.caught[one]} of {alarms.dropped[one]} at {one}%' for one in DROPS)}"
+            f" {', '.join(f'{alarms.caught[percent]} of {alarms.dropped[percent]} at {percent}%' for percent in DROPS)}"
         )
     return alarms
 
 
 def _count(alarms: Alarms, day: date, verdicts: Sequence[Verdict]) -> None:
-    for one in verdicts:
-        alarms.judged[one.trait] += one.verdict in ("passed", "failed")
-        if one.verdict == "failed":
-            alarms.false.append(f"{day} {one.trait}: {one.reason}")
+    for verdict in verdicts:
+        alarms.judged[verdict.trait] += verdict.verdict in ("passed", "failed")
+        if verdict.verdict == "failed":
+            alarms.false.append(f"{day} {verdict.trait}: {verdict.reason}")
 
 
 def _drop(home: Home, project: Project, alarms: Alarms, traits: Sequence[Trait], percent: int, day: date) -> None:
     """Takes rows of traits away as if their models had not made them, judges each by itself, and puts them back."""
-    with home.lock("attack"):
+    with home.lock("fault injection"):
         with home.connect() as connection:
             for trait in traits:
                 connection.execute(f"create or replace table state.kept_{trait.name} as from {trait.candidate}")
                 connection.execute(
                     f"delete from {trait.candidate} where hash({trait.id_column} || '{day}') % 100 < {percent}"
                 )
-        _as_made(home, project)
-        verdicts = {one.trait: one for one in audit(project, traits=[trait.name for trait in traits])}
+        change_candidates(project)
+        verdicts = {verdict.trait: verdict for verdict in audit(project, traits=[trait.name for trait in traits])}
         with home.connect() as connection:
             for trait in traits:
                 connection.execute(f"delete from {trait.candidate}")
                 connection.execute(f"insert into {trait.candidate} from state.kept_{trait.name}")
                 connection.execute(f"drop table state.kept_{trait.name}")
     for trait in traits:
-        broken = {one.name for one in verdicts[trait.name].checks if not one.passed and one.severity == "critical"}
+        broken = {
+            check.name for check in verdicts[trait.name].checks if not check.passed and check.severity == "critical"
+        }
         alarms.dropped[percent] += 1
         # That it is made of another one, which was caught, does not count.
         if broken - {UPSTREAM}:
             alarms.caught[percent] += 1
         else:
             alarms.missed.append(f"{day} {trait.name}: {percent}% of its rows were lost")
-
-
-def _as_made(home: Home, project: Project) -> None:
-    with home.connect() as connection:
-        for trait in project.catalog.traits:
-            connection.execute(
-                "update state.node_results set content_hash = $1 where name = $2",
-                [content_hash(connection, trait.candidate, trait.id_column), trait.name],
-            )
 
 
 def summary(alarms: Alarms) -> str:
@@ -182,7 +175,7 @@ def summary(alarms: Alarms) -> str:
 
 
 def main() -> int:
-    """Replays the days and prints what the doors said."""
+    """Replays the days and prints what the gates said."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--accounts", type=int, default=80)

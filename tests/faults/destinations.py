@@ -146,7 +146,7 @@ def scenarios(target: StandIn) -> list[str]:
     return [name for name in found if name not in target.spared]
 
 
-def attack(target: StandIn, home: Home, name: str, records: Sequence[Record]) -> Result:
+def deliver_under_fault(target: StandIn, home: Home, name: str, records: Sequence[Record]) -> Result:
     """Delivers while something happens, and counts."""
     if name == BAD_ROW:
         target.poisoned = {records[len(records) // 2].identifier}
@@ -172,19 +172,25 @@ def counted(target: StandIn, home: Home, records: Sequence[Record], taken: int =
         for record in records
         if there.get(record.identifier) != record.fields and (record.identifier in sent or record.entity_id not in dead)
     ]
-    times = Counter(one for call in target.writes[taken:] for one in call) if isinstance(target, HttpStandIn) else {}
+    times = (
+        Counter(record_id for call in target.writes[taken:] for record_id in call)
+        if isinstance(target, HttpStandIn)
+        else {}
+    )
     return Result(len(sent), len(dead), len(lost), sum(count - 1 for count in times.values()))
 
 
-def attack_a_new_one(destination: str, name: str, count: int) -> Result:
-    """Attacks a stand-in that is made for it, with so many records."""
+def run_scenario(destination: str, name: str, count: int) -> Result:
+    """Delivers so many records to a new stand-in while something happens."""
     target = standin(destination)
     with ExitStack() as stack:
         home, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))
         stack.enter_context(target.running(folder))
         stack.enter_context(quick_backoff())
         os.environ |= target.environment()
-        return attack(target, Home(Settings(home=home, env="production")), name, records_of(target, 0, range(count)))
+        return deliver_under_fault(
+            target, Home(Settings(home=home, env="production")), name, records_of(target, 0, range(count))
+        )
 
 
 @contextmanager
@@ -199,14 +205,14 @@ def quick_backoff() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description="Destinations under attack.")
+    parser = argparse.ArgumentParser(description="Every destination under every fault.")
     parser.add_argument("--records", type=int, default=1000)
     count = parser.parse_args(arguments).records
     lines: list[tuple[object, ...]] = []
     for destination in NAMES:
         for scenario in scenarios(standin(destination)):
             started = time.perf_counter()
-            result = attack_a_new_one(destination, scenario, count)
+            result = run_scenario(destination, scenario, count)
             seconds = time.perf_counter() - started
             print(f"{destination}: {scenario}: {result} in {seconds:.1f} s", file=sys.stderr)
             lines.append((destination, scenario, count, *vars(result).values()))

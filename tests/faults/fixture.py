@@ -1,4 +1,4 @@
-"""Where the attacks take place: homes of one small synthetic product, made once and copied, and what is compared.
+"""Homes of one small synthetic product, made once and copied, into which faults are injected; and what is compared.
 
 ``published`` has its events up to the end of DAY published. ``written`` has those of the next day, too: landed, built
 and judged, and not yet published. ``undisturbed`` is what readers find once that is published.
@@ -38,7 +38,7 @@ Rows = dict[str, list[Row]]
 
 
 @dataclass(frozen=True)
-class Arena:
+class Fixture:
     """Homes to copy, never to touch.
 
     Attributes:
@@ -63,45 +63,40 @@ class Arena:
     passed: frozenset[str]
 
     def copy(self, home: Path, to: Path) -> Home:
-        """A home of one's own."""
+        """A copy of a home, for one fault."""
         return copied(home, to)
 
     def project_of(self, home: Home) -> Project:
         """The parsed project in another home."""
-        return moved(self.project, home)
+        return self.project.replace(home)
 
 
-def moved(project: Project, home: Home) -> Project:
-    """A parsed project in another home."""
-    return project.replace(home)
-
-
-def cached_arena() -> Arena:
+def cached_fixture() -> Fixture:
     """The homes, made once for these contents of the project."""
-    folder = cached("faults", make_arena)
+    folder = cached("faults", make_fixture)
     rows, passed = pickle.loads((folder / ROWS).read_bytes())
     homes = {name: folder / name for name in ("published", "written")}
-    return Arena(folder, parsed_project(), next_day=folder / SECOND, passed=passed, **homes, **rows)
+    return Fixture(folder, parsed_project(), next_day=folder / SECOND, passed=passed, **homes, **rows)
 
 
-def make_arena(folder: Path) -> None:
+def make_fixture(folder: Path) -> None:
     """Makes the homes: two refreshes, less than a minute."""
     project = parsed_project()
     first, second = split_events(folder, PARAMETERS)
     home = Home(Settings(home=folder / "published"))
     load(home, [first], source=SOURCE)
-    write_and_audit(moved(project, home), as_of=DAY)
-    publish(moved(project, home))
-    _invent_history(home)
+    write_and_audit(project.replace(home), as_of=DAY)
+    publish(project.replace(home))
+    _add_history(home)
     before = served_rows(home)
     written = Home(Settings(home=folder / "written"))
     shutil.copytree(home.root, written.root, symlinks=True)
     load(written, [second], source=SOURCE)
-    write_and_audit(moved(project, written), as_of=NEXT_DAY)
+    write_and_audit(project.replace(written), as_of=NEXT_DAY)
     twin = Home(Settings(home=folder / "twin"))
     shutil.copytree(written.root, twin.root, symlinks=True)
-    report = publish(moved(project, twin))
-    passed = frozenset(one.trait for one in report.traits if one.verdict == "passed") & frozenset(before)
+    report = publish(project.replace(twin))
+    passed = frozenset(trait.trait for trait in report.traits if trait.verdict == "passed") & frozenset(before)
     rows = {"before": before, "undisturbed": served_rows(twin)}
     (folder / ROWS).write_bytes(pickle.dumps((rows, passed)))
     shutil.rmtree(twin.root)
@@ -118,7 +113,7 @@ def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
     return first, second
 
 
-def _invent_history(home: Home) -> None:
+def _add_history(home: Home) -> None:
     """As if days before had been published alike, so that a gate that learns from them has learnt.
 
     On each of them one entity in fifty changes its mind for a moment, as some do every day.
@@ -187,13 +182,13 @@ def contradictions(home: Home) -> list[str]:
                 wrong.append(f"{table}: {count} in the manifest, {in_table} in the database, {in_file} in Parquet")
         ledger = connection.execute(
             """
-            with told as (
+            with replayed as (
                 select entity_type, entity_id, trait, arg_max(coalesce(new_value, ''), (as_of, seq)) as value
                 from traits.trait_changes group by all
             )
-            select count(*) from (from told where value != '') as told
+            select count(*) from (from replayed where value != '') as replayed
             full join traits.trait_values as v using (entity_type, entity_id, trait)
-            where told.value is distinct from v.value
+            where replayed.value is distinct from v.value
             """
         ).fetchone()
         if ledger != (0,):

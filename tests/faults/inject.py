@@ -4,7 +4,7 @@
     python -m tests.faults.inject --only verdict # those whose stage or name holds the word
 
 Each fault meets a home of its own. Whatever it breaks, readers find of each trait that is withheld the last good
-rows, of every other trait the rows of a home that nobody attacked, and nothing else.
+rows, of every other trait the rows of an undisturbed home, and nothing else.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.simulator.parameters import SOURCE
 from orchestration.transform.build import begin_build
-from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
-from tests.children import forked, in_child, killed
+from tests.builds import change_candidates
+from tests.children import in_child, kill_child, start_child
 from tests.faults.fixture import (
     NEXT_DAY,
-    Arena,
+    Fixture,
     Rows,
-    cached_arena,
+    cached_fixture,
     contradictions,
     differing,
     served_rows,
@@ -59,69 +59,63 @@ SMALLEST_DISK = 65_536
 
 
 @dataclass
-class Scene:
-    """A home under attack, and what its user hears."""
+class Injection:
+    """A home into which a fault is injected, and what its user reads."""
 
-    arena: Arena
+    fixture: Fixture
     home: Home
     project: Project
     folder: Path
-    heard: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def sql(self, *statements: str) -> None:
-        """As a hand in the warehouse would."""
+        """Changes the warehouse as a person with DuckDB would."""
         with self.home.connect() as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def made(self, *statements: str) -> None:
         """Changes candidates as if their models had made them so in this build."""
-        self.sql(*statements)
-        with self.home.connect() as connection:
-            for trait in self.project.catalog.traits:
-                connection.execute(
-                    "update state.node_results set content_hash = $1 where name = $2",
-                    [content_hash(connection, trait.candidate, trait.id_column), trait.name],
-                )
+        change_candidates(self.project, *statements)
 
     def load(self, path: Path) -> None:
-        """What a load says, also one that is refused."""
+        """Loads a file; keeps what the load says, also when it refuses."""
         try:
-            report = load(self.home, [path], source=SOURCE, notify=self.heard.append)
+            report = load(self.home, [path], source=SOURCE, notify=self.messages.append)
         except TraithouseError as error:
             self.refused(error)
         else:
-            self.heard.append(json.dumps(report.as_dict()))
+            self.messages.append(json.dumps(report.as_dict()))
 
     def refused(self, error: BaseException) -> None:
         """Keeps what an error tells its reader."""
-        self.heard.append(f"{type(error).__name__}: {error} {getattr(error, 'hint', '')}")
+        self.messages.append(f"{type(error).__name__}: {error} {getattr(error, 'hint', '')}")
 
     def day(self) -> list[dict[str, Any]]:
         """The events of the next day."""
-        return [json.loads(line) for line in self.arena.next_day.read_text().splitlines()]
+        return [json.loads(line) for line in self.fixture.next_day.read_text().splitlines()]
 
     def file(self, lines: Iterable[object], name: str = "day.ndjson") -> Path:
         """A file of lines; what is not text becomes JSON."""
         path = self.folder / name
-        path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines))
+        path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
         return path
 
     def refresh(self) -> None:
         """Writes and judges the next day."""
-        write_and_audit(self.project, as_of=NEXT_DAY, notify=self.heard.append)
+        write_and_audit(self.project, as_of=NEXT_DAY, notify=self.messages.append)
 
     def publish(self) -> PublishReport:
-        """Publishes; what it reports is heard."""
-        report = publish(self.project, notify=self.heard.append)
-        self.heard += [f"{one.trait}: {one.verdict}. {one.reason}" for one in report.traits]
-        self.heard += report.failed_models
+        """Publishes, and keeps what the report says."""
+        report = publish(self.project, notify=self.messages.append)
+        self.messages += [f"{trait.trait}: {trait.verdict}. {trait.reason}" for trait in report.traits]
+        self.messages += report.failed_models
         return report
 
     def command(self, *arguments: str) -> int:
         """A call of the command line and its exit code."""
         result = CliRunner().invoke(cli.main, [*arguments, "--home", str(self.home.root)])
-        self.heard.append(result.output)
+        self.messages.append(result.output)
         return result.exit_code
 
     @property
@@ -130,52 +124,52 @@ class Scene:
         return self.home.serving / "current"
 
 
-def published_cut_off(scene: Scene, at: Callable[[str], None]) -> None:
+def published_cut_off(injection: Injection, at: Callable[[str], None]) -> None:
     """A publish in a child to which something happens on the way."""
-    told = scene.folder / "told"
-    status = in_child(lambda: publish(scene.project, notify=at), told)
+    error_file = injection.folder / "error"
+    status = in_child(lambda: publish(injection.project, notify=at), error_file)
     assert status != 0, "the publish ended as if nothing had happened"
-    scene.heard.append(told.read_text() if told.exists() else "")
+    injection.messages.append(error_file.read_text() if error_file.exists() else "")
 
 
-def killed_at(message: str) -> Callable[[Scene], None]:
+def killed_at(message: str) -> Callable[[Injection], None]:
     """A publish that is killed when it says so."""
 
     def at(said: str) -> None:
         if said == message:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return lambda scene: published_cut_off(scene, at)
+    return lambda injection: published_cut_off(injection, at)
 
 
-def disk_full_at(message: str) -> Callable[[Scene], None]:
+def disk_full_at(message: str) -> Callable[[Injection], None]:
     """A publish from whose message on no file can grow."""
 
     def at(said: str) -> None:
         if said == message:
             resource.setrlimit(resource.RLIMIT_FSIZE, (SMALLEST_DISK, SMALLEST_DISK))
 
-    return lambda scene: published_cut_off(scene, at)
+    return lambda injection: published_cut_off(injection, at)
 
 
-def read_only(*folders: str) -> Callable[[Scene], None]:
+def read_only(*folders: str) -> Callable[[Injection], None]:
     """A publish by somebody who may not write some folders of the home."""
 
-    def cut_off(scene: Scene) -> None:
-        paths = [scene.home.root / name for name in folders]
+    def cut_off(injection: Injection) -> None:
+        paths = [injection.home.root / name for name in folders]
         for path in paths:
             path.chmod(0o500)
-        told = scene.folder / "told"
+        error_file = injection.folder / "error"
 
         def work() -> None:
             _as_ordinary_user()
-            publish(scene.project)
+            publish(injection.project)
 
-        status = in_child(work, told)
+        status = in_child(work, error_file)
         for path in paths:
             path.chmod(0o700)
         assert status != 0, "a folder that cannot be written was written"
-        scene.heard.append(told.read_text() if told.exists() else "")
+        injection.messages.append(error_file.read_text() if error_file.exists() else "")
 
     return cut_off
 
@@ -196,11 +190,11 @@ class Fault:
     Attributes:
         name: what is broken.
         stage: where.
-        attack: breaks it; the home is ``written``, or with ``rebuilt`` ``published``.
-        judged: traits that are judged again after the attack, as if the gate had only now come to them.
+        inject: breaks it; the home is ``written``, or with ``rebuilt`` ``published``.
+        judged: traits that are judged again afterwards, as if the gate had only now come to them.
         withheld: traits that may not go out.
-        told: pattern that what the user hears has to match.
-        rebuilt: the next day is written and judged after the attack.
+        message: pattern that a message to the user has to match.
+        rebuilt: the next day is written and judged afterwards.
         repair: with it, the first publish must not change what readers find; after it, all goes out.
         publish: how it is published at first.
         retired: traits whose values go.
@@ -210,13 +204,13 @@ class Fault:
 
     name: str
     stage: str
-    attack: Callable[[Scene], object]
+    inject: Callable[[Injection], object]
     judged: tuple[str, ...] = ()
     withheld: frozenset[str] = frozenset()
-    told: str = ""
+    message: str = ""
     rebuilt: bool = False
-    repair: Callable[[Scene], object] | None = None
-    publish: Callable[[Scene], object] = Scene.publish
+    repair: Callable[[Injection], object] | None = None
+    publish: Callable[[Injection], object] = Injection.publish
     retired: frozenset[str] = frozenset()
     other_day: bool = False
 
@@ -228,7 +222,7 @@ class Outcome:
     Attributes:
         withheld: traits whose rows are not those of an undisturbed home.
         went_out: the others.
-        told: the first line that matches; empty when nothing did.
+        message: the first line that matches; empty when nothing did.
         wrong: rows that are neither the last good ones of a withheld trait nor the undisturbed ones of another.
         contradictions: what the snapshot says in two ways.
 
@@ -236,77 +230,77 @@ class Outcome:
 
     withheld: frozenset[str]
     went_out: frozenset[str]
-    told: str
+    message: str
     wrong: dict[str, int]
     contradictions: tuple[str, ...]
 
 
-def run(fault: Fault, arena: Arena, folder: Path) -> Outcome:
+def run(fault: Fault, fixture: Fixture, folder: Path) -> Outcome:
     """Lets a fault happen to a home of its own."""
-    home = arena.copy(arena.published if fault.rebuilt else arena.written, folder / "home")
-    scene = Scene(arena, home, arena.project_of(home), folder)
-    fault.attack(scene)
+    home = fixture.copy(fixture.published if fault.rebuilt else fixture.written, folder / "home")
+    injection = Injection(fixture, home, fixture.project_of(home), folder)
+    fault.inject(injection)
     if fault.rebuilt:
-        scene.refresh()
+        injection.refresh()
     if fault.judged:
-        with home.lock("attack"):
-            audit(scene.project, traits=fault.judged)
+        with home.lock("fault injection"):
+            audit(injection.project, traits=fault.judged)
     if fault.repair:
         try:
-            fault.publish(scene)
+            fault.publish(injection)
         except (TraithouseError, OSError) as error:
-            scene.refused(error)
-        untouched = served_rows(home) if scene.current.exists() else arena.before
-        assert differing(untouched, arena.before) == {}, "a publish that did not end changed what readers find"
-        fault.repair(scene)
-        scene.publish()
+            injection.refused(error)
+        untouched = served_rows(home) if injection.current.exists() else fixture.before
+        assert differing(untouched, fixture.before) == {}, "a publish that did not end changed what readers find"
+        fault.repair(injection)
+        injection.publish()
     else:
-        fault.publish(scene)
+        fault.publish(injection)
     found = served_rows(home)
-    kept = {name for name in arena.passed if found.get(name) == arena.before[name] != arena.undisturbed[name]}
+    kept = {name for name in fixture.passed if found.get(name) == fixture.before[name] != fixture.undisturbed[name]}
     if fault.other_day:
-        found = {name: _as_undisturbed(scene, name, rows) for name, rows in found.items()}
-    withheld = arena.passed if "every" in fault.withheld else fault.withheld
+        found = {name: _as_undisturbed(injection, name, rows) for name, rows in found.items()}
+    withheld = fixture.passed if "every" in fault.withheld else fault.withheld
     expected: Rows = {
-        name: arena.before[name] if name in withheld and not fault.other_day else rows
-        for name, rows in arena.undisturbed.items()
+        name: fixture.before[name] if name in withheld and not fault.other_day else rows
+        for name, rows in fixture.undisturbed.items()
         if name not in fault.retired
     }
     if not fault.other_day:
-        kept = {name for name in arena.passed if found.get(name) != arena.undisturbed[name]} - fault.retired
-    lines = [line for text in scene.heard for line in text.splitlines()]
-    matching = next((line for line in lines if fault.told and re.search(fault.told, line)), "")
+        kept = {name for name in fixture.passed if found.get(name) != fixture.undisturbed[name]} - fault.retired
+    lines = [line for text in injection.messages for line in text.splitlines()]
+    matching = next((line for line in lines if fault.message and re.search(fault.message, line)), "")
     return Outcome(
         withheld=frozenset(kept),
-        went_out=arena.passed - kept,
-        told=matching,
+        went_out=fixture.passed - kept,
+        message=matching,
         wrong=differing(found, expected),
         contradictions=tuple(contradictions(home)),
     )
 
 
-def _as_undisturbed(scene: Scene, name: str, rows: list[Any]) -> list[Any]:
+def _as_undisturbed(injection: Injection, name: str, rows: list[Any]) -> list[Any]:
     """The undisturbed rows in place of those of another day, if they are what its candidate holds or the last good."""
-    if name not in scene.arena.passed or rows == scene.arena.before[name]:
-        return scene.arena.undisturbed.get(name, [])
-    trait = scene.project.catalog.trait(name)
-    with scene.home.connect() as connection:
+    if name not in injection.fixture.passed or rows == injection.fixture.before[name]:
+        return injection.fixture.undisturbed.get(name, [])
+    trait = injection.project.catalog.trait(name)
+    with injection.home.connect() as connection:
         made = connection.execute(
             f"select {trait.id_column}, cast(value as varchar), score, evidence from {trait.candidate}"
         ).fetchall()
     published = {(row[1], row[3], row[4], row[5]) for row in rows}
-    return scene.arena.undisturbed[name] if published == set(made) else rows
+    return injection.fixture.undisturbed[name] if published == set(made) else rows
 
 
-def candidate(name: str, statement: str, told: str, trait: str = "at_risk", *, also: tuple[str, ...] = ()) -> Fault:
+def candidate(name: str, statement: str, message: str, trait: str = "at_risk", *, also: tuple[str, ...] = ()) -> Fault:
     """A fault of a candidate that its model itself has made."""
     traits = (trait, *also)
-    free = [f"alter table candidates.{one} alter {_id_of(one)} drop not null" for one in traits]
+    free = [f"alter table candidates.{name} alter {_id_of(name)} drop not null" for name in traits]
 
-    def attack(scene: Scene) -> None:
-        scene.made(*free, *statement.split(";"))
+    def inject(injection: Injection) -> None:
+        injection.made(*free, *statement.split(";"))
 
-    return Fault(name, "candidates", attack, traits, with_stage(*traits), told)
+    return Fault(name, "candidates", inject, traits, with_stage(*traits), message)
 
 
 def with_stage(*traits: str) -> frozenset[str]:
@@ -319,8 +313,8 @@ def _id_of(trait: str) -> str:
     return "account_id" if trait in ("champion_left", "single_player", "stuck_setup", "expansion_ready") else "user_id"
 
 
-# Traits of the arena that need a behaviour; the others need events of whatever name.
-NEEDY = frozenset(
+# Traits of the fixture that need a behaviour; the others need events of whatever name.
+NEED_A_BEHAVIOUR = frozenset(
     {
         "activated",
         "at_risk",
@@ -345,7 +339,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "rows come twice",
             "insert into candidates.at_risk select * from candidates.at_risk limit 20",
-            "grain: expected one row a user",
+            "grain: expected one row for each user",
         ),
         candidate("two columns are swapped", f"{update} user_id = evidence, evidence = user_id", evidence),
         candidate("values are null", f"{update} value = null where {SOME}", "value: expected every value known"),
@@ -435,7 +429,7 @@ def candidate_faults() -> list[Fault]:
         candidate(
             "an account's rows come twice",
             "insert into candidates.champion_left select * from candidates.champion_left limit 3",
-            "grain: expected one row a account",
+            "grain: expected one row for each account",
             "champion_left",
         ),
         candidate(
@@ -447,7 +441,7 @@ def candidate_faults() -> list[Fault]:
         Fault(
             "a number is in another unit",
             "candidates",
-            lambda scene: scene.made("update candidates.health set value = 5000"),
+            lambda injection: injection.made("update candidates.health set value = 5000"),
             ("health",),
             frozenset({"health"}),
             "health: failed. column_values_to_be_between: expected a number from 0 to 100",
@@ -455,7 +449,7 @@ def candidate_faults() -> list[Fault]:
         Fault(
             "a candidate is gone",
             "candidates",
-            lambda scene: scene.sql("drop table candidates.at_risk"),
+            lambda injection: injection.sql("drop table candidates.at_risk"),
             ("at_risk",),
             with_stage("at_risk"),
             "at_risk: failed. Its gate could not be evaluated",
@@ -463,7 +457,7 @@ def candidate_faults() -> list[Fault]:
         Fault(
             "a column is gone",
             "candidates",
-            lambda scene: scene.sql("alter table candidates.at_risk drop column score"),
+            lambda injection: injection.sql("alter table candidates.at_risk drop column score"),
             ("at_risk",),
             with_stage("at_risk"),
             "at_risk: failed. Its gate could not be evaluated",
@@ -471,7 +465,7 @@ def candidate_faults() -> list[Fault]:
         Fault(
             "rows are written by hand before the gate looks",
             "candidates",
-            lambda scene: scene.sql(f"{update} value = not value where {SOME}"),
+            lambda injection: injection.sql(f"{update} value = not value where {SOME}"),
             ("at_risk",),
             with_stage("at_risk"),
             "Its rows are not those that its model made in this build",
@@ -479,7 +473,7 @@ def candidate_faults() -> list[Fault]:
         Fault(
             "the catalogue forgets what pricing is",
             "candidates",
-            lambda scene: scene.sql("delete from events.event_catalog where behaviour = 'pricing'"),
+            lambda injection: injection.sql("delete from events.event_catalog where behaviour = 'pricing'"),
             ("pricing_before_value", "at_risk"),
             frozenset({"pricing_before_value"}),
             "pricing_before_value: failed. The event catalogue maps no event to pricing",
@@ -496,58 +490,60 @@ def verdict_faults() -> list[Fault]:
     changed = "at_risk: failed. Its values changed after they were judged"
     unjudged = "at_risk: none. It was not judged in this build"
 
-    def broken(name: str, *statements: str, told: str, withheld: frozenset[str] = frozenset({"at_risk"})) -> Fault:
-        return Fault(name, "verdicts", lambda scene: scene.sql(*statements), withheld=withheld, told=told)
+    def broken(name: str, *statements: str, message: str, withheld: frozenset[str] = frozenset({"at_risk"})) -> Fault:
+        return Fault(name, "verdicts", lambda injection: injection.sql(*statements), withheld=withheld, message=message)
 
-    def forge(scene: Scene) -> None:
-        scene.made(flip, "update candidates.at_risk set value = true")
-        with scene.home.lock("attack"):
-            audit(scene.project, traits=["at_risk"])
-        scene.sql(f"{verdicts} verdict = 'passed', reason = '' where trait = 'at_risk'")
+    def forge(injection: Injection) -> None:
+        injection.made(flip, "update candidates.at_risk set value = true")
+        with injection.home.lock("fault injection"):
+            audit(injection.project, traits=["at_risk"])
+        injection.sql(f"{verdicts} verdict = 'passed', reason = '' where trait = 'at_risk'")
 
     every = frozenset({"every"})
     mine = "where trait = 'at_risk'"
     return [
-        broken("a verdict is missing", f"delete from state.gate_verdicts {mine}", told=unjudged),
-        broken("all verdicts are missing", "drop table state.gate_verdicts", told=unjudged, withheld=every),
-        broken("a verdict is of another build", f"{verdicts} build_id = '000001-x' {mine}", told=unjudged),
-        broken("all verdicts are of another build", f"{verdicts} build_id = '000099-x'", told=unjudged, withheld=every),
+        broken("a verdict is missing", f"delete from state.gate_verdicts {mine}", message=unjudged),
+        broken("all verdicts are missing", "drop table state.gate_verdicts", message=unjudged, withheld=every),
+        broken("a verdict is of another build", f"{verdicts} build_id = '000001-x' {mine}", message=unjudged),
+        broken(
+            "all verdicts are of another build", f"{verdicts} build_id = '000099-x'", message=unjudged, withheld=every
+        ),
         broken(
             "a verdict is of another definition",
             f"{verdicts} definition_version = definition_version + 1 {mine}",
-            told="at_risk: failed. Its definition changed after it was judged",
+            message="at_risk: failed. Its definition changed after it was judged",
         ),
-        broken("a verdict is of other rows", f"{verdicts} content_hash = '264:0' {mine}", told=changed),
-        broken("a verdict speaks in another word", f"{verdicts} verdict = 'PASSED ' {mine}", told="at_risk: PASSED"),
-        broken("a verdict cannot be read", f"{verdicts} checks = '[{{' {mine}", told=unjudged),
+        broken("a verdict is of other rows", f"{verdicts} content_hash = '264:0' {mine}", message=changed),
+        broken("a verdict speaks in another word", f"{verdicts} verdict = 'PASSED ' {mine}", message="at_risk: PASSED"),
+        broken("a verdict cannot be read", f"{verdicts} checks = '[{{' {mine}", message=unjudged),
         Fault(
             "a verdict was turned from failed to passed",
             "verdicts",
             forge,
             withheld=with_stage("at_risk"),
-            told="at_risk: failed. Its verdict says passed, and its checks do not",
+            message="at_risk: failed. Its verdict says passed, and its checks do not",
         ),
-        broken("a value changed after the audit", flip, told=changed),
+        broken("a value changed after the audit", flip, message=changed),
         broken(
             "a score changed after the audit",
             "update candidates.at_risk set score = score + 0.001 where user_id ="
             " (select max(user_id) from candidates.at_risk where score is not null)",
-            told=changed,
+            message=changed,
         ),
         broken(
             "evidence changed after the audit",
             "update candidates.at_risk set evidence = replace(evidence, 'false', 'true')",
-            told=changed,
+            message=changed,
         ),
         broken(
             "a row came after the audit",
             "insert into candidates.at_risk select * replace ('nobody' as user_id) from candidates.at_risk limit 1",
-            told=changed,
+            message=changed,
         ),
         broken(
             "a row went after the audit",
             "delete from candidates.at_risk where user_id = (select max(user_id) from candidates.at_risk)",
-            told=changed,
+            message=changed,
         ),
         broken(
             "two rows changed places after the audit",
@@ -556,7 +552,7 @@ def verdict_faults() -> list[Fault]:
             " (select min(user_id) from candidates.at_risk where not value)"
             " when (select min(user_id) from candidates.at_risk where not value) then"
             " (select min(user_id) from candidates.at_risk where value) else user_id end",
-            told=changed,
+            message=changed,
         ),
     ]
 
@@ -565,48 +561,51 @@ def publish_faults() -> list[Fault]:
     """What happens to a publish on its way."""
 
     def stalled(
-        name: str, cut_off: Callable[[Scene], object], told: str, repair: Callable[[Scene], object] = lambda _: None
+        name: str,
+        cut_off: Callable[[Injection], object],
+        message: str,
+        repair: Callable[[Injection], object] = lambda _: None,
     ) -> Fault:
-        return Fault(name, "publish", lambda _: None, told=told, publish=cut_off, repair=repair)
+        return Fault(name, "publish", lambda _: None, message=message, publish=cut_off, repair=repair)
 
-    def busy(scene: Scene) -> None:
-        ready = scene.folder / "ready"
+    def busy(injection: Injection) -> None:
+        ready = injection.folder / "ready"
 
         def hold() -> None:
-            with scene.home.lock("traithouse refresh"):
+            with injection.home.lock("traithouse refresh"):
                 ready.touch()
                 time.sleep(120)
 
-        child = forked(hold)
+        child = start_child(hold)
         try:
             while not ready.exists():
                 time.sleep(0.01)
-            assert scene.command("refresh") == 5
-            assert scene.command("status") == 0
+            assert injection.command("refresh") == 5
+            assert injection.command("status") == 0
         finally:
-            killed(child)
+            kill_child(child)
 
-    def back(scene: Scene) -> None:
-        assert scene.command("refresh", "--as-of", "2024-06-20") == 2
+    def back(injection: Injection) -> None:
+        assert injection.command("refresh", "--as-of", "2024-06-20") == 2
 
-    def clock_back(scene: Scene) -> None:
-        with scene.home.lock("attack"):
-            made = begin_build(scene.project, as_of=None, full_refresh=False, now=datetime(2024, 6, 1))
-        scene.heard.append(f"as_of {made.as_of}")
+    def clock_back(injection: Injection) -> None:
+        with injection.home.lock("fault injection"):
+            made = begin_build(injection.project, as_of=None, full_refresh=False, now=datetime(2024, 6, 1))
+        injection.messages.append(f"as_of {made.as_of}")
 
-    def rewritten(scene: Scene) -> None:
-        scene.refresh()
+    def rewritten(injection: Injection) -> None:
+        injection.refresh()
         # The number of a build rises with each that was begun.
-        scene.sql(
+        injection.sql(
             "update state.current_build set build_id = '000002' || substr(build_id, 7)",
             "update state.gate_verdicts set build_id = '000002' || substr(build_id, 7)",
             "update state.node_results set build_id = '000002' || substr(build_id, 7)",
         )
 
-    def retire(scene: Scene) -> None:
-        catalog = scene.project.catalog
+    def retire(injection: Injection) -> None:
+        catalog = injection.project.catalog
         left = tuple(trait for trait in catalog.traits if trait.name != "at_risk")
-        scene.project = scene.project.replace(catalog=Catalog(traits=left, syncs=catalog.syncs))
+        injection.project = injection.project.replace(catalog=Catalog(traits=left, syncs=catalog.syncs))
 
     return [
         stalled("killed while a trait is published", killed_at("publishing lifecycle_stage"), ""),
@@ -634,58 +633,63 @@ def publish_faults() -> list[Fault]:
 def snapshot_faults() -> list[Fault]:
     """A snapshot, or what lies beside it, that was harmed before the next publish."""
 
-    def harmed(name: str, attack: Callable[[Scene], object], told: str = "", **more: Any) -> Fault:
-        return Fault(name, "snapshot", attack, told=told, **more)
+    def harmed(name: str, inject: Callable[[Injection], object], message: str = "", **more: Any) -> Fault:
+        return Fault(name, "snapshot", inject, message=message, **more)
 
-    def file(name: str) -> Callable[[Scene], Path]:
-        return lambda scene: scene.current.resolve() / name
+    def file(name: str) -> Callable[[Injection], Path]:
+        return lambda injection: injection.current.resolve() / name
 
-    def overwrite(at: Callable[[Scene], Path], content: bytes) -> Callable[[Scene], object]:
-        return lambda scene: at(scene).write_bytes(content)
+    def overwrite(at: Callable[[Injection], Path], content: bytes) -> Callable[[Injection], object]:
+        return lambda injection: at(injection).write_bytes(content)
 
-    def dangle(scene: Scene) -> None:
-        shutil.rmtree(scene.current.resolve())
+    def dangle(injection: Injection) -> None:
+        shutil.rmtree(injection.current.resolve())
 
-    def truncate(scene: Scene) -> None:
-        os.truncate(scene.current.resolve() / "traithouse.duckdb", 8192)
+    def truncate(injection: Injection) -> None:
+        os.truncate(injection.current.resolve() / "traithouse.duckdb", 8192)
 
-    def harm_parts(scene: Scene) -> None:
-        for path in scene.current.resolve().rglob("*.parquet"):
+    def harm_parts(injection: Injection) -> None:
+        for path in injection.current.resolve().rglob("*.parquet"):
             os.truncate(path, 64)
 
-    def folder_for_link(scene: Scene) -> None:
-        target = scene.current.resolve()
-        scene.current.unlink()
-        shutil.copytree(target, scene.current)
+    def folder_for_link(injection: Injection) -> None:
+        target = injection.current.resolve()
+        injection.current.unlink()
+        shutil.copytree(target, injection.current)
 
-    def leftovers(scene: Scene) -> None:
+    def leftovers(injection: Injection) -> None:
         for name in (".draft-000001-x", ".draft-000002-20240628T000000Z"):
-            folder = scene.home.serving / "builds" / name
+            folder = injection.home.serving / "builds" / name
             folder.mkdir()
             (folder / "traithouse.duckdb").write_bytes(b"half")
-        (scene.home.serving / ".current-1").symlink_to("builds/nowhere")
+        (injection.home.serving / ".current-1").symlink_to("builds/nowhere")
 
-    def same_name(scene: Scene) -> None:
-        (scene.home.serving / "builds" / "000002-20240628T000000Z").mkdir()
+    def same_name(injection: Injection) -> None:
+        (injection.home.serving / "builds" / "000002-20240628T000000Z").mkdir()
 
-    def dead_holder(scene: Scene) -> None:
-        (scene.home.root / "lock").touch()
-        (scene.home.root / "lock.json").write_text('{"pid": 1, "purpose": "tra')
+    def dead_holder(injection: Injection) -> None:
+        (injection.home.root / "lock").touch()
+        (injection.home.root / "lock.json").write_text('{"pid": 1, "purpose": "tra')
 
     return [
-        harmed("status.json is cut off", overwrite(lambda scene: scene.home.root / "status.json", b'{"loads": {"lo')),
-        harmed("status.json is not text", overwrite(lambda scene: scene.home.root / "status.json", b"\xff\x00")),
+        harmed(
+            "status.json is cut off",
+            overwrite(lambda injection: injection.home.root / "status.json", b'{"loads": {"lo'),
+        ),
+        harmed(
+            "status.json is not text", overwrite(lambda injection: injection.home.root / "status.json", b"\xff\x00")
+        ),
         harmed("manifest.json is cut off", overwrite(file("manifest.json"), b'{"build_id": "0000')),
         harmed("manifest.json is a list", overwrite(file("manifest.json"), b"[]")),
-        harmed("manifest.json is gone", lambda scene: file("manifest.json")(scene).unlink()),
+        harmed("manifest.json is gone", lambda injection: file("manifest.json")(injection).unlink()),
         harmed("the link leads nowhere", dangle),
-        harmed("the link is gone", lambda scene: scene.current.unlink()),
+        harmed("the link is gone", lambda injection: injection.current.unlink()),
         harmed(
             "a folder stands where the link should",
             folder_for_link,
-            told="serving/current is a folder, where a link",
-            publish=Scene.publish,
-            repair=lambda scene: shutil.rmtree(scene.current),
+            message="serving/current is a folder, where a link",
+            publish=Injection.publish,
+            repair=lambda injection: shutil.rmtree(injection.current),
         ),
         harmed("drafts of a killed publish are left", leftovers),
         harmed("a folder of the next build's name is there already", same_name),
@@ -693,117 +697,122 @@ def snapshot_faults() -> list[Fault]:
         harmed("the database is cut off", truncate),
         harmed("the database is empty", overwrite(file("traithouse.duckdb"), b"")),
         harmed("all parts of Parquet are cut off", harm_parts),
-        harmed("everything served is gone", lambda scene: shutil.rmtree(scene.home.serving)),
+        harmed("everything served is gone", lambda injection: shutil.rmtree(injection.home.serving)),
         harmed("the lock of a killed process is left", dead_holder),
     ]
 
 
 def raw_faults() -> list[Fault]:
-    """What comes in broken: refused as a whole, put aside row by row, or seen by the door in."""
+    """What comes in broken: refused as a whole, put aside row by row, or found by the source checks."""
 
-    def refused(name: str, write: Callable[[Scene], Path], told: str) -> Fault:
+    def refused(name: str, write: Callable[[Injection], Path], message: str) -> Fault:
         """A file of which nothing may land; the good one of the same day has landed."""
 
-        def attack(scene: Scene) -> None:
-            before = _landed(scene)
-            scene.load(write(scene))
-            assert _landed(scene) == before, "events of a refused file have landed"
+        def inject(injection: Injection) -> None:
+            before = _landed(injection)
+            injection.load(write(injection))
+            assert _landed(injection) == before, "events of a refused file have landed"
 
-        return Fault(name, "raw", attack, told=told)
+        return Fault(name, "raw", inject, message=message)
 
-    def truncated(scene: Scene) -> Path:
-        whole = gzip.compress(scene.arena.next_day.read_bytes())
-        path = scene.folder / "day.ndjson.gz"
+    def truncated(injection: Injection) -> Path:
+        whole = gzip.compress(injection.fixture.next_day.read_bytes())
+        path = injection.folder / "day.ndjson.gz"
         path.write_bytes(whole[: len(whole) // 2])
         return path
 
-    def renamed(scene: Scene) -> Path:
-        return scene.file({"happened": event.pop("occurred_at"), **event} for event in scene.day())
+    def renamed(injection: Injection) -> Path:
+        return injection.file({"happened": event.pop("occurred_at"), **event} for event in injection.day())
 
-    def swapped(scene: Scene) -> Path:
-        return scene.file(
-            event | {"event_name": event["occurred_at"], "occurred_at": event["event_name"]} for event in scene.day()
+    def swapped(injection: Injection) -> Path:
+        return injection.file(
+            event | {"event_name": event["occurred_at"], "occurred_at": event["event_name"]}
+            for event in injection.day()
         )
 
-    def nobody(scene: Scene) -> Path:
-        return scene.file(event | {"user_id": None, "anonymous_id": "  "} for event in scene.day())
+    def nobody(injection: Injection) -> Path:
+        return injection.file(event | {"user_id": None, "anonymous_id": "  "} for event in injection.day())
 
-    def csv(scene: Scene) -> Path:
-        return scene.file(["event_name,occurred_at,occurred_at,user_id", "x,2024-06-27,2024-06-27,u"], "day.csv")
+    def csv(injection: Injection) -> Path:
+        return injection.file(["event_name,occurred_at,occurred_at,user_id", "x,2024-06-27,2024-06-27,u"], "day.csv")
 
-    def with_broken_lines(scene: Scene) -> None:
+    def with_broken_lines(injection: Injection) -> None:
         """Each good event with a column more, and beside them lines that are wrong in many ways."""
-        good = scene.day()
-        one = good[0]
+        good = injection.day()
+        event = good[0]
         later = (datetime(2026, 1, 1) + timedelta(days=36_500)).isoformat()
-        lines: list[object] = [event | {"new_column": 7} for event in good]
+        lines: list[object] = [given | {"new_column": 7} for given in good]
         lines += [
             '{"event_name": ',
             "[1, 2]",
             '{"event_name": NaN}',
             '"\\ud800"',
             "\u0000",
-            one | {"event_id": "f1", "occurred_at": later},
+            event | {"event_id": "f1", "occurred_at": later},
         ]
         lines += [
-            one | {"event_id": "n1", "user_id": None, "anonymous_id": None},
-            one | {"event_id": "n2", "event_name": ""},
+            event | {"event_id": "n1", "user_id": None, "anonymous_id": None},
+            event | {"event_id": "n2", "event_name": ""},
         ]
         lines += [
-            one | {"event_id": "t1", "occurred_at": "27/06/2024 at noon"},
-            one | {"event_id": "t2", "occurred_at": "1812-06-24"},
+            event | {"event_id": "t1", "occurred_at": "27/06/2024 at noon"},
+            event | {"event_id": "t2", "occurred_at": "1812-06-24"},
         ]
-        lines += [one | {"event_id": "k1", "event_type": "wink"}, one | {"event_id": "p1", "properties": "none"}]
-        scene.load(scene.file(lines))
+        lines += [event | {"event_id": "k1", "event_type": "wink"}, event | {"event_id": "p1", "properties": "none"}]
+        injection.load(injection.file(lines))
 
-    def twice(scene: Scene) -> None:
-        scene.load(scene.arena.next_day)
-        scene.load(scene.arena.next_day)
-        scene.load(scene.file(reversed(scene.arena.next_day.read_text().splitlines()), "again.ndjson"))
+    def twice(injection: Injection) -> None:
+        injection.load(injection.fixture.next_day)
+        injection.load(injection.fixture.next_day)
+        injection.load(injection.file(reversed(injection.fixture.next_day.read_text().splitlines()), "again.ndjson"))
 
-    def unmapped(scene: Scene) -> None:
-        scene.load(scene.file(event | {"event_name": f"v2 {event['event_name']}"} for event in scene.day()))
+    def unmapped(injection: Injection) -> None:
+        injection.load(injection.file(event | {"event_name": f"v2 {event['event_name']}"} for event in injection.day()))
 
-    def half(scene: Scene) -> None:
-        scene.load(scene.file(event for event in scene.day() if event["received_at"][11:13] < "12"))
+    def half(injection: Injection) -> None:
+        injection.load(injection.file(event for event in injection.day() if event["received_at"][11:13] < "12"))
 
-    def shifted(scene: Scene) -> None:
+    def shifted(injection: Injection) -> None:
         def earlier(text: str) -> str:
             return (datetime.fromisoformat(text) - timedelta(hours=9)).isoformat()
 
-        scene.load(scene.file(event | {"occurred_at": earlier(event["occurred_at"])} for event in scene.day()))
+        injection.load(
+            injection.file(event | {"occurred_at": earlier(event["occurred_at"])} for event in injection.day())
+        )
 
-    def silent(scene: Scene) -> None:
-        names = [event["event_name"] for event in scene.day()]
+    def silent(injection: Injection) -> None:
+        names = [event["event_name"] for event in injection.day()]
         loudest = max(set(names), key=names.count)
-        scene.load(scene.file(event for event in scene.day() if event["event_name"] != loudest))
+        injection.load(injection.file(event for event in injection.day() if event["event_name"] != loudest))
 
-    def anonymous(scene: Scene) -> None:
-        scene.load(scene.file({k: v for k, v in event.items() if k != "user_id"} for event in scene.day()))
+    def anonymous(injection: Injection) -> None:
+        injection.load(injection.file({k: v for k, v in event.items() if k != "user_id"} for event in injection.day()))
 
     every = frozenset({"every"})
 
     def seen(
         name: str,
-        attack: Callable[[Scene], object],
-        told: str,
+        inject: Callable[[Injection], object],
+        message: str,
         withheld: frozenset[str] = every,
     ) -> Fault:
-        """A day that is wrong as a whole, which only the door in can tell."""
-        return Fault(name, "raw", attack, withheld=withheld, told=told, rebuilt=True, other_day=True)
+        """A day that is wrong as a whole, which only the source checks can tell."""
+        return Fault(name, "raw", inject, withheld=withheld, message=message, rebuilt=True, other_day=True)
 
     return [
-        refused("the file is empty", lambda scene: scene.file([]), "No row was accepted"),
+        refused("the file is empty", lambda injection: injection.file([]), "No row was accepted"),
         refused("the file is cut off", truncated, "cannot be read: Compressed file ended"),
         refused("a column was renamed", renamed, "No column gives occurred_at"),
         refused("two columns are swapped", swapped, "No row was accepted; .* most of all: occurred_at is not a time"),
         refused("all ids are null", nobody, "No row was accepted; .* most of all: neither user_id nor anonymous_id"),
         refused("a header names a column twice", csv, "has no usable header line"),
         refused(
-            "the file is of another kind", lambda scene: scene.file(["x"], "day.xlsx"), "of a kind that cannot be read"
+            "the file is of another kind",
+            lambda injection: injection.file(["x"], "day.xlsx"),
+            "of a kind that cannot be read",
         ),
-        Fault("a file is loaded three times", "raw", twice, told='"accepted": 0, "duplicates": [1-9]', rebuilt=True),
-        Fault("some lines are broken", "raw", with_broken_lines, told='"rejected": 1[0-9]', rebuilt=True),
+        Fault("a file is loaded three times", "raw", twice, message='"accepted": 0, "duplicates": [1-9]', rebuilt=True),
+        Fault("some lines are broken", "raw", with_broken_lines, message='"rejected": 1[0-9]', rebuilt=True),
         seen("half a day is missing", half, "silence: .* 12 hours without an event on 2024-06-27"),
         seen(
             "a tracker is silent",
@@ -816,14 +825,14 @@ def raw_faults() -> list[Fault]:
             "events have new names",
             unmapped,
             "at_risk: failed.* event catalogue",
-            NEEDY,
+            NEED_A_BEHAVIOUR,
         ),
         seen("users are no longer named", anonymous, "ids: expected at least half of the usual share of events"),
     ]
 
 
-def _landed(scene: Scene) -> list[Any]:
-    with scene.home.connect() as connection:
+def _landed(injection: Injection) -> list[Any]:
+    with injection.home.connect() as connection:
         return connection.execute("select count(*), sum(hash(e)) from raw.events as e").fetchall()
 
 
@@ -831,22 +840,22 @@ def staging_faults() -> list[Fault]:
     """Models that fail, and tables that are no longer what models expect."""
     every = frozenset({"every"})
 
-    def broken_model(name: str) -> Callable[[Scene], None]:
-        def attack(scene: Scene) -> None:
-            manifest = scene.project.manifest.deepcopy()
+    def broken_model(name: str) -> Callable[[Injection], None]:
+        def inject(injection: Injection) -> None:
+            manifest = injection.project.manifest.deepcopy()
             manifest.nodes[f"model.traithouse.{name}"].raw_code = "select no_such_column from (select 1) as t"
-            scene.project = scene.project.replace(manifest=manifest)
-            scene.load(scene.arena.next_day)
+            injection.project = injection.project.replace(manifest=manifest)
+            injection.load(injection.fixture.next_day)
 
-        return attack
+        return inject
 
-    def lost_column(scene: Scene) -> None:
-        scene.load(scene.arena.next_day)
-        scene.sql("alter table raw.events rename column occurred_at to happened_at")
+    def lost_column(injection: Injection) -> None:
+        injection.load(injection.fixture.next_day)
+        injection.sql("alter table raw.events rename column occurred_at to happened_at")
 
-    def no_prior_state(scene: Scene) -> None:
-        scene.load(scene.arena.next_day)
-        scene.sql("drop table state.trait_state", "drop table state.trait_thresholds")
+    def no_prior_state(injection: Injection) -> None:
+        injection.load(injection.fixture.next_day)
+        injection.sql("drop table state.trait_state", "drop table state.trait_thresholds")
 
     return [
         Fault(
@@ -854,7 +863,7 @@ def staging_faults() -> list[Fault]:
             "staging",
             broken_model("at_risk"),
             withheld=with_stage("at_risk"),
-            told="at_risk: failed. It was not computed, because the model failed",
+            message="at_risk: failed. It was not computed, because the model failed",
             rebuilt=True,
         ),
         Fault(
@@ -862,7 +871,7 @@ def staging_faults() -> list[Fault]:
             "staging",
             broken_model("account_windows"),
             withheld=frozenset({"champion_left", "expansion_ready", "single_player", "stuck_setup"}),
-            told="^account_windows: .*no_such_column",
+            message="^account_windows: .*no_such_column",
             rebuilt=True,
         ),
         Fault(
@@ -870,7 +879,7 @@ def staging_faults() -> list[Fault]:
             "staging",
             lost_column,
             withheld=every,
-            told="at_risk: failed. It was not computed, because an upstream model failed",
+            message="at_risk: failed. It was not computed, because an upstream model failed",
             rebuilt=True,
         ),
         Fault("the state before is missing", "staging", no_prior_state, rebuilt=True),
@@ -889,9 +898,9 @@ def faults() -> list[Fault]:
     ]
 
 
-def wrongs(fault: Fault, outcome: Outcome, arena: Arena) -> list[str]:
+def wrongs(fault: Fault, outcome: Outcome, fixture: Fixture) -> list[str]:
     """What is not as the matrix says; empty when all is."""
-    due = arena.passed if "every" in fault.withheld else fault.withheld & arena.passed
+    due = fixture.passed if "every" in fault.withheld else fault.withheld & fixture.passed
     found = []
     if missed := due - outcome.withheld:
         found.append(f"went out: {', '.join(sorted(missed))}")
@@ -899,8 +908,8 @@ def wrongs(fault: Fault, outcome: Outcome, arena: Arena) -> list[str]:
         found.append(f"withheld though good: {', '.join(sorted(held))}")
     if outcome.wrong:
         found.append(f"wrong rows: {outcome.wrong}")
-    if fault.told and not outcome.told:
-        found.append(f"nobody was told {fault.told!r}")
+    if fault.message and not outcome.message:
+        found.append(f"no message says {fault.message!r}")
     return found + list(outcome.contradictions)
 
 
@@ -912,29 +921,29 @@ def main() -> int:
     lines, surprises = [], 0
     wrong_rows = good_withheld = 0
     with tempfile.TemporaryDirectory() as folder:
-        arena = cached_arena()
-        for number, fault in enumerate(one for one in faults() if given.only in f"{one.stage} {one.name}"):
+        fixture = cached_fixture()
+        for number, fault in enumerate(fault for fault in faults() if given.only in f"{fault.stage} {fault.name}"):
             place = Path(folder) / f"fault_{number}"
             place.mkdir()
             try:
-                outcome = run(fault, arena, place)
-                found = wrongs(fault, outcome, arena)
+                outcome = run(fault, fixture, place)
+                found = wrongs(fault, outcome, fixture)
                 withheld, went_out = outcome.withheld, len(outcome.went_out)
-                told, rows = outcome.told, sum(outcome.wrong.values())
+                message, rows = outcome.message, sum(outcome.wrong.values())
             except Exception as error:
                 found = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
-                withheld, went_out, told, rows = frozenset(), 0, "", 0
+                withheld, went_out, message, rows = frozenset(), 0, "", 0
             shutil.rmtree(place)
             surprises += bool(found)
             wrong_rows += rows
             good_withheld += any(text.startswith("withheld though good") for text in found)
             verdict = "; ".join(found) or "as it should"
-            names = "all" if withheld == arena.passed else ", ".join(sorted(withheld)) or "none"
-            lines.append((fault.stage, fault.name, names, went_out, told.strip()[:90], rows, verdict))
+            names = "all" if withheld == fixture.passed else ", ".join(sorted(withheld)) or "none"
+            lines.append((fault.stage, fault.name, names, went_out, message.strip()[:90], rows, verdict))
             print(f"{fault.stage}: {fault.name}: {verdict}", file=sys.stderr, flush=True)
-    print(table(("stage", "fault", "withheld", "went out", "told", "wrong rows", "outcome"), lines))
+    print(table(("stage", "fault", "withheld", "went out", "message", "wrong rows", "outcome"), lines))
     print(
-        f"{len(lines)} faults: {sum(one[-1] == 'as it should' for one in lines)} as they should, {surprises} surprises;"
+        f"{len(lines)} faults: {len(lines) - surprises} as they should, {surprises} surprises;"
         f" {wrong_rows} wrong rows published, {good_withheld} faults withheld a good trait"
     )
     return 1 if surprises else 0

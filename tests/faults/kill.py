@@ -36,8 +36,8 @@ from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import publish
 from orchestration.simulator.parameters import SOURCE
 from orchestration.transform.dbt import Project
-from tests.children import forked, in_child, killed, killing_at
-from tests.faults.fixture import NEXT_DAY, Arena, cached_arena, contradictions, table
+from tests.children import in_child, kill_at_call, kill_child, start_child
+from tests.faults.fixture import NEXT_DAY, Fixture, cached_fixture, contradictions, table
 from tests.streams.harness import OF_THE_RUN
 
 # What tells of a run and not of its result.
@@ -86,12 +86,12 @@ class Kill:
     differing: tuple[str, ...]
 
 
-def stages(arena: Arena, folder: Path) -> list[Stage]:
+def stages(fixture: Fixture, folder: Path) -> list[Stage]:
     """Load, write and audit, publish, and the whole refresh."""
-    landed = arena.copy(arena.published, folder / "landed")
+    landed = fixture.copy(fixture.published, folder / "landed")
 
     def land(home: Home, _: Project, notify: Notify) -> None:
-        load(home, [arena.next_day], source=SOURCE, now=LOADED_AT, notify=notify)
+        load(home, [fixture.next_day], source=SOURCE, now=LOADED_AT, notify=notify)
 
     def write(home: Home, project: Project, notify: Notify) -> None:
         write_and_audit(project, as_of=NEXT_DAY, notify=notify)
@@ -106,12 +106,12 @@ def stages(arena: Arena, folder: Path) -> list[Stage]:
     def whole(home: Home, project: Project, notify: Notify) -> None:
         refresh(project, as_of=NEXT_DAY, notify=notify)
 
-    assert in_child(lambda: land(landed, arena.project, lambda _: None)) == 0
+    assert in_child(lambda: land(landed, fixture.project, lambda _: None)) == 0
     command = ("refresh", "--as-of", NEXT_DAY)
     return [
-        Stage("load", arena.published, land, land),
+        Stage("load", fixture.published, land, land),
         Stage("write, audit", landed.root, write, write_and_publish),
-        Stage("publish", arena.written, out, out),
+        Stage("publish", fixture.written, out, out),
         Stage("refresh", landed.root, whole, whole, command),
     ]
 
@@ -144,7 +144,7 @@ def stepwise(home: Home, project: Project, work: Work, step: Notify) -> None:
             yield _Watched(connection, step)
 
     def changes(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in FILE_CHANGES and any(str(one).startswith(root) for one in arguments):
+        if event in FILE_CHANGES and any(str(argument).startswith(root) for argument in arguments):
             step(event)
 
     Home.connect = watched  # type: ignore[assignment]
@@ -154,17 +154,17 @@ def stepwise(home: Home, project: Project, work: Work, step: Notify) -> None:
 
 def killed_at(home: Home, project: Project, work: Work, number: int) -> None:
     """Work that kills itself at a step."""
-    stepwise(home, project, work, killing_at(number))
+    stepwise(home, project, work, kill_at_call(number))
 
 
-def steps_of(stage: Stage, arena: Arena, folder: Path) -> list[str]:
+def steps_of(stage: Stage, fixture: Fixture, folder: Path) -> list[str]:
     """Names of all steps of a stage, in order."""
-    home, names = arena.copy(stage.base, folder / "steps"), folder / "steps.json"
+    home, names = fixture.copy(stage.base, folder / "steps"), folder / "steps.json"
 
     def count() -> None:
-        told: list[str] = []
-        stepwise(home, arena.project_of(home), stage.work, told.append)
-        names.write_text(json.dumps(told))
+        messages: list[str] = []
+        stepwise(home, fixture.project_of(home), stage.work, messages.append)
+        names.write_text(json.dumps(messages))
 
     assert in_child(count) == 0
     shutil.rmtree(home.root)
@@ -179,7 +179,7 @@ def killed_after(start: Callable[[], int], seconds: float) -> bool:
     ended, _ = os.waitpid(child, os.WNOHANG)
     if ended:
         return False
-    killed(child)
+    kill_child(child)
     return True
 
 
@@ -214,23 +214,23 @@ def _digest(connection: duckdb.DuckDBPyConnection, relation: str, without: Seque
 
 def in_another_process(work: Callable[[], Any], folder: Path) -> Any:
     """What work gives in a child, or the text of its error."""
-    answer, told = folder / "answer.json", folder / "error"
+    answer, error_file = folder / "answer.json", folder / "error"
     answer.unlink(missing_ok=True)
-    status = in_child(lambda: answer.write_text(json.dumps(work())), told)
-    return json.loads(answer.read_text()) if status == 0 else told.read_text()
+    status = in_child(lambda: answer.write_text(json.dumps(work())), error_file)
+    return json.loads(answer.read_text()) if status == 0 else error_file.read_text()
 
 
-class Attack:
+class StageKills:
     """Kills of one stage, next to a home that is never killed."""
 
-    def __init__(self, stage: Stage, arena: Arena, folder: Path) -> None:
-        self.stage, self.arena, self.folder = stage, arena, folder
+    def __init__(self, stage: Stage, fixture: Fixture, folder: Path) -> None:
+        self.stage, self.fixture, self.folder = stage, fixture, folder
         folder.mkdir()
-        base, twin = Home(Settings(home=stage.base)), arena.copy(stage.base, folder / "twin")
+        base, twin = Home(Settings(home=stage.base)), fixture.copy(stage.base, folder / "twin")
         self.old = in_another_process(lambda: snapshot_digest(base), folder)
         began = time.monotonic()
-        assert in_child(lambda: stage.again(twin, arena.project_of(twin), lambda _: None), folder / "told") == 0, (
-            folder / "told"
+        assert in_child(lambda: stage.again(twin, fixture.project_of(twin), lambda _: None), folder / "error") == 0, (
+            folder / "error"
         ).read_text()
         self.seconds = time.monotonic() - began
         self.new = in_another_process(lambda: snapshot_digest(twin), folder)
@@ -239,12 +239,12 @@ class Attack:
 
     def _home(self) -> Home:
         self.number += 1
-        return self.arena.copy(self.stage.base, self.folder / f"killed_{self.number}")
+        return self.fixture.copy(self.stage.base, self.folder / f"killed_{self.number}")
 
     def at_step(self, number: int, name: str) -> Kill | None:
         """A kill right before a step; nothing when the work took fewer steps this time."""
         home = self._home()
-        status = in_child(lambda: killed_at(home, self.arena.project_of(home), self.stage.work, number))
+        status = in_child(lambda: killed_at(home, self.fixture.project_of(home), self.stage.work, number))
         if not os.WIFSIGNALED(status):
             shutil.rmtree(home.root)
             return None
@@ -255,10 +255,10 @@ class Attack:
         home = self._home()
 
         def work() -> object:
-            return self.stage.work(home, self.arena.project_of(home), lambda _: None)
+            return self.stage.work(home, self.fixture.project_of(home), lambda _: None)
 
         killed = killed_after(
-            lambda: _started(home, self.stage.command) if command else forked(work),
+            lambda: _started(home, self.stage.command) if command else start_child(work),
             seconds,
         )
         if not killed:
@@ -277,7 +277,7 @@ class Attack:
             served = f"mixed: {seen[1]}"
         else:
             served = "old" if seen[0] == self.old else "new" if seen[0] == self.new else "mixed: neither old nor new"
-        project = self.arena.project_of(home)
+        project = self.fixture.project_of(home)
         ended = in_another_process(lambda: self.stage.again(home, project, lambda _: None) and None, self.folder)
         rows = in_another_process(lambda: [warehouse_digest(home), contradictions(home)], self.folder)
         if isinstance(ended, str) or isinstance(rows, str):
@@ -295,15 +295,17 @@ def spread(steps: Sequence[str], count: int) -> list[int]:
     return sorted({1 + round(place * (len(steps) - 1) / max(1, count - 1)) for place in range(count)})
 
 
-def attack(arena: Arena, folder: Path, runs: dict[str, int], at_random: dict[str, int], notify: Notify) -> list[Kill]:
+def kill_stages(
+    fixture: Fixture, folder: Path, runs: dict[str, int], at_random: dict[str, int], notify: Notify
+) -> list[Kill]:
     """So many kills a stage at steps (-1: at each), and at random times."""
     kills: list[Kill] = []
     chance = random.Random(5)
-    for stage in stages(arena, folder):
+    for stage in stages(fixture, folder):
         if not runs.get(stage.name) and not at_random.get(stage.name):
             continue
-        here = Attack(stage, arena, folder / stage.name.replace(", ", "_"))
-        names = steps_of(stage, arena, here.folder) if runs.get(stage.name) else []
+        here = StageKills(stage, fixture, folder / stage.name.replace(", ", "_"))
+        names = steps_of(stage, fixture, here.folder) if runs.get(stage.name) else []
         wanted = len(names) if runs.get(stage.name) == -1 else runs.get(stage.name, 0)
         for number in spread(names, wanted):
             made = here.at_step(number, names[number - 1])
@@ -329,7 +331,7 @@ def summary(kills: Sequence[Kill]) -> str:
     """The kills by stage, as a table."""
     lines = []
     for kind in dict.fromkeys((kill.stage, "step" if kill.where.startswith("step") else "time") for kill in kills):
-        mine = [one for one in kills if (one.stage, "step" if one.where.startswith("step") else "time") == kind]
+        mine = [kill for kill in kills if (kill.stage, "step" if kill.where.startswith("step") else "time") == kind]
         served = Counter(kill.served.split(":")[0] for kill in mine)
         lines.append(
             (
@@ -367,8 +369,8 @@ def main() -> int:
         at_random = {"publish": share}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arena = cached_arena()
-        kills = attack(arena, folder, runs, at_random, lambda text: print(text, file=sys.stderr, flush=True))
+        fixture = cached_fixture()
+        kills = kill_stages(fixture, folder, runs, at_random, lambda text: print(text, file=sys.stderr, flush=True))
     wrong = [kill for kill in kills if is_wrong(kill)]
     print(summary(kills))
     for kill in wrong:

@@ -20,7 +20,6 @@ import os
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,8 @@ from orchestration.home import Home
 from orchestration.publishing.publish import publish
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
-from tests.children import in_child
-from tests.faults.fixture import cached_arena, table
+from tests.children import in_child, start_child
+from tests.faults.fixture import cached_fixture, table
 
 MARKED = "dormant"
 # Seconds between two reads: readers that never rest measure each other's waiting.
@@ -74,7 +73,7 @@ FIRST_MARK = 40
 
 def publish_marked(home: Home, project: Project, number: int) -> None:
     """The next build: its number stands in every row of one trait, is judged and published."""
-    with home.lock("attack"):
+    with home.lock("fault injection"):
         with home.connect() as connection:
             connection.execute(
                 f"update state.current_build set build_id = printf('%06d', {number}) || substr(build_id, 7)"
@@ -88,13 +87,15 @@ def publish_marked(home: Home, project: Project, number: int) -> None:
                 "update state.node_results set content_hash = $1 where name = $2",
                 [made, MARKED],
             )
-        verdict = {one.trait: one for one in audit(project, traits=[MARKED])}[MARKED]
+        verdict = {verdict.trait: verdict for verdict in audit(project, traits=[MARKED])}[MARKED]
         assert verdict.verdict == "passed", verdict.reason
         report = publish(project)
         assert report.published and not report.withheld, report
 
 
-def one_build(connection: duckdb.DuckDBPyConnection, folder: Path, read: Callable[[str], str]) -> tuple[str, list[str]]:
+def read_build(
+    connection: duckdb.DuckDBPyConnection, folder: Path, read: Callable[[str], str]
+) -> tuple[str, list[str]]:
     """The build that a folder holds, and what in it is of another one.
 
     Args:
@@ -105,7 +106,7 @@ def one_build(connection: duckdb.DuckDBPyConnection, folder: Path, read: Callabl
     """
     manifest = json.loads((folder / "manifest.json").read_text())
     build = str(manifest["build_id"])
-    said = {
+    found = {
         "builds": connection.execute(f"select max(build_id) from {read('builds')}").fetchall(),
         "values": connection.execute(
             f"select distinct build_id, printf('%06d', cast(score as bigint)) || substr(build_id, 7)"
@@ -126,7 +127,9 @@ def one_build(connection: duckdb.DuckDBPyConnection, folder: Path, read: Callabl
         ],
     }
     wrong = [
-        f"{name}: {rows}, manifest of {build}" for name, rows in said.items() if {x for r in rows for x in r} != {build}
+        f"{name}: {rows}, manifest of {build}"
+        for name, rows in found.items()
+        if {x for r in rows for x in r} != {build}
     ]
     return build, wrong
 
@@ -135,14 +138,14 @@ def read_database(home: Home) -> tuple[str, list[str]]:
     """The tables of one open database."""
     folder = (home.serving / "current").resolve()
     with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
-        return one_build(connection, folder, lambda name: f"traits.{name}")
+        return read_build(connection, folder, lambda name: f"traits.{name}")
 
 
 def read_parquet(home: Home) -> tuple[str, list[str]]:
     """The Parquet files of one folder."""
     folder = (home.serving / "current").resolve()
     with duckdb.connect() as connection:
-        return one_build(connection, folder, lambda name: f"'{folder / name}/*.parquet'")
+        return read_build(connection, folder, lambda name: f"'{folder / name}/*.parquet'")
 
 
 def read_database_through_link(home: Home) -> tuple[str, list[str]]:
@@ -224,12 +227,14 @@ def read_slowly(home: Home, stop: Path, kept: int) -> Readings:
     )
 
 
-def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callable[[str], None]) -> list[Readings]:
+def publish_under_readers(
+    folder: Path, publishes: int, *, each: int, kept: int, notify: Callable[[str], None]
+) -> list[Readings]:
     """Publishes so many builds while readers of each kind, and one that is slow, look on."""
-    arena = cached_arena()
-    home = arena.copy(arena.written, folder / "home")
+    fixture = cached_fixture()
+    home = fixture.copy(fixture.written, folder / "home")
     home = Home(home.settings.model_copy(update={"builds_kept": kept}))
-    project = arena.project_of(home)
+    project = fixture.project_of(home)
     assert in_child(lambda: publish_marked(home, project, FIRST_MARK)) == 0
     stop, children, answers = folder / "stop", [], []
     for number, kind in enumerate([*(kind for kind in KINDS for _ in range(each)), "slow"]):
@@ -240,7 +245,7 @@ def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callab
             found = read_slowly(home, stop, kept) if kind == "slow" else read_in_a_loop(home, kind, stop)
             answer.write_text(json.dumps(vars(found)))
 
-        children.append(_fork(work))
+        children.append(start_child(work))
     try:
         seconds = _publish_many(home, project, publishes, folder, notify)
     finally:
@@ -252,42 +257,27 @@ def attack(folder: Path, publishes: int, *, each: int, kept: int, notify: Callab
 
 
 def _publish_many(home: Home, project: Project, count: int, folder: Path, notify: Callable[[str], None]) -> float:
-    began, told = time.monotonic(), folder / "told"
+    began, error_file = time.monotonic(), folder / "error"
     for number in range(count):
-        status = in_child(lambda number=number: publish_marked(home, project, FIRST_MARK + 1 + number), told)
-        assert status == 0, told.read_text() if told.exists() else status
+        status = in_child(lambda number=number: publish_marked(home, project, FIRST_MARK + 1 + number), error_file)
+        assert status == 0, error_file.read_text() if error_file.exists() else status
         if number % 10 == 9:
             notify(f"{number + 1} of {count} published")
     return time.monotonic() - began
 
 
-def _fork(work: Callable[[], object]) -> int:
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return child
-
-
 def _by_kind(readings: Sequence[Readings]) -> list[Readings]:
     merged = []
-    for kind in dict.fromkeys(one.kind for one in readings):
-        mine = [one for one in readings if one.kind == kind]
+    for kind in dict.fromkeys(reading.kind for reading in readings):
+        mine = [reading for reading in readings if reading.kind == kind]
         merged.append(
             Readings(
                 kind,
-                sum(one.reads for one in mine),
-                max(one.builds for one in mine),
-                sum(one.gone for one in mine),
-                [problem for one in mine for problem in one.problems],
-                [time for one in mine for time in one.milliseconds],
+                sum(reading.reads for reading in mine),
+                max(reading.builds for reading in mine),
+                sum(reading.gone for reading in mine),
+                [problem for reading in mine for problem in reading.problems],
+                [time for reading in mine for time in reading.milliseconds],
             )
         )
     return merged
@@ -298,16 +288,16 @@ def summary(readings: Sequence[Readings]) -> str:
     head = ("reader", "reads", "builds seen", "folder gone", "errors, mixed or torn", "p50 ms", "p99 ms", "max ms")
     lines: list[Sequence[Any]] = [
         (
-            one.kind + (" (not promised)" if one.kind == UNPROMISED else ""),
-            one.reads,
-            one.builds,
-            one.gone,
-            len(one.problems),
-            one.at(0.5),
-            one.at(0.99),
-            one.at(1.0),
+            reading.kind + (" (not promised)" if reading.kind == UNPROMISED else ""),
+            reading.reads,
+            reading.builds,
+            reading.gone,
+            len(reading.problems),
+            reading.at(0.5),
+            reading.at(0.99),
+            reading.at(1.0),
         )
-        for one in readings
+        for reading in readings
     ]
     return table(head, lines)
 
@@ -320,7 +310,7 @@ def main() -> int:
     parser.add_argument("--kept", type=int, default=5, help="builds that are kept")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        readings = attack(
+        readings = publish_under_readers(
             Path(name),
             given.publishes,
             each=given.each,
@@ -328,9 +318,9 @@ def main() -> int:
             notify=lambda text: print(text, file=sys.stderr, flush=True),
         )
     print(summary(readings))
-    problems = [problem for one in readings for problem in one.problems if one.kind != UNPROMISED]
+    problems = [problem for reading in readings for problem in reading.problems if reading.kind != UNPROMISED]
     print(*problems[:10], sep="\n", end="\n" if problems else "")
-    return 1 if problems or not all(one.reads for one in readings) else 0
+    return 1 if problems or not all(reading.reads for reading in readings) else 0
 
 
 if __name__ == "__main__":

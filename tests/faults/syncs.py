@@ -35,7 +35,7 @@ from orchestration.destinations._http import HttpDestination
 from orchestration.home import Home, Settings
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
-from tests.children import forked, in_child, killed
+from tests.children import in_child, kill_child, start_child
 from tests.faults.fixture import table
 from tests.orchestration.destinations.standins import Answer, HttpStandIn, Request
 from tests.orchestration.destinations.standins.webhook import WebhookStandIn
@@ -55,13 +55,13 @@ class BatchDestination(HttpDestination):
     workers: ClassVar[int] = 3
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        rows = [[one.record_id, one.identifier, one.action, one.fields] for one in records]
+        rows = [[record.record_id, record.identifier, record.action, record.fields] for record in records]
         self.call("POST", "/batch", json=rows)
         return [None] * len(records)
 
 
-class _Told(HttpStandIn):
-    """Tells what it has to who asks for it: ``/told``."""
+class _CountingStandIn(HttpStandIn):
+    """Counts what it takes, and answers with that at ``/counted``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Told(HttpStandIn):
         self.latency_seconds = LATENCY_SECONDS
 
     def handle(self, request: Request) -> Answer:
-        if request.path == "/told":
+        if request.path == "/counted":
             return Answer(200, {"state": self.state(), "taken": self.taken})
         return self.take(request)
 
@@ -78,7 +78,7 @@ class _Told(HttpStandIn):
         """The behaviour of the destination."""
 
 
-class BatchStandIn(_Told):
+class BatchStandIn(_CountingStandIn):
     """Keeps the fields of each identifier."""
 
     name = "batches"
@@ -104,16 +104,16 @@ class BatchStandIn(_Told):
 
     def state(self) -> dict[str, dict[str, Any]]:
         return {
-            one: {name: value for name, value in fields.items() if value is not None}
-            for one, fields in self.records.items()
+            identifier: {name: value for name, value in fields.items() if value is not None}
+            for identifier, fields in self.records.items()
         }
 
 
-class HookStandIn(WebhookStandIn, _Told):
+class HookStandIn(WebhookStandIn, _CountingStandIn):
     """The webhook's own stand-in, which counts."""
 
     def handle(self, request: Request) -> Answer:
-        return _Told.handle(self, request)
+        return _CountingStandIn.handle(self, request)
 
     def take(self, request: Request) -> Answer:
         answer = WebhookStandIn.handle(self, request)
@@ -123,30 +123,30 @@ class HookStandIn(WebhookStandIn, _Told):
 
 
 @contextmanager
-def serving(standin: _Told, folder: Path) -> Iterator[None]:
+def serving(standin: _CountingStandIn, folder: Path) -> Iterator[None]:
     """The stand-in in a process of its own: who forks should have no threads."""
-    told = folder / "port"
+    port = folder / "port"
 
     def work() -> None:
         with standin.running(folder):
             draft = folder / "port.draft"
             draft.write_text(str(standin.port))
-            draft.replace(told)
+            draft.replace(port)
             while True:
                 time.sleep(60)
 
-    child = forked(work)
+    child = start_child(work)
     try:
-        while not told.exists():
+        while not port.exists():
             time.sleep(0.01)
-        standin.port = int(told.read_text())
+        standin.port = int(port.read_text())
         yield
     finally:
-        killed(child)
+        kill_child(child)
 
 
 @dataclass
-class Attacked:
+class KilledSyncs:
     """What the kills of one destination came to.
 
     Attributes:
@@ -179,10 +179,10 @@ class Attacked:
         return bool(self.lost or self.doubts or self.letters or self.most_again > self.allowed or not self.kills)
 
 
-class Attack:
+class DestinationKills:
     """One destination, one home."""
 
-    def __init__(self, standin: _Told, folder: Path, seed: int) -> None:
+    def __init__(self, standin: _CountingStandIn, folder: Path, seed: int) -> None:
         self.standin, self.folder = standin, folder
         self.home = Home(Settings(home=folder / "home", env="production"))
         self.home.prepare()
@@ -191,7 +191,7 @@ class Attack:
         self.catalog: Catalog = catalog_of(TRAITS, self.sync)
         self.published: Published = {}
         kind = destinations()[standin.name]
-        self.done = Attacked(standin.name, kind.workers * kind.batch_size)
+        self.done = KilledSyncs(standin.name, kind.workers * kind.batch_size)
 
     def publish(self) -> None:
         """Some change, some lose a trait, some go for good, some are new."""
@@ -212,23 +212,23 @@ class Attack:
     def expected(self) -> dict[str, dict[str, Any]]:
         """What has to be there, said without the engine."""
         return {
-            one: {
+            entity: {
                 name: text == "true" if name == "paying" else float(text) if name == "score" else text
-                for name, text in said.items()
+                for name, text in traits.items()
             }
-            for one, said in self.published.items()
+            for entity, traits in self.published.items()
         }
 
-    def told(self) -> dict[str, Any]:
+    def counted(self) -> dict[str, Any]:
         with httpx.Client() as client:
-            found: dict[str, Any] = client.get(f"{self.standin.url}/told").json()
+            found: dict[str, Any] = client.get(f"{self.standin.url}/counted").json()
         return found
 
     def again(self) -> int:
-        return sum(count - 1 for count in self.told()["taken"].values())
+        return sum(count - 1 for count in self.counted()["taken"].values())
 
     def begin(self) -> int:
-        return forked(lambda: run_sync(self.home, self.catalog, self.sync), self.folder / "error")
+        return start_child(lambda: run_sync(self.home, self.catalog, self.sync), self.folder / "error")
 
     def finish(self) -> float:
         """An undisturbed run; how long it took."""
@@ -238,7 +238,7 @@ class Attack:
         ).read_text()
         return time.monotonic() - begun
 
-    def run(self, kills: int) -> Attacked:
+    def run(self, kills: int) -> KilledSyncs:
         self.publish()
         seconds = self.finish()
         since, before = 0, self.again()
@@ -251,7 +251,7 @@ class Attack:
             if ended:
                 assert status == 0, (self.folder / "error").read_text()
             else:
-                killed(child)
+                kill_child(child)
                 since += 1
                 self.done.kills += 1
             if since and self.chance.random() < 0.3:
@@ -260,13 +260,13 @@ class Attack:
                 since, before = 0, self.again()
         self.finish()
         self.done.most_again = max(self.done.most_again, (self.again() - before) / max(1, since))
-        return self._looked_at()
+        return self._compared()
 
-    def _looked_at(self) -> Attacked:
-        told, wanted = self.told(), self.expected()
-        state = {one: fields for one, fields in told["state"].items() if fields or self.sync.mode == "mirror"}
-        self.done.lost = sum(state.get(one) != wanted.get(one) for one in state.keys() | wanted.keys())
-        self.done.taken = sum(told["taken"].values())
+    def _compared(self) -> KilledSyncs:
+        counted, wanted = self.counted(), self.expected()
+        state = {entity: fields for entity, fields in counted["state"].items() if fields or self.sync.mode == "mirror"}
+        self.done.lost = sum(state.get(entity) != wanted.get(entity) for entity in state.keys() | wanted.keys())
+        self.done.taken = sum(counted["taken"].values())
         self.done.again = self.again()
         with SyncLedger(self.home) as ledger:
             self.done.doubts = len(ledger.in_doubt(self.sync.name))
@@ -274,7 +274,7 @@ class Attack:
         return self.done
 
 
-def attack(kills: int, folder: Path, seed: int) -> list[Attacked]:
+def kill_syncs(kills: int, folder: Path, seed: int) -> list[KilledSyncs]:
     """Half of the kills at each destination."""
     destinations()["batches"] = BatchDestination
     done = []
@@ -283,28 +283,28 @@ def attack(kills: int, folder: Path, seed: int) -> list[Attacked]:
         here.mkdir()
         with serving(standin, here):
             os.environ.update(standin.environment())
-            done.append(Attack(standin, here, seed + number).run((kills + 1 - number) // 2))
+            done.append(DestinationKills(standin, here, seed + number).run((kills + 1 - number) // 2))
     return done
 
 
-def summary(done: Sequence[Attacked]) -> str:
+def summary(done: Sequence[KilledSyncs]) -> str:
     """A line a destination."""
     head = ("destination", "kills", "builds", "records taken", "again", "again a kill", "allowed", "lost", "in doubt")
     return table(
         head,
         [
             (
-                one.destination,
-                one.kills,
-                one.builds,
-                one.taken,
-                one.again,
-                f"{one.again / max(1, one.kills):.1f}, at most {one.most_again:.1f}",
-                one.allowed,
-                one.lost,
-                one.doubts + one.letters,
+                result.destination,
+                result.kills,
+                result.builds,
+                result.taken,
+                result.again,
+                f"{result.again / max(1, result.kills):.1f}, at most {result.most_again:.1f}",
+                result.allowed,
+                result.lost,
+                result.doubts + result.letters,
             )
-            for one in done
+            for result in done
         ],
     )
 
@@ -316,10 +316,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        done = attack(given.kills, Path(name), given.seed)
+        done = kill_syncs(given.kills, Path(name), given.seed)
     print(summary(done))
-    print(json.dumps({"kills": sum(one.kills for one in done), "wrong": sum(one.is_wrong for one in done)}))
-    return 1 if any(one.is_wrong for one in done) else 0
+    print(json.dumps({"kills": sum(result.kills for result in done), "wrong": sum(result.is_wrong for result in done)}))
+    return 1 if any(result.is_wrong for result in done) else 0
 
 
 if __name__ == "__main__":

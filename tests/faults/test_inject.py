@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fixture import Arena, cached_arena
+from tests.faults.fixture import Fixture, cached_fixture
 from tests.faults.inject import Fault, faults, run, wrongs
 
 BEFORE_EVERY_COMMIT = {
@@ -41,8 +41,8 @@ BEFORE_EVERY_COMMIT = {
 
 
 @pytest.fixture(scope="session")
-def arena() -> Arena:
-    return cached_arena()
+def fixture() -> Fixture:
+    return cached_fixture()
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def arena() -> Arena:
         for fault in faults()
     ],
 )
-def test_a_fault_withholds_what_it_breaks_and_nothing_else(fault: Fault, arena: Arena, tmp_path: Path) -> None:
-    assert wrongs(fault, run(fault, arena, tmp_path), arena) == []
+def test_a_fault_withholds_what_it_breaks_and_nothing_else(fault: Fault, fixture: Fixture, tmp_path: Path) -> None:
+    assert wrongs(fault, run(fault, fixture, tmp_path), fixture) == []
 
 
 def test_the_matrix_is_as_large_as_promised_and_names_are_unique() -> None:

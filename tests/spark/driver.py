@@ -96,9 +96,9 @@ class Dbt:
         arguments = ["build", "--resource-type", "seed", "--resource-type", "model", "--vars", json.dumps(variables)]
         results = self.invoke(*arguments, *(["--full-refresh"] if full_refresh else []))
         return [
-            (one.node.name, str(one.status), str(one.message), round(one.execution_time, 2))
-            for one in results
-            if one.node.resource_type != "operation"
+            (result.node.name, str(result.status), str(result.message), round(result.execution_time, 2))
+            for result in results
+            if result.node.resource_type != "operation"
         ]
 
     def relations(self) -> list[str]:

@@ -73,10 +73,10 @@ def withhold(home_folder: str, trait: str) -> list[str]:
     """
     home, project = opened(home_folder)
     with home.lock("test"):
-        sql = "".join(f"update {one.candidate} set score = score * 1.25;" for one in project.catalog.traits)
+        sql = "".join(f"update {trait.candidate} set score = score * 1.25;" for trait in project.catalog.traits)
         as_if_made(home, project, f"{sql} update {project.catalog.trait(trait).candidate} set value = null")
-        audit_again(project, [one.name for one in project.catalog.traits])
-        return [one.trait for one in publish_build(project).withheld]
+        audit_again(project, [trait.name for trait in project.catalog.traits])
+        return [trait.trait for trait in publish_build(project).withheld]
 
 
 def serve(home: str) -> str | None:

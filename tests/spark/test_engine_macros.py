@@ -12,7 +12,7 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 from orchestration.home import PROJECT_ROOT
-from orchestration.transform.dbt import close_warehouse
+from orchestration.transform.runner import close_warehouse
 from tests.spark.cluster import Cluster
 from tests.spark.harness import Run, compare, run_on_spark
 

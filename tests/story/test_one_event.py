@@ -21,14 +21,14 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     run_sync(home, project.catalog, outbox)
     before = queried(home, f"select pricing_since_purchase_28d from features.user_features where user_id = '{user}'")
 
-    # The others come as they did on the Sunday before: a day on which one user came would not pass the door in.
+    # The others come as they did on the Sunday before: a day on which one user came would not pass the source checks.
     others = queried(
         home,
         "select user_id, event_name, cast(occurred_at + interval 7 day as varchar) from raw.events"
         f" where cast(occurred_at as date) = '2024-06-23' and user_id != '{user}'",
     )
     names = ("user_id", "event_name", "occurred_at")
-    load(home, [events_file(dict(zip(names, one, strict=True)) for one in others)], source="shop")
+    load(home, [events_file(dict(zip(names, row, strict=True)) for row in others)], source="shop")
 
     # Raw: the user looks at checkout four times on the next morning; one row comes twice.
     first = {"user_id": user, "event_name": "shipping_details", "occurred_at": "2024-06-30T09:00:00Z"}

@@ -23,7 +23,7 @@ from orchestration.published.state import copy_prior_state
 from orchestration.transform.build import begin_build, run_build
 from orchestration.transform.dbt import Project
 from tests.cache import parsed_project
-from tests.children import in_child, killing_at
+from tests.children import in_child, kill_at_call
 from tests.streams.examples import example_streams
 from tests.streams.generator import CLOCKS, random_stream
 from tests.streams.harness import Batches, build, differing, frozen, load_batch
@@ -36,10 +36,10 @@ def killed_after(home: Home, project: Project, clock: str, nodes: int) -> None:
     made = begin_build(project, as_of=clock, full_refresh=False)
     with home.connect() as connection:
         copy_prior_state(connection, project.catalog, made.as_of)
-    run_build(project, made, notify=killing_at(nodes))
+    run_build(project, made, notify=kill_at_call(nodes))
 
 
-def attack(folder: Path, every: int, first: int, notify: Callable[[str], None]) -> tuple[int, list[str]]:
+def kill_after_nodes(folder: Path, every: int, first: int, notify: Callable[[str], None]) -> tuple[int, list[str]]:
     """Kills at each ``every``-th node from ``first`` on; returns how often, and what differed afterwards."""
     random = Random(7)
     streams: dict[str, Batches] = {**example_streams()}
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kills, wrong = attack(Path(folder), given.every, given.first, lambda text: print(text, flush=True))
+        kills, wrong = kill_after_nodes(Path(folder), given.every, given.first, lambda text: print(text, flush=True))
     print(f"{kills} kills, {len(wrong)} after which rows differ", *wrong, sep="\n")
     return 1 if wrong or not kills else 0
 

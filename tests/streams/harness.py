@@ -181,11 +181,11 @@ def wrong_streams(
     return wrong
 
 
-def difference(one: Sequence[Any], other: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def difference(first: Sequence[Any], second: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Rows that only one of two bags has."""
-    left = list(other)
+    left = list(second)
     lacking = []
-    for row in one:
+    for row in first:
         if row in left:
             left.remove(row)
         else:

@@ -652,8 +652,8 @@ def test_the_loader_changes_no_good_row_but_its_hash() -> None:
 
 def test_streams_of_other_prefixes_do_not_touch() -> None:
     random = Random(3)
-    one, two = ([event for batch in random_stream(random, prefix) for event in batch] for prefix in ("s1-", "s2-"))
-    apart, together = [tables(one, CLOCKS[-1]), tables(two, CLOCKS[-1])], tables(one + two, CLOCKS[-1])
+    first, second = ([event for batch in random_stream(random, prefix) for event in batch] for prefix in ("s1-", "s2-"))
+    apart, together = [tables(first, CLOCKS[-1]), tables(second, CLOCKS[-1])], tables(first + second, CLOCKS[-1])
     assert together == {table: sort_rows(apart[0][table] + apart[1][table]) for table in COLUMNS}
 
 

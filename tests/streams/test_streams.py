@@ -20,7 +20,7 @@ OTHER_VARS = {
 }
 
 
-def told(made: Trial) -> str:
+def report_of(made: Trial) -> str:
     return "\n".join([f"{made.streams} streams, {len(made.tables)} tables", *made.report])
 
 
@@ -33,7 +33,7 @@ def test_streams_with_the_project_as_it_is(
 ) -> None:
     home = Home(Settings(home=tmp_path / "home"))
     made = trial(home, project_in(home), seed=seed, count=count)
-    assert made.right, told(made)
+    assert made.right, report_of(made)
     assert len(made.tables) > 20
 
 
@@ -48,4 +48,4 @@ def test_a_hundred_streams_with_other_vars(tmp_path: Path, project_copy: Path) -
     settings.write_text(text)
     home = Home(Settings(home=tmp_path / "home", project=project_copy))
     made = trial(home, Project(home), seed=3, count=100)
-    assert made.right, told(made)
+    assert made.right, report_of(made)

@@ -87,7 +87,7 @@ def cut_down(project: Project, prefix: str, batches: Batches) -> list[str]:
 def _with_one_less(batches: list[list[dict[str, object]]]) -> Iterator[list[list[dict[str, object]]]]:
     for number, batch in enumerate(batches):
         for index in range(len(batch)):
-            fewer = [list(one) for one in batches]
+            fewer = [list(kept) for kept in batches]
             del fewer[number][index]
             yield fewer
 

@@ -1,116 +1,37 @@
-"""The command line: exit codes, one JSON object, errors of one sentence and a hint."""
+"""What all commands share: exit codes, one JSON object, errors of one sentence and a hint."""
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import duckdb
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli import app as cli
-from orchestration.cli import demo
 from orchestration.home import Home
 from orchestration.simulator.bundled import SAMPLE
-from orchestration.simulator.parameters import Parameters
-from orchestration.sync import deliver
-from orchestration.transform.dbt import Project
 
 Traithouse = Callable[..., Result]
 
 
-@pytest.fixture
-def traithouse(project_in: Callable[[Home], Project], monkeypatch: pytest.MonkeyPatch) -> Traithouse:
-    """Calls the command line in this process, with the project parsed already."""
-    monkeypatch.setattr(cli, "Project", project_in)
-
-    def call(*arguments: object, home: Home) -> Result:
-        return CliRunner().invoke(cli.main, [*map(str, arguments), "--home", str(home.root)])
-
-    return call
+def commands(group: click.Group, *before: str) -> Iterator[list[str]]:
+    """Names of every command, with the groups that it stands in."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *before, name)
+        else:
+            yield [*before, name]
 
 
-def test_the_whole_line_from_an_empty_home(home: Home, traithouse: Traithouse) -> None:
-    load = ("load", SAMPLE.path, "--map", "event_name=event", "--map", "occurred_at=timestamp", "--source", "shop")
-    first = traithouse(*load, "--json", home=home)
-    assert first.exit_code == 0
-    assert json.loads(first.stdout)["accepted"] == 31_076
-    assert traithouse("status", home=home).exit_code == 0
-    refreshed = traithouse("refresh", "--json", home=home)
-    assert refreshed.exit_code == 0
-    verdicts = {t["trait"]: t["verdict"] for t in json.loads(refreshed.stdout)["traits"]}
-    assert {name: verdicts[name] for name in ("at_risk", "power_user", "lifecycle_stage")} == {
-        "at_risk": "passed",
-        "power_user": "passed",
-        "lifecycle_stage": "passed",
-    }
-    assert "failed" not in verdicts.values()
-    synced = traithouse("sync", "--json", home=home)
-    assert json.loads(synced.stdout)["syncs"][0]["delivered"] == 600
-
-
-def test_every_command_has_help() -> None:
-    for name in cli.main.commands:
-        result = CliRunner().invoke(cli.main, [name, "--help"])
+def test_every_command_has_help_and_the_shared_options() -> None:
+    names = list(commands(cli.main))
+    assert {"load", "refresh", "sync", "status", "forget", "simulate"} <= {name for name, *_ in names}
+    for name in names:
+        result = CliRunner().invoke(cli.main, [*name, "--help"])
         assert result.exit_code == 0
-        assert "--json" in result.output
-
-
-def test_run_again_loads_changes_and_delivers_nothing(
-    home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo, "Parameters", lambda: Parameters(accounts=8, days=60))
-    first = traithouse("run", home=home)
-    assert first.exit_code == 0
-    assert "0 rejected" in first.stdout
-    result = traithouse("run", home=home)
-    assert result.exit_code == 0
-    assert " 0 loaded, " in result.stdout
-    assert "unproven on this data" in result.stdout
-    assert "Delivered  0 records" in result.stdout
-    assert "No new events, no changes, nothing published." in result.stdout
-
-
-def test_run_refuses_a_production_home(home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRAITHOUSE_ENV", "production")
-    assert traithouse("run", home=home).exit_code == 2
-
-
-def test_a_withheld_trait_is_exit_code_3_and_status_says_why(
-    sample_home: Home, traithouse: Traithouse, project_in: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = project_in(sample_home)
-    strict = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "value_number", "max_value": 0.0}}
-    broken = [
-        t.model_copy(update={"gate": (t.gate[0].model_copy(update=strict),)}) if t.name == "power_user" else t
-        for t in project.catalog.traits
-    ]
-    project = project.replace(catalog=project.catalog.model_copy(update={"traits": tuple(broken)}))
-    monkeypatch.setattr(cli, "Project", lambda home: project)
-    result = traithouse("refresh", home=sample_home)
-    assert result.exit_code == 3
-    assert "power_user: withheld. column_mean_to_be_between" in result.stdout
-    status = json.loads(traithouse("status", "--json", home=sample_home).stdout)
-    assert [one["trait"] for one in status["withheld"]] == ["power_user"]
-    assert next(one for one in status["traits"] if one["trait"] == "power_user")["members"] > 0
-    text = traithouse("status", home=sample_home).stdout
-    assert "power_user: withheld. column_mean_to_be_between: expected" in text
-
-
-def test_a_failed_delivery_is_exit_code_4(
-    sample_home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deliver, "FIRST_BACKOFF_SECONDS", 0.001)
-    sample_home.outbox.write_text("a file where the folder should be")
-    result = traithouse("sync", home=sample_home)
-    assert result.exit_code == 4
-    assert "600 failed" in result.stdout
-    sample_home.outbox.unlink()
-    assert traithouse("sync", home=sample_home).exit_code == 0
+        assert all(option in result.output for option in ("--home", "--target", "--json", "--debug")), name
 
 
 @pytest.mark.parametrize("command", [["refresh"], ["load", str(SAMPLE.path), *["--map", "event_name=event"]]])
@@ -205,74 +126,29 @@ def test_a_home_of_another_version_is_refused(home: Home, traithouse: Traithouse
     assert "has version 99" in result.stderr
 
 
-def test_explain_speaks_in_sentences_whose_numbers_are_the_features(sample_home: Home, traithouse: Traithouse) -> None:
-    answer = json.loads(traithouse("explain", "user_0000", "--json", home=sample_home).stdout)
-    with duckdb.connect(str(sample_home.warehouse), read_only=True) as connection:
-        cursor = connection.execute("select * from features.user_features where user_id = 'user_0000'")
-        names = [column[0] for column in cursor.description or ()]
-        features = dict(zip(names, cursor.fetchone() or (), strict=True))
-    for trait in answer["traits"]:
-        assert trait["reason"].endswith(".")
-        for name, value in trait["evidence"]["features"].items():
-            if name in features:
-                assert features[name] == value, (trait["trait"], name)
-    shown = traithouse("explain", "user_0000", "--trait", "at_risk", home=sample_home).stdout
-    assert "At risk (at_risk): no, since 2024-06-30 00:00:00 UTC" in shown
-    assert "Silent for 11 days" in shown
-
-
-def test_doctor_reports_coverage_and_what_is_unmapped(
-    sample_home: Home, traithouse: Traithouse, tmp_path: Path
-) -> None:
-    report = json.loads(traithouse("doctor", "--json", home=sample_home).stdout)
-    assert report["catalogue_coverage"] == [{"source": "shop", "events": 31_076, "mapped": 1.0}]
-    assert (report["problems"], report["lock"]) == ([], "free")
-    (tmp_path / "new.csv").write_text("user_id,event_name,occurred_at\nuser_0001,teleported,2024-06-29 10:00:00\n")
-    traithouse("load", tmp_path / "new.csv", "--source", "shop", home=sample_home)
-    traithouse("refresh", home=sample_home)
-    report = json.loads(traithouse("doctor", "--json", home=sample_home).stdout)
-    assert report["problems"] == ["teleported of shop (1 events) is not in the event catalogue."]
-
-
-def test_a_few_events_are_not_enough_evidence_and_no_failure(
-    home: Home, traithouse: Traithouse, tmp_path: Path
-) -> None:
-    (tmp_path / "few.csv").write_text(
-        "user_id,event_name,occurred_at\nu1,product_view,2025-01-01\nu2,product_view,2025-01-02\n"
-    )
-    assert traithouse("load", tmp_path / "few.csv", "--source", "shop", home=home).exit_code == 0
-    result = traithouse("refresh", home=home)
-    assert result.exit_code == 0
-    assert "power_user: not enough evidence. Only 2 users were active" in result.stdout
-    assert json.loads(traithouse("status", "--json", home=home).stdout)["withheld"] == []
-
-
-def test_events_that_mean_nothing_to_the_catalogue_publish_nothing(home: Home, traithouse: Traithouse) -> None:
-    load = ("load", SAMPLE.path, "--map", "event_name=event", "--map", "occurred_at=timestamp", "--source", "other")
-    assert traithouse(*load, home=home).exit_code == 0
-    result = traithouse("refresh", home=home)
-    assert result.exit_code == 0
-    said = " ".join(result.stdout.split())
-    assert re.search(r"power_user[\w, ]*: not enough evidence\. No loaded event means core_value", said)
-    assert json.loads(traithouse("status", "--json", home=home).stdout)["served_build"] is not None
-    # What needs no behaviour is published all the same.
-    assert traithouse("explain", "user_0000", "--trait", "power_user", home=home).exit_code == 2
-    assert traithouse("explain", "user_0000", "--trait", "dormant", home=home).exit_code == 0
-
-
-def test_broken_derived_files_are_made_anew(sample_home: Home, traithouse: Traithouse) -> None:
-    (sample_home.root / "status.json").write_text("x")
-    assert traithouse("status", home=sample_home).exit_code == 0
-    (sample_home.serving / "current" / "traithouse.duckdb").write_text("junk")
-    broken = traithouse("explain", "user_0000", home=sample_home)
-    assert (broken.exit_code, "snapshot cannot be read" in broken.stderr) == (1, True)
-    assert traithouse("refresh", home=sample_home).exit_code == 0
-    assert traithouse("explain", "user_0000", home=sample_home).exit_code == 0
-
-
 def test_a_wrong_call_is_one_json_object_too() -> None:
     command = [sys.executable, "-m", "orchestration", "explain", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert json.loads(result.stdout)["exit_code"] == 2
-    assert result.stderr.startswith("Error: Explain whom?")
+    assert result.stderr.startswith("Error: No entity is given.")
+
+
+LIGHT = """
+import sys
+from click.testing import CliRunner
+from orchestration.cli.app import main
+result = CliRunner().invoke(main, sys.argv[1:])
+assert result.exit_code == 0, result.output
+heavy = {"dbt", "great_expectations", "sklearn", "scipy", "pandas", "numpy", "dagster", "sqlalchemy", "pyspark"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["refresh", "--help"], ["status"]])
+def test_help_and_status_import_nothing_heavy(home: Home, arguments: list[str]) -> None:
+    """In a process of its own, for this one has imported everything already."""
+    where = ["--home", str(home.root)] if arguments == ["status"] else []
+    command = [sys.executable, "-c", LIGHT, *arguments, *where]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "[]\n"), found.stderr

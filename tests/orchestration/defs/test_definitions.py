@@ -11,10 +11,12 @@ import pytest
 
 from orchestration.definitions import assembled, defs
 from orchestration.defs import landing
+from orchestration.defs.gates import SOURCE_CHECK_KEYS
 from orchestration.defs.publishing import bar_chart
 from orchestration.gates.candidate_checks import check_names
 from orchestration.home import Home, silent
 from orchestration.landing.load import load
+from orchestration.pipeline import refresh
 from orchestration.publishing.snapshot import served_manifest
 from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
@@ -130,17 +132,58 @@ def test_a_published_trait_is_overdue_when_a_daily_refresh_did_not_publish_it(ho
 
 
 def test_every_gate_key_is_a_real_asset_key(home: Home, project_in: Any) -> None:
-    graph = assembled(project_in(home)).resolve_asset_graph()
+    project = project_in(home)
+    graph = assembled(project).resolve_asset_graph()
     keys = {key for key in graph.asset_check_keys if key.asset_key.path[0] == "candidates"}
     assert keys == {
         dg.AssetCheckKey(dg.AssetKey(["candidates", trait.name]), name)
-        for trait in project_in(home).catalog.traits
+        for trait in project.catalog.traits
         for name in check_names(trait)
     }
+    nodes = project.manifest_dict["nodes"].values()
+    assert {tuple(key.asset_key.path) for key in keys} <= {(node["schema"], node["name"]) for node in nodes}
     assert {key.asset_key for key in keys} <= graph.executable_asset_keys
+    assert set(SOURCE_CHECK_KEYS) <= graph.asset_check_keys
+    assert (
+        {key.asset_key for key in SOURCE_CHECK_KEYS} == {dg.AssetKey(["raw", "events"])} <= graph.executable_asset_keys
+    )
     assert {key.path[-1] for key in graph.executable_asset_keys if key.path[0] == "traits"} == {
-        trait.name for trait in project_in(home).catalog.traits
+        trait.name for trait in project.catalog.traits
     }
+
+
+def test_no_check_holds_a_step_back(home: Home, project_in: Any) -> None:
+    graph = assembled(project_in(home)).resolve_asset_graph()
+    assert not any(graph.get_check_spec(key).blocking for key in graph.asset_check_keys)
+
+
+def test_models_are_reported_while_others_run(
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
+) -> None:
+    result = run(assembled(sample_project), instance, "refresh")
+    log = instance.all_logs(result.run_id)
+    reported = [
+        number
+        for number, entry in enumerate(log)
+        if entry.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and entry.step_key == "warehouse"
+    ]
+    ended = [number for number, entry in enumerate(log) if (entry.user_message or "").endswith(": success")]
+    before_the_last = sum(number < ended[-1] for number in reported)
+    assert before_the_last > len(reported) / 2
+
+
+def test_what_went_well_is_reported_when_the_build_breaks_later(
+    sample_home: Home, sample_project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_audit(*_: Any, **__: Any) -> None:
+        raise MemoryError("no audit")
+
+    monkeypatch.setattr(refresh, "audit", no_audit)
+    result = run(assembled(sample_project), instance, "refresh")
+    assert not result.success
+    stages = {event.asset_key.path[0] for event in result.get_asset_materialization_events()}
+    assert stages >= {"events", "sessions", "features", "candidates"}
+    assert "traits" not in stages
 
 
 def test_assets_are_grouped_by_stage(home: Home, project_in: Any) -> None:

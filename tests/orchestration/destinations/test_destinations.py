@@ -1,4 +1,4 @@
-"""Every destination that is found, attacked in the same way: nothing lost, nothing called sent that is not there."""
+"""Every destination that is found, under the same faults: nothing lost, nothing called sent that is not there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.destinations import (
     FAULTS,
     NAMES,
     acknowledged,
-    attack,
+    deliver_under_fault,
     delivered,
     expected,
     identifier_of,
@@ -64,7 +64,7 @@ def test_a_fault_of_the_line_loses_nothing(target: StandIn, home: Home, fault: s
     if fault not in scenarios(target):
         pytest.skip(target.spared.get(fault, "it is not behind HTTP"))
     records = records_of(target)
-    result = attack(target, home, fault, records)
+    result = deliver_under_fault(target, home, fault, records)
     assert (result.acknowledged, result.dead, result.lost) == (ENTITIES, 0, 0)
     assert not target.faults, "the fault has not come up"
     assert target.state() == expected(records)

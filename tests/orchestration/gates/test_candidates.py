@@ -6,9 +6,10 @@ from orchestration.declarations.traits import Expectation
 from orchestration.gates.candidate_checks import check_names
 from orchestration.gates.candidates import audit
 from orchestration.home import Home
-from orchestration.pipeline.refresh import refresh, waive_trait, write_and_audit
+from orchestration.pipeline.refresh import waive_trait
 from orchestration.publishing.publish import publish
 from orchestration.transform.dbt import Project
+from tests.builds import FLIP, next_build
 from tests.conftest import as_if_made, queried, served
 
 AT_RISK_AND_DOWNSTREAM = ["at_risk", "lifecycle_stage"]
@@ -90,7 +91,7 @@ def test_a_required_behaviour_that_is_lost_withholds_the_trait(sample_home: Home
 
 
 def test_rows_that_the_model_did_not_make_are_not_judged_as_its_own(sample_home: Home, sample_project: Project) -> None:
-    refresh(sample_project)
+    next_build(sample_project)
     queried(sample_home, "update candidates.at_risk set value = not value where user_id = 'user_0001'")
     verdicts = {verdict.trait: verdict for verdict in audit(sample_project)}
     assert verdicts["at_risk"].verdict == "failed"
@@ -133,7 +134,7 @@ def with_history(home: Home, days: int) -> None:
 def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_closer_they_are_looked_at(
     sample_home: Home, sample_project: Project
 ) -> None:
-    write_and_audit(sample_project, as_of="2024-06-30")
+    next_build(sample_project)
     tenfold = "update candidates.power_user set score = score * 10"
     assert judged(sample_home, sample_project, tenfold)["power_user"] == ("passed", [])
     hundredfold = "update candidates.power_user set score = score * 10"
@@ -150,11 +151,10 @@ def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_
 def test_a_new_scale_of_scores_is_waived_and_usual_from_then_on(sample_home: Home, sample_project: Project) -> None:
     with_history(sample_home, 6)
     thousandfold = "update candidates.power_user set score = score * 1000"
-    write_and_audit(sample_project, as_of="2024-06-30")
+    next_build(sample_project)
     assert judged(sample_home, sample_project, thousandfold)["power_user"] == ("failed", ["score_size"])
     waive_trait(sample_project, "power_user", why="counted in thousandths now", who="ada")
-    write_and_audit(sample_project, as_of="2024-07-01")
-    assert judged(sample_home, sample_project, thousandfold)["power_user"] == ("passed", [])
+    assert next_build(sample_project, as_of="2024-07-02")["power_user"].verdict == "passed"
 
 
 def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
@@ -163,7 +163,8 @@ def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
     for column in ("score_median", "score_p95"):
         for schema in ("state", "traits"):
             queried(sample_home, f"alter table {schema}.gate_verdicts drop column {column}")
-    _, report = refresh(sample_project, as_of="2024-06-30")
+    next_build(sample_project, FLIP)
+    report = publish(sample_project)
     assert report.withheld == []
     assert served(sample_home, "select score_median > 0 from traits.gate_verdicts where trait = 'power_user'") == [
         (None,),
@@ -177,6 +178,7 @@ def test_values_of_another_type_than_declared_are_withheld(sample_home: Home, sa
         for trait in sample_project.catalog.traits
     )
     sample_project = sample_project.replace(catalog=sample_project.catalog.model_copy(update={"traits": wrong}))
-    _, report = refresh(sample_project, as_of="2024-07-01")
+    next_build(sample_project, "update candidates.power_user set score = score + 1")
+    report = publish(sample_project)
     assert [trait.trait for trait in report.withheld] == AT_RISK_AND_DOWNSTREAM
     assert report.snapshot == report.build_id

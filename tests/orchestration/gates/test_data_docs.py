@@ -21,7 +21,11 @@ def test_the_index_lists_every_page_and_what_broke_comes_first(sample_home: Home
     assert all((index.parent / link).is_file() for link in links)
     suites = [Path(link).parts[1] for link in links]
     assert suites[0] == "at_risk"
-    assert {"power_user", "at_risk"} <= set(suites) <= {*judged, *(one for one in suites if one.startswith("source "))}
+    assert (
+        {"power_user", "at_risk"}
+        <= set(suites)
+        <= {*judged, *(suite for suite in suites if suite.startswith("source "))}
+    )
 
 
 def test_the_page_of_a_trait_quotes_what_was_found(sample_home: Home, sample_project: Project) -> None:

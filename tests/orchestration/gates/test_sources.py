@@ -298,7 +298,7 @@ def test_half_a_day_withholds_until_the_rest_arrives(
 ) -> None:
     project = project_in(watched)
     whole = received(stream, NEXT)
-    land(watched, tmp_path / "half.ndjson", [one for one in whole if one["occurred_at"][11:13] < "11"], NEXT)
+    land(watched, tmp_path / "half.ndjson", [event for event in whole if event["occurred_at"][11:13] < "11"], NEXT)
     before = served(watched, "from traits.trait_values order by all")
     _, report = refresh(project, as_of=str(NEXT))
     withheld = {trait.trait: trait.reason for trait in report.withheld}
@@ -313,7 +313,7 @@ def test_half_a_day_withholds_until_the_rest_arrives(
     land(watched, tmp_path / "whole.ndjson", whole, NEXT)
     _, report = refresh(project, as_of=str(NEXT))
     assert report.withheld == []
-    assert {one.trait for one in report.traits if one.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
+    assert {trait.trait for trait in report.traits if trait.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
 
 
 def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
@@ -321,9 +321,9 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
 ) -> None:
     whole = received(stream, NEXT)
     broken = [
-        {key: value for key, value in one.items() if key not in ("user_id", "anonymous_id")} for one in whole[::2]
+        {key: value for key, value in event.items() if key not in ("user_id", "anonymous_id")} for event in whole[::2]
     ]
-    broken += [{**one, "event_id": one["event_id"] + "#", "occurred_at": "soon"} for one in whole[::4]]
+    broken += [{**event, "event_id": event["event_id"] + "#", "occurred_at": "soon"} for event in whole[::4]]
     land(watched, tmp_path / "broken.ndjson", [*whole[1::2], *broken], NEXT)
     written = write_and_audit(project_in(watched), as_of=str(NEXT))
     [(verdict, reason, checks)] = queried(
@@ -336,7 +336,7 @@ def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
     assert f"neither user_id nor anonymous_id ({len(whole[::2])})" in found["rejected"]["observed"]
     assert f"occurred_at is not a time ({len(whole[::4])})" in found["rejected"]["observed"]
     assert "raw.rejected_events" in reason
-    [dormant] = [one for one in written.verdicts if one.trait == "dormant"]
+    [dormant] = [verdict for verdict in written.verdicts if verdict.trait == "dormant"]
     assert dormant.verdict == "failed"
     assert [check.name for check in dormant.checks if not check.passed] == ["inputs"]
 

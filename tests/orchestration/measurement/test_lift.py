@@ -7,8 +7,9 @@ import pytest
 
 from orchestration.home import Home, Settings
 from orchestration.measurement.lift import Counts, risk_ratio
-from orchestration.pipeline.refresh import refresh
+from orchestration.pipeline.refresh import publish_build, refresh
 from orchestration.transform.dbt import Project
+from tests.builds import FLIP, next_build
 from tests.conftest import queried, served
 
 
@@ -67,10 +68,12 @@ def test_lift_is_measured_once_a_day_and_again_for_another_definition(
     sample_home: Home, sample_project: Project
 ) -> None:
     messages: list[str] = []
-    refresh(sample_project, notify=messages.append)
-    refresh(sample_project, as_of="2024-06-30T12:00:00", notify=messages.append)
+    for as_of in ("2024-06-30T00:00:00", "2024-06-30T12:00:00"):
+        next_build(sample_project, as_of=as_of)
+        publish_build(sample_project, notify=messages.append)
     assert [line for line in messages if line.startswith("measuring lift")] == []
-    refresh(sample_project, as_of="2024-06-30", notify=messages.append)
+    next_build(sample_project, as_of="2024-06-30")
+    publish_build(sample_project, notify=messages.append)
     assert "measuring lift since 2024-06-03" in messages
 
 
@@ -82,6 +85,7 @@ def test_lift_that_cannot_be_measured_holds_nothing_back(
 
     monkeypatch.setattr("orchestration.pipeline.refresh.measure_lift", fail)
     messages: list[str] = []
-    _, report = refresh(sample_project, as_of="2024-06-30", notify=messages.append)
+    next_build(sample_project, FLIP)
+    report = publish_build(sample_project, notify=messages.append)
     assert report.published
     assert "lift could not be measured: no disk" in messages

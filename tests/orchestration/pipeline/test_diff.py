@@ -34,12 +34,12 @@ def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: 
     assert (home.serving / "current").readlink() == snapshot
     assert queried(home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
 
-    assert found.told
+    assert found.publishable
     assert (str(found.published_version), str(found.version)) == (number, raised)
     assert found.left > 0
     assert found.members_after == found.members_before + found.entered - found.left
-    assert {one["move"] for one in found.examples} <= {"enters", "leaves"}
-    assert all(one["reason"] for one in found.examples)
+    assert {moved["move"] for moved in found.examples} <= {"enters", "leaves"}
+    assert all(moved["reason"] for moved in found.examples)
     assert len(found.examples) == min(20, found.changed)
 
     write_and_audit(project)
@@ -48,7 +48,7 @@ def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: 
     assert (done.changes, done.entered, done.left) == (found.changed, found.entered, found.left)
     causes = "select distinct cause from traits.trait_changes where trait = 'power_user' and old_value is not null"
     assert queried(home, causes) == [("definition",)]
-    carrying = {one["sync"]: one["records_then"] for one in found.syncs}
+    carrying = {sync["sync"]: sync["records_then"] for sync in found.syncs}
     for sync in project.catalog.syncs:
         if sync.name in carrying:
             assert run_sync(home, project.catalog, sync, dry_run=True).planned == carrying[sync.name]
@@ -61,4 +61,4 @@ def test_before_anything_is_published_every_entity_is_a_record(sample_home: Home
     found = diff(sample_project, "at_risk")
     assert (found.published_version, found.population_before) == (None, 0)
     assert found.population_after == found.changed > 0
-    assert {(one["records_now"], one["records_then"]) for one in found.syncs} == {(0, found.population_after)}
+    assert {(sync["records_now"], sync["records_then"]) for sync in found.syncs} == {(0, found.population_after)}

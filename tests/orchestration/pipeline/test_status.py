@@ -68,8 +68,10 @@ def test_each_source_is_shown_with_its_newest_load_its_last_verdict_and_the_reas
     assert desk.items() >= {**loaded, "build_id": written.build.build_id, "verdict": "failed"}.items()
     assert desk["reason"].startswith("rejected: expected at most half of the new rows refused, found 3 of 4: ")
     text = status_text(sample_home)
-    assert "Source     desk: loaded 2024-06-30 09:00:00 UTC, failed. rejected: expected at most half " in text
+    unwrapped = " ".join(text.split())
+    assert "Source desk: loaded 2024-06-30 09:00:00 UTC, failed. rejected: expected at most half " in unwrapped
     assert "Source     shop: loaded " in text
+    assert [line for line in text.splitlines() if len(line) > 120 and str(sample_home.root) not in line] == []
 
 
 def status_text(home: Home) -> str:

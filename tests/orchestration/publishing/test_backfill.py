@@ -120,10 +120,10 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(
     assert queried(sample_home, "select distinct as_of from state.backfilled_days") == [(datetime(2024, 5, 30),)]
     assert queried(sample_home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
     report = backfill(sample_project, FIRST, LAST)
-    assert {(one.written, one.already_backfilled) for one in report.traits} == {(2, 1)}
+    assert {(trait.written, trait.already_backfilled) for trait in report.traits} == {(2, 1)}
     assert history(sample_home) == history(whole)
     again = backfill(sample_project, FIRST, LAST)
-    assert {(one.written, one.changes) for one in again.traits} == {(0, 0)}
+    assert {(trait.written, trait.changes) for trait in again.traits} == {(0, 0)}
     assert history(sample_home) == history(whole)
 
 
@@ -133,7 +133,7 @@ def test_history_is_served_and_never_sent(sample_home: Home, sample_project: Pro
         run_sync(sample_home, catalog, sync)
     values = queried(sample_home, VALUES)
     report = backfill(sample_project, FIRST, FIRST, traits=["at_risk", "power_user"])
-    assert {one.trait for one in report.traits if one.changes} == {"at_risk", "power_user"}
+    assert {trait.trait for trait in report.traits if trait.changes} == {"at_risk", "power_user"}
     assert queried(sample_home, VALUES) == values
     told = served(sample_home, "select trait, cause, build_id from traits.trait_changes where as_of < '2024-06-01'")
     assert set(told) == {(name, "backfill", "backfill-20240530T000000Z") for name in ("at_risk", "power_user")}

@@ -17,11 +17,12 @@ from orchestration.errors import TraithouseError
 from orchestration.gates.candidates import audit
 from orchestration.gates.verdicts import load_verdicts, save_verdicts
 from orchestration.home import Home
-from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_build
 from orchestration.transform.dbt import Project
-from tests.conftest import as_if_made, queried, served
+from tests.builds import change_candidates, next_build
+from tests.conftest import queried, served
 
 FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
 
@@ -59,9 +60,7 @@ def test_every_published_value_can_be_traced(sample_home: Home) -> None:
 
 
 def test_the_ledger_adds_up_to_the_values(sample_home: Home, sample_project: Project) -> None:
-    refresh(sample_project, as_of=None)
-    as_if_made(sample_home, sample_project, FLIP)
-    audit(sample_project)
+    next_build(sample_project, FLIP)
     publish(sample_project)
     assert (
         served(
@@ -82,9 +81,7 @@ def test_the_ledger_adds_up_to_the_values(sample_home: Home, sample_project: Pro
 def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
     sample_home: Home, sample_project: Project
 ) -> None:
-    refresh(sample_project)
-    as_if_made(sample_home, sample_project, FLIP)
-    audit(sample_project)
+    next_build(sample_project, FLIP)
     report = publish(sample_project)
     assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"at_risk": 1}
     assert served(
@@ -95,17 +92,20 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
 
 
 def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_home: Home, sample_project: Project) -> None:
-    one = "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
-    [(reason, evidence, since)] = served(sample_home, one)
+    of_user = (
+        "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
+    )
+    [(reason, evidence, since)] = served(sample_home, of_user)
     refresh(sample_project, as_of="2024-07-01")
-    [(reason_later, evidence_later, since_later)] = served(sample_home, one)
+    [(reason_later, evidence_later, since_later)] = served(sample_home, of_user)
     assert (reason_later, since_later) == (reason, since)
     silent = [json.loads(text)["features"]["silent_days"] for text in (evidence, evidence_later)]
     assert silent[1] == silent[0] + 2
 
 
 def test_values_that_changed_after_the_audit_are_not_published(sample_home: Home, sample_project: Project) -> None:
-    refresh(sample_project)
+    next_build(sample_project)
+    publish(sample_project)
     before = served(sample_home, "from traits.trait_values order by all")
     queried(sample_home, FLIP)
     report = publish(sample_project)
@@ -115,7 +115,7 @@ def test_values_that_changed_after_the_audit_are_not_published(sample_home: Home
 
 def test_a_verdict_of_another_build_publishes_nothing(sample_home: Home, sample_project: Project) -> None:
     before = served(sample_home, "from traits.trait_values order by all")
-    write_and_audit(sample_project, as_of="2024-07-01")
+    next_build(sample_project)
     with sample_home.connect() as connection:
         build_id = queried_one(connection, "select build_id from state.current_build")
         verdicts = load_verdicts(connection, build_id)
@@ -131,12 +131,10 @@ def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sample_project: Project) -> None:
-    refresh(sample_project)
-    as_if_made(sample_home, sample_project, FLIP)
     newer = [t.model_copy(update={"version": t.version + (t.name == "at_risk")}) for t in sample_project.catalog.traits]
     catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
     sample_project = sample_project.replace(catalog=catalog)
-    audit(sample_project)
+    next_build(sample_project, FLIP)
     publish(sample_project)
     assert served(sample_home, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
         ("user_0001", "definition")
@@ -151,13 +149,14 @@ def test_a_crash_between_commit_and_snapshot_is_made_good(
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
+    next_build(sample_project, FLIP)
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
         with pytest.raises(KeyboardInterrupt):
-            refresh(sample_project, as_of="2024-07-01")
+            publish(sample_project)
     assert served_build(sample_home) == "000001-20240630T000000Z"
-    _, report = refresh(sample_project, as_of="2024-07-01")
-    assert not report.published
+    next_build(sample_project)
+    assert not publish(sample_project).published
     assert served_build(sample_home) == "000002-20240702T000000Z"
 
 
@@ -184,8 +183,9 @@ def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    _, first = refresh(sample_project, as_of="2024-07-01")
-    as_if_made(sample_home, sample_project, FLIP)
+    next_build(sample_project, "update candidates.power_user set score = score + 1")
+    first = publish(sample_project)
+    change_candidates(sample_project, FLIP)
     audit(sample_project)
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
@@ -202,7 +202,7 @@ def test_without_a_build_there_is_nothing_to_publish(home: Home, project_in: Cal
         publish(project_in(home))
 
 
-def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
+def test_readers_in_another_process_see_whole_builds_while_builds_are_published(
     sample_home: Home, sample_project: Project
 ) -> None:
     reader = textwrap.dedent(
@@ -222,7 +222,8 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
     )
     with subprocess.Popen([sys.executable, "-c", reader], stdout=subprocess.PIPE, text=True) as process:
         for day in ("2024-06-30", "2024-07-01"):
-            refresh(sample_project, as_of=day)
+            next_build(sample_project, FLIP, as_of=day)
+            publish(sample_project)
         (sample_home.root / "stop").touch()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -232,7 +233,8 @@ def test_readers_in_another_process_see_whole_builds_while_a_refresh_runs(
 def test_old_builds_are_kept_up_to_the_limit(sample_home: Home, project_in: Callable[[Home], Project]) -> None:
     home = Home(sample_home.settings.model_copy(update={"builds_kept": 2}))
     for day in ("2024-06-30", "2024-07-01"):
-        refresh(project_in(home), as_of=day)
+        next_build(project_in(home), FLIP, as_of=day)
+        publish(project_in(home))
     names = sorted(path.name for path in (home.serving / "builds").iterdir())
     assert names == ["000002-20240701T000000Z", "000003-20240702T000000Z"]
     assert (home.serving / "current").readlink().name == names[-1]

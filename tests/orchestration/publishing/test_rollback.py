@@ -5,10 +5,12 @@ import pytest
 
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.pipeline.refresh import publish_build, refresh
+from orchestration.pipeline.refresh import publish_build
 from orchestration.published.state import ledger_state
+from orchestration.publishing.publish import publish
 from orchestration.publishing.rollback import rollback
 from orchestration.transform.dbt import Project
+from tests.builds import FLIP, next_build
 from tests.conftest import queried, served
 
 VALUES = (
@@ -21,8 +23,9 @@ IN_VALUES = "select entity_id, trait, value from traits.trait_values order by al
 
 @pytest.fixture
 def next_day(sample_home: Home, sample_project: Project) -> Home:
-    """The sample and one more published day, on which nobody came."""
-    refresh(sample_project, as_of="2024-07-01")
+    """The sample and one more published day, on which one value changed."""
+    next_build(sample_project, FLIP)
+    publish(sample_project)
     return sample_home
 
 
@@ -44,7 +47,7 @@ def test_values_are_those_of_then_and_the_ledger_adds_up(next_day: Home, sample_
     ]
 
 
-def test_what_was_rolled_back_is_not_published_again_but_the_next_refresh_is(
+def test_what_was_rolled_back_is_not_published_again_but_the_next_build_is(
     next_day: Home, sample_project: Project
 ) -> None:
     bad = served(next_day, VALUES)
@@ -52,7 +55,8 @@ def test_what_was_rolled_back_is_not_published_again_but_the_next_refresh_is(
     restored = served(next_day, VALUES)
     assert {trait.verdict for trait in publish_build(sample_project).traits} == {"none"}
     assert served(next_day, VALUES) == restored
-    _, report = refresh(sample_project, as_of="2024-07-01")
+    next_build(sample_project)
+    report = publish(sample_project)
     assert report.withheld == []
     assert [row[:6] for row in served(next_day, VALUES)] == [row[:6] for row in bad]
 

@@ -11,10 +11,11 @@ import duckdb
 import pytest
 
 from orchestration.home import Home, Settings, read_json
-from orchestration.pipeline.refresh import refresh
+from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_manifest, write_snapshot
 from orchestration.transform.dbt import Project
-from tests.children import in_child, killing_at
+from tests.builds import FLIP, next_build
+from tests.children import in_child, kill_at_call
 from tests.conftest import queried
 from tests.faults.fixture import contradictions
 from tests.faults.kill import stepwise
@@ -26,7 +27,8 @@ def served_folder(home: Home) -> Path:
 
 def test_parquet_that_has_not_changed_is_shared_between_builds(sample_home: Home, sample_project: Project) -> None:
     before = served_folder(sample_home)
-    refresh(sample_project, as_of="2024-07-01")
+    next_build(sample_project, FLIP)
+    publish(sample_project)
     after = served_folder(sample_home)
     parts = served_manifest(sample_home)["parquet_files"]
     shared = {path for path in parts if (before / path).exists() and (after / path).samefile(before / path)}
@@ -105,7 +107,7 @@ def test_a_crash_leaves_a_whole_snapshot(
     assert in_child(lambda: count(whole)) == 0
     number = round(share * int(told.read_text()))
     home = copied("killed")
-    status = in_child(lambda: stepwise(home, sample_project, lambda home, *_: writing(home), killing_at(number)))
+    status = in_child(lambda: stepwise(home, sample_project, lambda home, *_: writing(home), kill_at_call(number)))
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert contradictions(home) == []
     writing(home)

@@ -209,11 +209,11 @@ def test_an_end_that_is_no_date_is_refused() -> None:
 
 
 def test_the_command_says_that_it_is_synthetic(home: Home, tmp_path: Path) -> None:
-    call = ["sandbox", "--accounts", "4", "--days", "40", "--home", str(home.root)]
+    call = ["simulate", "--accounts", "4", "--days", "40", "--home", str(home.root)]
     said = CliRunner().invoke(cli.main, call)
     assert said.exit_code == 0
     assert "Synthetic" in said.stdout
-    assert sorted(path.name for path in (home.root / "sandbox").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (home.root / "simulation").iterdir()) == sorted(FILES)
     answer = json.loads(CliRunner().invoke(cli.main, [*call, "--json", "--folder", str(tmp_path / "here")]).stdout)
     assert answer["synthetic"] is True
     assert answer["accounts"] == 4

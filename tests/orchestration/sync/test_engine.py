@@ -14,15 +14,14 @@ from standardwebhooks.webhooks import Webhook
 
 from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
-from orchestration.gates.candidates import audit
 from orchestration.home import Home
-from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.sync import deliver
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
-from tests.conftest import as_if_made, served
+from tests.builds import FLIP, next_build
+from tests.conftest import served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
@@ -87,10 +86,8 @@ def production(home: Home) -> Home:
     return Home(home.settings.model_copy(update={"env": "production"}))
 
 
-def flip_one(home: Home, project: Project, user: str = "user_0001") -> None:
-    refresh(project)
-    as_if_made(home, project, f"update candidates.power_user set value = not value where user_id = '{user}'")
-    audit(project)
+def flip_one(project: Project, user: str = "user_0001") -> None:
+    next_build(project, f"update candidates.power_user set value = not value where user_id = '{user}'")
     publish(project)
 
 
@@ -110,7 +107,7 @@ def test_the_first_sync_sends_all_and_the_second_nothing(sample_home: Home, samp
 def test_only_changes_are_sent_with_what_they_were_and_why(sample_home: Home, sample_project: Project) -> None:
     outbox = sample_project.catalog.sync("outbox")
     run_sync(sample_home, sample_project.catalog, outbox)
-    flip_one(sample_home, sample_project)
+    flip_one(sample_project)
     report = run_sync(sample_home, sample_project.catalog, outbox)
     assert report.delivered == 1
     message = delivered(sample_home, "outbox")[-1]
@@ -125,10 +122,13 @@ def test_live_evidence_triggers_no_delivery(sample_home: Home, sample_project: P
     hook = webhook(destination="file", options={}, traits=("at_risk",))
     run_sync(sample_home, sample_project.catalog, hook)
     before = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
-    refresh(sample_project, as_of="2024-07-01")
+    evidence = 'json_merge_patch(evidence, \'{"features": {"silent_days": 99}}\')'
+    flip = "value = case when user_id = 'user_0001' then not value else value end"
+    next_build(sample_project, f"update candidates.at_risk set evidence = {evidence}, {flip}")
+    publish(sample_project)
     after = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
     flips = sum(a != b for a, b in zip(before, after, strict=True))
-    assert run_sync(sample_home, sample_project.catalog, hook).planned == flips < 600
+    assert run_sync(sample_home, sample_project.catalog, hook).planned == flips == 1
 
 
 def test_a_trait_that_is_no_longer_published_is_cleared(sample_home: Home, sample_project: Project) -> None:
@@ -189,7 +189,7 @@ def test_a_retry_in_a_later_build_has_the_same_webhook_id(
     receiver.status = 503
     run_sync(home, sample_project.catalog, webhook())
     first = set(receiver.ids)
-    flip_one(sample_home, sample_project, user="user_0599")
+    flip_one(sample_project, user="user_0599")
     run_sync(home, sample_project.catalog, webhook())
     assert set(receiver.ids) == first
 
@@ -256,7 +256,8 @@ def test_csv_has_a_column_a_trait(sample_home: Home, sample_project: Project) ->
 
 def test_deliveries_are_published_next_to_the_traits(sample_home: Home, sample_project: Project) -> None:
     run_sync(sample_home, sample_project.catalog, sample_project.catalog.sync("outbox"))
-    refresh(sample_project, as_of="2024-07-01")
+    next_build(sample_project, FLIP)
+    publish(sample_project)
     assert served(sample_home, "select sync, planned, delivered, failed from traits.sync_log") == [
         ("outbox", 600, 600, 0)
     ]

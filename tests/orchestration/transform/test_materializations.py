@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from orchestration.home import PROJECT_ROOT
-from orchestration.transform.dbt import close_warehouse
+from orchestration.transform.runner import close_warehouse
 
 CLOCK = {"as_of": "2024-06-30 00:00:00", "build_id": "000001"}
 # Config of a model -> what the message says of it.

@@ -1,0 +1,173 @@
+"""The blocks of the documentation, and a reader who follows them word for word.
+
+Every fenced block of a page is one of these:
+
+- ``bash``: commands, run in the order of the page, in the project's folder. A command ends well unless a comment behind
+  it says otherwise: ``# exit code 3``.
+- ``python``: run in the project's folder.
+- ``yaml``, ``sql``, ``csv``, ``python`` that begin with a comment ``# models/x.yml (new file)``: a file. Instead of
+  ``new file`` it may say ``append``, or ``change``: then each line replaces the line that begins with the same word.
+- ``text``: what the command before it prints, or a drawing. ``...`` stands for whatever is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from orchestration import destinations
+from orchestration.cli.app import main
+from orchestration.home import PROJECT_ROOT
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^(?:#|--) (?P<path>[\w./-]+\.\w+) \((?P<action>new file|append|change)\)\n")
+EXIT_CODE = re.compile(r"#.*\bexit code (\d)")
+ASSIGNMENT = re.compile(r"[A-Z_]+=.*", re.DOTALL)
+PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md"))]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its page, the line that it begins in, its language and its text."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+    @property
+    def file(self) -> re.Match[str] | None:
+        """Path and action, where the block is a file."""
+        return FILE.match(self.text)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a bash block, and the exit code that it ends with."""
+
+    block: Block
+    text: str
+    exit_code: int
+
+    def __str__(self) -> str:
+        return f"{self.block}: {self.text}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """The blocks of a page, in their order."""
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+
+
+def commands_of(block: Block) -> Iterator[Command]:
+    """The commands of a bash block; a line that ends with a backslash goes on."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            stated = EXIT_CODE.search(line)
+            yield Command(block, re.sub(r"\s+#.*$", "", line).strip(), int(stated[1]) if stated else 0)
+
+
+@dataclass
+class Reader:
+    """Follows a page in a copy of the project, whose home is where the page says that it is.
+
+    Attributes:
+        folder: of the copy; the home lies in it.
+        is_elsewhere: whether another test runs a command.
+        patch: sets what the page sets, for the time of the test.
+        output: of the last command.
+
+    """
+
+    folder: Path
+    is_elsewhere: Callable[[str], bool]
+    patch: pytest.MonkeyPatch
+    output: str = ""
+
+    def follow(self, page: Path) -> int:
+        """Follows every block of a page, and gives how many there are."""
+        blocks = list(blocks_of(page))
+        for block in blocks:
+            self.do(block)
+        return len(blocks)
+
+    def do(self, block: Block) -> None:
+        """Follows one block."""
+        if block.file:
+            self._write(block)
+        elif block.language == "bash":
+            for command in commands_of(block):
+                self._run(command)
+        elif block.language == "python":
+            self._python(block)
+        else:
+            assert block.language == "text", f"{block}: {block.language or 'a block'} without the name of a file"
+            self._compare(block)
+
+    def _write(self, block: Block) -> None:
+        assert block.file
+        path, text = self.folder / block.file["path"], block.text[block.file.end() :]
+        if block.file["action"] == "new file":
+            assert not path.exists(), f"{block}: {path} is there already"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            return
+        before = path.read_text()
+        if block.file["action"] == "append":
+            path.write_text(before + text)
+            return
+        for line in text.splitlines():
+            first = re.escape(re.match(r"\s*\S+", line)[0])  # type: ignore[index]
+            before, count = re.subn(rf"(?m)^{first}.*$", line.replace("\\", r"\\"), before)
+            assert count == 1, f"{block}: {count} lines of {path} begin with {first}"
+        path.write_text(before)
+
+    def _run(self, command: Command) -> None:
+        if self.is_elsewhere(command.text):
+            return
+        words = shlex.split(command.text)
+        if words[0] == "export":
+            self.patch.setenv(*words[1].split("=", 1))
+            return
+        with self.patch.context() as patch:
+            while ASSIGNMENT.fullmatch(words[0]):
+                patch.setenv(*words.pop(0).split("=", 1))
+            if words[0] == "traithouse":
+                destinations.destinations.cache_clear()  # each command of a shell is a process of its own
+                result = CliRunner().invoke(main, words[1:])
+                code, self.output = result.exit_code, result.output
+            else:
+                done = subprocess.run(
+                    command.text, shell=True, cwd=self.folder, capture_output=True, text=True, timeout=120
+                )
+                code, self.output = done.returncode, done.stdout + done.stderr
+        assert code == command.exit_code, f"{command}\nexit code {code}\n{self.output}"
+
+    def _python(self, block: Block) -> None:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block.text, str(block), "exec"), {"__name__": "documentation"})
+        self.output = printed.getvalue()
+
+    def _compare(self, block: Block) -> None:
+        """Each stated line is among what was printed, blanks aside; a drawing is marked by arrows."""
+        if "→" in block.text:
+            return
+        printed = " ".join(self.output.split())
+        for line in block.text.splitlines():
+            for piece in line.split("..."):
+                assert " ".join(piece.split()) in printed, f"{block}: {line!r} is not printed\n{self.output}"

@@ -1,0 +1,1 @@
+"""What this version publishes, next to what another version published from the same events."""
