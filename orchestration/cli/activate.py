@@ -53,7 +53,7 @@ def sync_command(
 
 def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
     """Runs syncs in order; where there are several, one that cannot run is a failed report."""
-    from orchestration.pipeline.asset_events import of_sync
+    from orchestration.pipeline.asset_reports import of_sync
 
     reports = []
     for sync in chosen:

@@ -28,8 +28,8 @@ from orchestration.publishing.rollback import rollback
 )
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
-    """Build traits from what was loaded, audit them, and publish what passes."""
-    from orchestration.pipeline.asset_events import of_refresh
+    """Build and audit traits from what was loaded, and publish them. What fails is withheld."""
+    from orchestration.pipeline.asset_reports import of_refresh
     from orchestration.pipeline.refresh import refresh
 
     written, published = refresh(call.project, as_of=as_of, full_refresh=full_refresh, notify=call.progress)
@@ -42,8 +42,8 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 @click.option("--trait", help="The withheld trait that --waive lets through.")
 @click.option("--waive", "why", help="Why its unusual values are real. Recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
-    """Publish what passed in the current build again; with --waive also a withheld trait."""
-    from orchestration.pipeline.asset_events import of_publish
+    """Publish what passed in the current build again. With --waive also a withheld trait."""
+    from orchestration.pipeline.asset_reports import of_publish
     from orchestration.pipeline.refresh import publish_build, waive_trait
 
     if (trait is None) != (why is None):
@@ -54,7 +54,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
         published = publish_build(call.project, notify=call.progress)
     else:
         published = waive_trait(call.project, trait, why=why, who=_user_name(), notify=call.progress)
-    call.record(of_publish(call.home, published))
+    call.record(of_publish(call.project, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)
 
@@ -107,7 +107,7 @@ def show_waiving() -> None:
 @click.option("--reason", "why", required=True, help="Why. Recorded.")
 def rollback_command(call: Call, to: str | None, why: str) -> None:
     """Publish the values of an earlier build again. The ledger keeps all its rows and gets compensating ones."""
-    from orchestration.pipeline.asset_events import of_rollback
+    from orchestration.pipeline.asset_reports import of_rollback
     from orchestration.pipeline.refresh import serve_elsewhere
 
     done = rollback(call.home, call.project.catalog, to=to, who=_user_name(), why=why, notify=call.progress)
@@ -138,8 +138,8 @@ def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[
 
 
 def recorded_day(call: Call) -> Callable[[HistoryDay], None]:
-    """Keeps each backfilled day for Dagster as soon as it is committed: a backfill may be cut off."""
-    from orchestration.pipeline.asset_events import of_history_day
+    """Keeps each backfilled day for Dagster as soon as it is committed, for a backfill may be interrupted."""
+    from orchestration.pipeline.asset_reports import of_history_day
 
     return lambda day: call.record([of_history_day(day)])
 
@@ -207,7 +207,7 @@ def show_diff(answer: dict[str, Any]) -> None:
 def learn_command(call: Call, traits: tuple[str, ...], as_of: str | None) -> None:
     """Learn score traits from the past and test them out of time. The next refresh uses them."""
     from orchestration.learning.learn import learn  # brings scikit-learn, which no other command waits for
-    from orchestration.pipeline.asset_events import of_learned
+    from orchestration.pipeline.asset_reports import of_learned
 
     learned = learn(call.project, traits=traits, as_of=as_of, notify=call.progress)
     call.record(map(of_learned, learned))

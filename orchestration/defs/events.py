@@ -59,9 +59,14 @@ def without_run(event: AssetEvent, recorded_at: float) -> dg.AssetMaterializatio
             description=event.description,
             metadata=metadata,
         )
+    return logged(event, recorded_at=metadata["recorded_at"])
+
+
+def logged(event: Materialized, **more: Any) -> dg.AssetMaterialization:
+    """An event of an asset that no step of this run yields; ``more`` is metadata that only Dagster shows."""
     return dg.AssetMaterialization(
         asset_key=asset_key(event.asset),
-        metadata=metadata,
+        metadata=metadata_of(event) | more,
         partition=event.partition,
         tags={"dagster/data_version": event.data_version} if event.data_version else None,
     )

@@ -13,7 +13,8 @@ from orchestration.defs.lease import LEASE
 from orchestration.gates.candidate_checks import check_names
 from orchestration.gates.source_checks import ROW_CHECKS, SOURCE_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import load_source_verdicts
-from orchestration.pipeline.asset_events import RAW_EVENTS, candidate_key, of_source_checks
+from orchestration.pipeline.asset_events import RAW_EVENTS, candidate_key
+from orchestration.pipeline.asset_reports import of_source_checks
 from orchestration.transform.build import current_build
 from orchestration.transform.dbt import Project
 

@@ -1,8 +1,8 @@
-"""History of days before a trait was published: one asset a trait, one partition a day.
+"""History of each trait: one asset a trait, one partition a day, backfilled or published.
 
 An asset of its own, for daily partitions on the published traits would break the step that they share with the
-unpartitioned snapshot (dagster#23824). Days from the first publish on have no partition here: they are the published
-trait's own materializations.
+unpartitioned snapshot (dagster#23824). A publish at midnight reports the day that it ends here as well, so that the
+days of a trait are one row.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ import dagster as dg
 from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, metadata_of
 from orchestration.home import Home, utc_now
-from orchestration.pipeline.asset_events import history_key, of_history_day
+from orchestration.pipeline.asset_events import history_key
+from orchestration.pipeline.asset_reports import of_history_day
 from orchestration.pipeline.backfill import HistoryDay, backfill
 from orchestration.transform.clock import local_date
 from orchestration.transform.dbt import Project
@@ -37,20 +38,18 @@ def selection(project: Project) -> dg.AssetSelection:
 def partitions(home: Home, time_zone: str) -> dg.DailyPartitionsDefinition:
     """Days from the first event to the last refresh, both as the last refresh wrote them down; read from one file.
 
-    A home that was never built has no days yet. The partitions of one that is refreshed daily have no end.
+    A home that was never built has no days yet. The partitions of one that is refreshed daily go on with the calendar.
     """
     status = home.status()
     today = datetime.now(ZoneInfo(time_zone)).date()
     first = date.fromisoformat(status["first_event_day"]) if status.get("first_event_day") else today
     as_of = (status.get("last_refresh") or {}).get("as_of")
-    end = None
+    days_behind = 0
     if as_of and utc_now() - datetime.fromisoformat(as_of) > ALIVE:
         end = max(local_date(datetime.fromisoformat(as_of), time_zone), first + timedelta(days=1))
-    return dg.DailyPartitionsDefinition(
-        start_date=first.isoformat(),
-        end_date=end.isoformat() if end else None,
-        timezone=time_zone,
-    )
+        days_behind = (today - end).days
+    # Counted back from today: with an end_date, Dagster 1.13 asks for the plot of the last days before today.
+    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), timezone=time_zone, end_offset=-days_behind)
 
 
 def _asset(project: Project, trait: Trait, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -67,9 +66,9 @@ def _asset(project: Project, trait: Trait, days: dg.DailyPartitionsDefinition) -
                 kinds={"duckdb"},
                 owners=[f"team:{trait.owner}"],
                 description=(
-                    f"{trait.title}, day by day before it was first published, as today's definition decides it. "
-                    f"Rows of traits.trait_changes with cause `backfill`; they are never sent. "
-                    f"A day that was backfilled or published before stays as it is."
+                    f"{trait.title}, day by day. Materializing it backfills days before the trait was first "
+                    f"published, as today's definition decides them: rows of traits.trait_changes with cause "
+                    f"`backfill`, which are never sent. A day that was backfilled or published stays as it is."
                 ),
             )
         ],

@@ -12,7 +12,8 @@ from orchestration.landing.declared import Pull, declared_pulls
 from orchestration.landing.load import is_empty, load
 from orchestration.landing.loads import LoadReport
 from orchestration.landing.pull import PullReport, pull
-from orchestration.pipeline.asset_events import RAW_EVENTS, Checked, of_loads
+from orchestration.pipeline.asset_events import RAW_EVENTS, Checked
+from orchestration.pipeline.asset_reports import of_loads
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.dbt import Project
 

@@ -7,7 +7,8 @@ import dagster as dg
 from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, materialized
 from orchestration.learning.score_models import score_traits
-from orchestration.pipeline.asset_events import of_learned, score_key
+from orchestration.pipeline.asset_events import score_key
+from orchestration.pipeline.asset_reports import of_learned
 from orchestration.transform.dbt import Project
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 
 from orchestration.declarations.traits import Trait
-from orchestration.defs.events import POOL, asset_key, materialized
+from orchestration.defs.events import POOL, asset_key, logged, materialized
 from orchestration.defs.lease import LEASE, RunLease
 from orchestration.home import Home
-from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, of_publish, published_key
+from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, published_key
+from orchestration.pipeline.asset_reports import of_publish
 from orchestration.pipeline.refresh import publish_build
 from orchestration.publishing.publish import PublishReport
 from orchestration.serving.snapshot import rows, snapshot
@@ -51,7 +52,11 @@ def definitions(project: Project) -> dg.Definitions:
             if trait.verdict != "passed":
                 context.log.warning(f"{trait.trait} is withheld ({trait.verdict}): {trait.reason}")
         history = _prevalence_history(project.home, report)
-        for event in of_publish(project.home, report):
+        for event in of_publish(project, report):
+            if event.partition:
+                # The days of history are assets of another step.
+                context.log_event(logged(event))
+                continue
             yield materialized(event, **_chart(event, history.get(event.asset[-1], [])))
         if report.failed_models:
             # What depends on them was withheld, the rest is published; the run is red all the same.

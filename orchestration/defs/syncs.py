@@ -6,7 +6,8 @@ import dagster as dg
 
 from orchestration.declarations.syncs import Sync
 from orchestration.defs.events import asset_key, checked, materialized
-from orchestration.pipeline.asset_events import SNAPSHOT, Checked, of_sync, sync_key
+from orchestration.pipeline.asset_events import SNAPSHOT, Checked, sync_key
+from orchestration.pipeline.asset_reports import of_sync
 from orchestration.sync.engine import run_sync
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project

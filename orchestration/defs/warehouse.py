@@ -12,7 +12,7 @@ from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 from orchestration.defs.events import POOL, checked, materialized
 from orchestration.defs.gates import candidate_checks
 from orchestration.defs.lease import LEASE, RunLease
-from orchestration.pipeline.asset_events import of_candidate_audit, of_models
+from orchestration.pipeline.asset_reports import of_candidate_audit, of_models
 from orchestration.pipeline.refresh import Written, audit_again, write_and_audit
 from orchestration.transform.dbt import Project
 from orchestration.transform.runner import NodeResult, OnNode

@@ -25,6 +25,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 120_000
+# Backfilled up to the 27th, and published with the midnights that end the 28th and the 29th.
+DAYS = [f"2024-06-{day}" for day in range(20, 30)]
 
 pytestmark = pytest.mark.long
 
@@ -67,25 +69,51 @@ def browsing(folder: Path) -> Iterator[Page]:
             browser.close()
 
 
-def test_asset_pages_have_history_from_the_first_minute(dev: Dev, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def page(dev: Dev, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     expect.set_options(timeout=PATIENCE_MS)
-    with browsing(tmp_path) as page:
-        page.goto(f"{dev.url}/asset-groups")
-        page.wait_for_timeout(15_000)
-        page.screenshot(path=tmp_path / "lineage.png")
-        page.goto(f"{dev.url}/assets/traits/dormant?view=overview")
-        page.wait_for_timeout(15_000)
-        page.screenshot(path=tmp_path / "overview.png", full_page=True)
-        page.goto(f"{dev.url}/assets/traits/dormant?view=events")
-        page.wait_for_timeout(8_000)
-        page.screenshot(path=tmp_path / "events.png", full_page=True)
-        page.goto(f"{dev.url}/assets/traits/dormant?view=plots")
-        page.wait_for_timeout(8_000)
-        page.screenshot(path=tmp_path / "plots.png", full_page=True)
-        page.goto(f"{dev.url}/assets/candidates/dormant?view=checks")
-        page.wait_for_timeout(8_000)
-        page.screenshot(path=tmp_path / "checks.png", full_page=True)
-        page.goto(f"{dev.url}/assets/history/dormant?view=partitions")
-        page.wait_for_timeout(8_000)
-        page.screenshot(path=tmp_path / "history.png", full_page=True)
-        print(tmp_path)
+    with browsing(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+def test_the_lineage_shows_every_stage(dev: Dev, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{dev.url}/asset-groups")
+    for stage in ("raw", "events", "features", "candidates", "traits", "history", "serving", "syncs"):
+        expect(page.get_by_text(stage, exact=True).first).to_be_visible()
+    page.screenshot(path=tmp_path / "lineage.png")
+
+
+def test_a_trait_has_its_materializations_and_their_numbers(dev: Dev, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{dev.url}/assets/traits/dormant?view=events")
+    expect(page.get_by_text("Reported", exact=True).first).to_be_visible()
+    expect(page.get_by_text("prevalence", exact=True).first).to_be_visible()
+    page.screenshot(path=tmp_path / "events.png")
+
+
+@pytest.mark.parametrize("asset", ["traits/dormant", "history/dormant"])
+def test_members_and_prevalence_are_plotted(dev: Dev, page: Page, tmp_path: Path, asset: str) -> None:
+    page.goto(f"{dev.url}/assets/{asset}?view=overview")
+    page.get_by_text("Plots", exact=True).first.click()
+    for number in ("members", "prevalence", "changes"):
+        expect(page.get_by_text(number, exact=True).first).to_be_visible()
+    expect(page.locator("canvas").first).to_be_visible()
+    page.get_by_text("prevalence", exact=True).first.scroll_into_view_if_needed()
+    # The line is drawn in one second.
+    page.wait_for_timeout(2_000)
+    page.screenshot(path=tmp_path / "plots.png")
+
+
+def test_a_candidate_has_the_checks_of_its_audit(dev: Dev, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{dev.url}/assets/candidates/dormant?view=checks")
+    expect(page.get_by_text("Candidate audit of Dormant").first).to_be_visible()
+    expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Not Evaluated", exact=True)).to_have_count(0)
+    page.screenshot(path=tmp_path / "checks.png")
+
+
+def test_backfilled_and_published_days_are_partitions(dev: Dev, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{dev.url}/assets/history/dormant?view=partitions")
+    expect(page.get_by_text(f"Materialized ({len(DAYS)})")).to_be_visible()
+    for day in (DAYS[0], DAYS[-1]):
+        expect(page.get_by_text(day, exact=True).first).to_be_visible()
+    page.screenshot(path=tmp_path / "days.png")

@@ -32,8 +32,8 @@ def test_a_signal_ends_web_server_daemon_and_code_servers(home: Home, tmp_path: 
 
 def test_a_run_that_was_cut_off_with_its_dagster_holds_no_other(home: Home) -> None:
     with dg.DagsterInstance.from_config(str(write_instance(home))) as instance:
-        statuses = {"cut off": dg.DagsterRunStatus.STARTED, "waits": dg.DagsterRunStatus.QUEUED}
+        statuses = {"cut off": dg.DagsterRunStatus.STARTED, "waits": dg.DagsterRunStatus.NOT_STARTED}
         runs = {name: instance.add_run(dg.DagsterRun("refresh", status=status)) for name, status in statuses.items()}
         fail_orphans(home)
         after = {name: instance.get_run_by_id(run.run_id).status for name, run in runs.items()}  # type: ignore[union-attr]
-    assert after == {"cut off": dg.DagsterRunStatus.FAILURE, "waits": dg.DagsterRunStatus.QUEUED}
+    assert after == {"cut off": dg.DagsterRunStatus.FAILURE, "waits": dg.DagsterRunStatus.NOT_STARTED}

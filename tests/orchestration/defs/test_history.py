@@ -1,11 +1,13 @@
 """History: one asset a trait, one partition a day, filled by one run."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import PartitionLoadingContext
+from dagster._core.definitions.temporal_context import TemporalContext
 
 from orchestration.definitions import assembled
 from orchestration.defs.history import partitions
@@ -53,13 +55,20 @@ def test_partitions_go_from_the_first_event_to_the_last_refresh(sample_home: Hom
     days = partitions(sample_home, sample_project.time_zone).get_partition_keys()
     [(first,)] = queried(sample_home, "select min(activity_date)::varchar from activity.fct_user_activity_daily")
     assert (days[0], days[-1]) == (first, "2024-06-29")
+    # So the page asks for the newest days; it did not with an end_date.
+    context = PartitionLoadingContext(
+        temporal_context=TemporalContext(effective_dt=utc_now().replace(tzinfo=UTC), last_event_id=None),
+        dynamic_partitions_store=None,
+    )
+    newest = partitions(sample_home, sample_project.time_zone).get_paginated_partition_keys(context, 2, ascending=False)
+    assert newest.results == ["2024-06-29", "2024-06-28"]
 
 
 def test_a_home_that_is_alive_gets_a_partition_each_day(home: Home, project: Project) -> None:
     home.note(first_event_day="2024-06-01", last_refresh={"as_of": str(utc_now() - timedelta(hours=1))})
     days = partitions(home, project.time_zone)
     assert days.get_first_partition_window() is not None
-    assert days.end is None
+    assert days.get_last_partition_key() == str((utc_now() - timedelta(days=1)).date())
 
 
 def test_an_empty_home_has_no_days_and_loads(home: Home, project_in: Any) -> None:
