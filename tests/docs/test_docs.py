@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import runpy
 import shutil
@@ -15,13 +16,16 @@ import pytest
 from orchestration import destinations
 from orchestration.cli.app import main
 from orchestration.home import PROJECT_ROOT, Home, Settings
+from orchestration.transform.dbt import Project
 from tests.docs.blocks import PAGES, Reader, blocks_of, commands_of
+from tests.project import test_conventions, test_trait_models
 
 README = PROJECT_ROOT / "README.md"
 # Commands that a page shows and the reader does not run: the tests that run what is behind them.
 ELSEWHERE = {
-    "make run": "tests/orchestration/cli/test_app.py::test_run_again_loads_changes_and_delivers_nothing",
+    "make run": "tests/orchestration/cli/test_demo.py::test_run_again_loads_changes_and_delivers_nothing",
     "make test": "tests/docs/test_docs.py::test_what_make_calls_is_there",
+    "make test-all": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lint": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lock": "tests/project/test_conventions.py::test_the_lock_pins_everything_and_holds_no_address",
     "traithouse learn --trait likely_to_churn": (
@@ -74,6 +78,24 @@ LONG = ("operate", "sources")
 )
 def test_every_block_of_a_page_can_be_followed(page: Path, reader: Reader) -> None:
     assert reader.follow(page) == len(re.findall("(?m)^```", page.read_text())) // 2
+    if any(block.file and block.file["path"].startswith("models") for block in blocks_of(page)):
+        conventions_hold(Project(Home(Settings())))
+
+
+def conventions_hold(project: Project) -> None:
+    """What a recipe adds passes the tests of the conventions."""
+    asked = [
+        (name, test)
+        for module in (test_conventions, test_trait_models)
+        for name, test in vars(module).items()
+        if name.startswith("test_") and list(inspect.signature(test).parameters) == ["project"]
+    ]
+    assert len(asked) > 10
+    for name, test in asked:
+        try:
+            test(project)
+        except AssertionError as error:
+            raise AssertionError(f"{name} does not hold any more: {error}") from error
 
 
 def test_the_readme_is_short_and_every_page_is_in_it() -> None:
@@ -118,7 +140,7 @@ def test_a_command_that_is_not_followed_is_run_by_another_test(command: str) -> 
 def test_what_make_calls_is_there() -> None:
     """Every recipe line calls something that exists: a folder of tests, a module, a command, an installed program."""
     for target, recipe in re.findall(r"(?m)^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)+)", MAKEFILE):
-        for module in re.findall(r"-m ([\w.]+)", recipe):
+        for module in re.findall(r"/python -m ([\w.]+)", recipe):
             assert importlib.util.find_spec(module), (target, module)
         for command in re.findall(r"\(BIN\)/traithouse (\w+)", recipe):
             assert command in main.commands, (target, command)
