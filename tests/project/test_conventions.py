@@ -214,7 +214,6 @@ LONG_FILES: dict[str, str] = dict.fromkeys(
         "orchestration/gates/candidates.py",
         "orchestration/gates/source_measures.py",
         "orchestration/gates/sources.py",
-        "orchestration/pipeline/asset_events.py",
         "orchestration/sync/audience.py",
     ],
     "two jobs or more in one file; it has to be split",

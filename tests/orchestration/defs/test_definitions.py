@@ -52,7 +52,7 @@ def test_everything_materializes_from_an_empty_home(home: Home, project_in: Any,
     assert {key.path[-1] for key in untold} >= {"needs_teammate", "sleepy_trial", "stuck_setup"}
     assert {"at_risk", "power_user", "lifecycle_stage"}.isdisjoint(key.path[-1] for key in untold)
     red = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    assert {check.check_name for check in red} == {"needs"}
+    assert {check.check_name for check in red} == {"required_behaviours"}
     assert served(home, "select count(*) from traits.user_traits") == [(600,)]
 
 
@@ -73,7 +73,7 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
     result = run(assembled(stricter), instance, "refresh")
     assert result.success
     checks = result.get_asset_check_evaluations()
-    red = [check for check in checks if not check.passed and check.check_name != "needs"]
+    red = [check for check in checks if not check.passed and check.check_name != "required_behaviours"]
     assert [(check.asset_key.path, check.check_name, check.severity) for check in red] == [
         (["candidates", "power_user"], "column_mean_to_be_between", dg.AssetCheckSeverity.ERROR)
     ]
@@ -95,7 +95,7 @@ def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     result = run(assembled(sample_project), instance, "refresh")
     assert result.success
     red = {(c.asset_key.path[-1], c.check_name) for c in result.get_asset_check_evaluations() if not c.passed}
-    assert {one for one in red if one[1] != "needs"} == {
+    assert {one for one in red if one[1] != "required_behaviours"} == {
         ("at_risk", "built"),
         ("lifecycle_stage", "built"),
         ("lifecycle_stage", "upstream"),
