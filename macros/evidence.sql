@@ -1,5 +1,5 @@
 {#-
-    JSON text that tells why an entity has its value: the rule that decided, whether the entity belongs to the
+    JSON text that says why an entity has its value: the rule that decided, whether the entity belongs to the
     population that thresholds are taken from, its features and the thresholds. Values are SQL expressions that are
     numbers or booleans, or text in `quoted`; cast a double to decimal first, so that every engine prints the same
     digits.
@@ -17,7 +17,7 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Text as a JSON string; what would need an escape is told apart between engines and becomes a harmless sign. -#}
+{#- Text as a JSON string. Engines write escapes differently, so a sign that needs one becomes another sign. -#}
 {% macro quoted(text) -%}
     '"' || replace(replace({{ text }}, chr(92), '/'), '"', '`') || '"'
 {%- endmacro %}

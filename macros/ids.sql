@@ -20,7 +20,7 @@
 
 {#-
     MD5 of what an event says. It breaks ties between versions that were received at one instant, so that load order never
-    decides; it is dear, and computed only for versions that may tie.
+    decides; it is expensive, and computed only for versions that may tie.
 -#}
 {% macro event_hash(events) -%}
     {%- set texts = ['event_name', 'user_id', 'anonymous_id', 'account_id'] -%}

@@ -4,14 +4,14 @@
 {%- endmacro %}
 
 {#-
-    Names the watermark that this run starts from. A journal keeps it beside each row: after a crash the next run starts
+    Names the watermark that this run starts from. A journal keeps it in each row: after a crash the next run starts
     from the same watermark, and finds there what the first try had already changed.
 -#}
 {% macro since_watermark() -%}
     '{{ var("loaded_after", -1) }} {{ var("previous_as_of", none) or "" }}'
 {%- endmacro %}
 
-{#- Whether this run rebuilds everything: then nothing is dirty, and what tells of changes stays empty. -#}
+{#- Whether this run rebuilds everything: then nothing is dirty, and lists of changes stay empty. -#}
 {% macro rebuilding() -%}
     {{ return(flags.FULL_REFRESH) }}
 {%- endmacro %}
@@ -81,7 +81,7 @@
     )
 {%- endmacro %}
 
-{#- Condition of a table that tells what a run has to do: in a rebuild it has no rows. -#}
+{#- Condition of a work list of the run: in a rebuild it has no rows. -#}
 {% macro in_increment() -%}
     {{ 'false' if rebuilding() else 'true' }}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#-
     Whether a day has crossed the edge of a window since the last refresh: the last day has moved from the previous one
-    to as_of_date, so the windows have let go of as many days. Without a previous clock every day counts.
+    to as_of_date, so as many days have left each window. Without a previous clock every day counts.
 -#}
 {% macro crosses_window_edge(day, windows) -%}
     {%- if not var('previous_as_of', none) -%}

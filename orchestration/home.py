@@ -112,7 +112,8 @@ class ProcessLock:
     def _holder(self) -> str:
         try:
             note = json.loads(self._note.read_text())
-            return f"`{note['purpose']}` (process {note['pid']}) holds it since {note['since'][:19]} UTC"
+            since = note["since"][:19].replace("T", " ")
+            return f"`{note['purpose']}` (process {note['pid']}) has held it since {since} UTC"
         except (OSError, ValueError, KeyError):
             return "another process holds it"
 

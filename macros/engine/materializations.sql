@@ -3,9 +3,9 @@
     it, renames it twice and drops it, which costs more than the many small models of a refresh. `create or replace` is one
     statement, in one transaction, and does the same.
 
-    `table_in_place`, `view_in_place` and `incremental_in_place` stand beside dbt's `table`, `view` and `incremental`, which
-    stay as they are; `in_place` chooses between them by engine. A config that these three do not carry out is refused: give
-    such a model dbt's own materialization.
+    `table_in_place`, `view_in_place` and `incremental_in_place` are materializations next to dbt's `table`, `view` and
+    `incremental`, which stay as they are; `in_place` chooses between them by engine. A config that these three do not
+    support is refused: give such a model dbt's own materialization.
 
     `incremental_in_place` knows the strategies `append` and `replace` (replace.sql), and `on_schema_change: fail`: it adds
     rows only to a table of the same columns and types. No contract is compared then, for another definition or another

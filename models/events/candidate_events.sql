@@ -54,7 +54,7 @@ repeated_ids as (
 
 ),
 
--- Ranking is dear, and nearly every id comes once: only versions of an id that may be repeated are ranked.
+-- Ranking is expensive, and nearly every id comes once: only versions of an id that may be repeated are ranked.
 repeated_versions as (
 
     select repeated_events.*

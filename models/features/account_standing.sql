@@ -39,7 +39,7 @@ said as (
 
 ),
 
--- Plans are compared within what this house's accounts have: a rung of the ladder that nobody stands on may not exist.
+-- Plans are compared with those that accounts have here: a plan of the catalogue that nobody has may not be sold.
 ranked_plans as (
 
     select

@@ -69,7 +69,7 @@ windows as (
 
 ),
 
--- Breadth: how many people the activity stands on.
+-- Breadth: how many people the activity comes from.
 member_days as (
 
     select

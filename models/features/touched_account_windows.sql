@@ -10,7 +10,7 @@ touched_account_days as (
 
 ),
 
--- Whose days cross an edge of a window because the last day has moved.
+-- Rows with a day that crosses an edge of a window because the last day has moved.
 crossing as (
 
     select fct_account_activity_daily.account_id

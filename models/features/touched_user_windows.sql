@@ -10,7 +10,7 @@ dirty_users as (
 
 ),
 
--- Whose days cross an edge of a window because the last day has moved.
+-- Rows with a day that crosses an edge of a window because the last day has moved.
 crossing as (
 
     select fct_user_activity_daily.user_key

@@ -32,7 +32,7 @@ today as (
 
 ),
 
--- A silent day counts only as far as the population was there to be heard; 1000 thousandths are one full day.
+-- A silent day counts by the share of the usual population that was active; 1000 thousandths are one full day.
 silence as (
 
     select

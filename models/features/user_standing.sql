@@ -60,7 +60,7 @@ said as (
 
 ),
 
--- Who belongs to several accounts stands where he joined last.
+-- A user of several accounts counts for the one that was joined last.
 joined as (
 
     select
@@ -77,7 +77,7 @@ joined as (
 
 ),
 
--- Who belonged to accounts and has left them all is nobody's user any more.
+-- A user who belonged to accounts and has left them all belongs to none any more.
 left_all as (
 
     select memberships.user_id

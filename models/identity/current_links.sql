@@ -83,7 +83,7 @@ ranked_users as (
 
 ),
 
--- From its user number N + 1 on, a device links to nobody.
+-- From its user number N + 1 on, a device is linked to nobody.
 shared_from as (
 
     select

@@ -28,7 +28,7 @@ replaced_events as (
 
 ),
 
--- Rows go by id, and an id that a user and a device share is the user's: of it only the user's key tells.
+-- Rows go by id, and an id that a user and a device share is the user's: only the user's key counts for it.
 users as (
 
     select * from {{ ref('identity_nodes') }}

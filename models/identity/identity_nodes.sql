@@ -6,7 +6,7 @@ with new_events as (
 
 ),
 
--- Ids come in the same company again and again.
+-- The same ids come together again and again.
 combinations as (
 
     select

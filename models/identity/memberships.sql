@@ -70,7 +70,7 @@ partings as (
 
 ),
 
--- Who does anything for the account after leaving it has come back.
+-- A user who does anything for the account after leaving it has come back.
 rebuilt as (
 
     select

@@ -72,7 +72,7 @@ winners as (
 
 ),
 
--- An event that lost its place says nothing any more, whatever the event is that took it.
+-- An event that was replaced says nothing any more, whatever replaced it.
 profiles as (
 
     select * from winners

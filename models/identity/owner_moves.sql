@@ -105,7 +105,7 @@ merges_before as (
 
 ),
 
--- Who is in no merge is its own canonical user.
+-- A user in no merge is the canonical user.
 changed_merges as (
 
     select
@@ -130,7 +130,7 @@ moves as (
         changed_links.valid_from as moved_from
     from changed_links
     union all
-    -- Until it was linked, or when it no longer is, a device is its own user.
+    -- A device without a link is a user by itself.
     select
         'link' as cause,
         changed_links.anonymous_key as node_key,

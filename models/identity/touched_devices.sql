@@ -36,7 +36,7 @@ new_observations as (
 
 ),
 
--- A device that is seen again with the one user that it has always had changes nothing, and most are.
+-- Most devices are seen again with the one user that they always had: nothing changes then.
 changed as (
 
     {%- if identity_links %}

@@ -48,7 +48,7 @@ named as (
 
 ),
 
--- With a user that an alias names, all that it was merged with until now is settled anew.
+-- With a user that an alias names, everything that it was merged with until now is decided again.
 members as (
 
     select named.user_key

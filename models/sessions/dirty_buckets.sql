@@ -30,7 +30,7 @@ dirty as (
     from replaced_events
     where replaced_events.since_watermark = {{ since_watermark() }}
     union all
-    -- A bucket is cut where its device changes hands.
+    -- A bucket is cut where its device gets another user.
     select
         owner_moves.node_key,
         {{ bucket_number('owner_moves.moved_from', var('session_gap_minutes')) }} as bucket

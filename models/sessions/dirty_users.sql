@@ -31,7 +31,7 @@ activity_buckets as (
 ),
 
 
--- Whoever owns any part of a dirty bucket.
+-- Every user who owns a part of a dirty bucket.
 bucket_owners as (
 
     select
@@ -63,7 +63,7 @@ link_moves as (
 
 ),
 
--- A bucket that has become empty still tells that there was something.
+-- A bucket that has become empty counts: it shows that something was there.
 moved_buckets as (
 
     select
@@ -90,7 +90,7 @@ first_buckets as (
 
 ),
 
--- A device that changes hands dirties both users from its first event on; a merge, all of both histories.
+-- A device that gets another user dirties both users from its first event on; a merge dirties all of both histories.
 moved_owners as (
 
     select
@@ -119,7 +119,7 @@ every_owner as (
 
 ),
 
--- The user of that key, and whom it has been merged into.
+-- The user of that key, and the user that it was merged into.
 canonical as (
 
     select
@@ -164,7 +164,7 @@ visits as (
 
     {%- else %}
 
-    -- A native session may go on at any time: its user is rebuilt as a whole.
+    -- A native session may go on at any time: all rows of its user are rebuilt.
     select
         dirty.user_key,
         {{ beginning_of_time() }} as visit_started_at

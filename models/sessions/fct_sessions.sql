@@ -56,7 +56,7 @@ with_start as (
 
 ),
 
--- A range, not rows: of buckets that begin at one instant any may have been taken for the start.
+-- A range, not rows: of buckets that begin at one instant, any may have been taken for the start.
 with_visit as (
 
     select

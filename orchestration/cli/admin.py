@@ -20,7 +20,7 @@ from orchestration.cli.console import OUT, count_of
 @click.option("--entity-type", type=click.Choice(["user", "account"]), default="user", show_default=True)
 @click.option("--accept-loss", is_flag=True, help="Rebuild although raw rows were deleted for their age.")
 def forget_command(call: Call, entity: str, entity_type: str, accept_loss: bool) -> int:
-    """Delete ENTITY, and everything merged with it, from the home for good; then rebuild."""
+    """Delete ENTITY from the home for good. What was merged with it is deleted, too; then everything is rebuilt."""
     from orchestration.pipeline.asset_reports import of_publish
     from orchestration.pipeline.forget import forget
 
@@ -48,7 +48,7 @@ def show_forgotten(answer: dict[str, Any]) -> None:
 @command_of(main)
 @click.option("--to", type=click.Path(path_type=Path), help="Where to put it. Default: backups in the home folder.")
 def backup_command(call: Call, to: Path | None) -> None:
-    """Copy the warehouse, the served snapshot and the sync ledgers as of one moment."""
+    """Copy warehouse, snapshot and sync ledgers as of one moment."""
     call.answer(backup(call.project, to, notify=call.progress).as_dict(), show_backup)
 
 

@@ -28,7 +28,7 @@ from orchestration.publishing.rollback import rollback
 )
 @click.option("--full-refresh", is_flag=True, help="Rebuild everything from raw.")
 def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
-    """Build traits from what was loaded, audit them, and publish what passes."""
+    """Build and audit traits from what was loaded, and publish them. What fails is withheld."""
     from orchestration.pipeline.asset_reports import of_refresh
     from orchestration.pipeline.refresh import refresh
 
@@ -42,7 +42,7 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 @click.option("--trait", help="The withheld trait that --waive lets through.")
 @click.option("--waive", "why", help="Why its unusual values are real. Recorded with who, when and what was observed.")
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
-    """Publish what passed in the current build again; with --waive also a withheld trait."""
+    """Publish what passed in the current build again. With --waive also a withheld trait."""
     from orchestration.pipeline.asset_reports import of_publish
     from orchestration.pipeline.refresh import publish_build, waive_trait
 
@@ -138,7 +138,7 @@ def backfill_command(call: Call, first: datetime, last: datetime, traits: tuple[
 
 
 def recorded_day(call: Call) -> Callable[[HistoryDay], None]:
-    """Keeps each backfilled day for Dagster as soon as it is committed: a backfill may be cut off."""
+    """Keeps each backfilled day for Dagster as soon as it is committed, for a backfill may be interrupted."""
     from orchestration.pipeline.asset_reports import of_history_day
 
     return lambda day: call.record([of_history_day(day)])

@@ -42,7 +42,7 @@ SIMULATION = "simulation"
 def simulate_command(
     call: Call, accounts: int, days: int, seed: int, difficulty: float, end: str, folder: Path | None
 ) -> None:
-    """Make synthetic events of an invented product whose hidden truth is known; equal options give equal bytes."""
+    """Make synthetic events whose hidden truth is known. Equal options give equal bytes."""
     from orchestration.simulator.make import make_simulation
 
     parameters = Parameters(accounts, days, seed, difficulty, read_end(end))
@@ -72,7 +72,7 @@ def show_simulation(answer: dict[str, Any]) -> None:
 
 @command_of(main)
 def run_command(call: Call) -> int:
-    """Try everything on bundled and synthetic data: load, refresh, learn, backfill, sync, and a summary."""
+    """Try everything on sample data. Loads, refreshes, learns, backfills, syncs, and prints a summary."""
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_reports import of_learned, of_load, of_refresh
     from orchestration.pipeline.refresh import refresh
@@ -137,7 +137,8 @@ def show_summary(answer: dict[str, Any]) -> None:
     )
     show_fact("Users", f"{counts.get('users', 0):,}")
     show_fact("Sessions", f"{counts.get('sessions', 0):,}")
-    show_fact("Build", f"{refresh['build_id']} as of {refresh['as_of']} UTC\n")
+    show_fact("Build", f"{refresh['build_id']} as of {refresh['as_of']} UTC")
+    OUT.print()
     published = {trait["trait"]: trait for trait in status["traits"]}
     table = new_table("trait", "population", "prevalence", "verdict", "changes", "forward lift", "grade")
     for trait in refresh["traits"]:

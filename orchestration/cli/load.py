@@ -36,7 +36,7 @@ def load_command(
     table: str | None,
     keep_repeats: bool,
 ) -> None:
-    """Load CSV, NDJSON or Parquet FILES (also .gz, .zst) into schema raw."""
+    """Load CSV, NDJSON or Parquet FILES into schema raw. They may be compressed (.gz, .zst)."""
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_reports import of_load
 
@@ -81,7 +81,7 @@ def _show_counts(load: dict[str, Any]) -> None:
 @command_of(main)
 @click.argument("source", required=False)
 def pull_command(call: Call, source: str | None) -> int:
-    """Copy new rows from where the sources declare them (meta.pull) into schema raw: all sources, or SOURCE."""
+    """Load new rows from where sources declare them. All sources with meta.pull, or SOURCE."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
     from orchestration.pipeline.asset_reports import of_load
@@ -127,7 +127,7 @@ def catalog_group() -> None:
     help="List so many events, the most frequent first.",
 )
 def suggest_command(call: Call, write: bool, limit: int) -> None:
-    """List events that the catalogue does not know, each with examples and a proposed row."""
+    """List events that the catalogue does not know. Each has examples and a proposed row."""
     found = suggest(call.home, limit)
     answer = found.as_dict()
     if write and not call.as_json:

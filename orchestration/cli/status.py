@@ -27,7 +27,7 @@ from orchestration.serving.explain import examples, explain
 
 @command_of(main)
 def status_command(call: Call) -> None:
-    """Show what is loaded, fresh, published and withheld, and why; also while a refresh runs."""
+    """Show what is loaded, fresh, published and withheld. It answers while a refresh runs, too."""
     call.answer(home_status(call.home), show_status)
 
 
@@ -149,7 +149,7 @@ def _value(trait: dict[str, Any]) -> str:
 
 @command_of(main)
 def doctor_command(call: Call) -> None:
-    """Check the home, its lock, versions, declarations and the event catalogue."""
+    """Check home, lock, versions, declarations and event catalogue."""
     call.answer(doctor(call.project), show_doctor)
 
 

@@ -163,7 +163,7 @@ def publish_build(project: Project, *, build_id: str | None = None, notify: Noti
                 " Nothing was published.",
                 "Run the refresh again, with all its steps.",
             )
-        # Both tell of the past; that it cannot be told holds nothing back.
+        # Lift and stability describe the past; publishing goes on where they cannot be measured.
         try:
             project.home.need_models_here("Measuring lift")
             measure_lift(project, build, notify=notify)

@@ -31,6 +31,7 @@ READ_AT_HOME = (
     "events.quarantined_events",
     "events.replaced_events",
     "events.unmapped_events",
+    "identity.attributes",
     "identity.dim_accounts",
     "identity.dim_users",
     "sessions.fct_sessions",

@@ -83,10 +83,8 @@ def changed_home(sample_home: Home, project_copy: Path) -> Home:
     return Home(sample_home.settings.model_copy(update={"project": project_copy}))
 
 
-def asset_names(home: Home, project: Project) -> set[str]:
-    graph = dg.Definitions.merge(
-        warehouse.definitions(home, project), publishing.definitions(home, project)
-    ).resolve_asset_graph()
+def asset_names(project: Project) -> set[str]:
+    graph = dg.Definitions.merge(warehouse.definitions(project), publishing.definitions(project)).resolve_asset_graph()
     checks = {"/".join([*key.asset_key.path, key.name]) for key in graph.asset_check_keys}
     return {key.to_user_string() for key in graph.executable_asset_keys} | checks
 
@@ -114,7 +112,7 @@ def add(project_copy: Path) -> list[Path]:
 def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, project_copy: Path) -> None:
     home = changed_home
     run_sync(home, Project(home).catalog, Project(home).catalog.sync("outbox"))
-    before = asset_names(home, Project(home))
+    before = asset_names(Project(home))
 
     files = add(project_copy)
     added = Project(home)
@@ -133,7 +131,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
     assert described == [("Users who have been silent for four weeks. Grain is one row a user that has been seen.",)]
     synced = run_sync(home, added.catalog, added.catalog.sync("outbox"))
     assert synced.delivered == 600
-    assert asset_names(home, added) - before >= {
+    assert asset_names(added) - before >= {
         "candidates/asleep",
         "traits/asleep",
         "candidates/asleep/grain",
@@ -146,7 +144,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
     removed = Project(home)
     refresh(removed)
     assert mentions(home, "asleep") == set()
-    assert asset_names(home, removed) == before
+    assert asset_names(removed) == before
     cleared = run_sync(home, removed.catalog, removed.catalog.sync("outbox"))
     assert cleared.delivered == 600
     retired = "from traits.trait_changes where trait = 'asleep' and cause = 'retirement'"

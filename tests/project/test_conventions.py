@@ -60,10 +60,10 @@ def test_definitions_assembles_and_decides_nothing() -> None:
     assert len((PACKAGE / "definitions.py").read_text().splitlines()) < 60
 
 
-ROWS = re.compile(r"\b(insert into|update|delete from) traits\.", re.I)
+ROWS = re.compile(r"\b((insert into|update|delete from) |insert_rows?\(\w+, f?[\"'])traits\.", re.I)
 DEFINITIONS = re.compile(r"\b(create[\w ]*(table|view)[\w ]*|drop table|alter table) traits\.", re.I)
-# The gates write what they decided themselves; each of these still has to move to publishing/.
-GATES_THAT_WRITE = {"gates/source_verdicts.py", "gates/waivers.py"}
+# Elsewhere: the gates record what they decided, and a migration moves what an earlier version published.
+OTHER_WRITERS = {"gates/source_verdicts.py", "gates/waivers.py", "migrations.py"}
 
 
 def files_with(pattern: re.Pattern[str], room: str) -> set[str]:
@@ -76,7 +76,7 @@ def files_with(pattern: re.Pattern[str], room: str) -> set[str]:
 
 
 def test_only_publishing_writes_rows_of_schema_traits() -> None:
-    assert files_with(ROWS, "publishing") == GATES_THAT_WRITE
+    assert files_with(ROWS, "publishing") == OTHER_WRITERS
 
 
 def test_tables_of_schema_traits_are_defined_in_one_file() -> None:
@@ -167,7 +167,7 @@ def test_the_event_catalogue_accepts_the_vocabulary_and_nothing_else(project: Pr
     accepted = [
         test["test_metadata"]["kwargs"]["values"]
         for test in own(project, "test")
-        if test["column_name"] == "behaviour" and "event_catalog" in test["attached_node"]
+        if test.get("column_name") == "behaviour" and "event_catalog" in test["attached_node"]
     ]
     assert [sorted(values) for values in accepted] == [sorted(behaviours)]
 
@@ -209,15 +209,7 @@ def test_a_text_that_recurs_is_a_docs_block(project: Project) -> None:
 
 MOST_LINES = 300
 # Longer files, each with its reason.
-LONG_FILES: dict[str, str] = dict.fromkeys(
-    [
-        "orchestration/gates/candidates.py",
-        "orchestration/gates/source_measures.py",
-        "orchestration/gates/sources.py",
-        "orchestration/sync/audience.py",
-    ],
-    "two jobs or more in one file; it has to be split",
-)
+LONG_FILES: dict[str, str] = {}
 
 
 def test_files_do_one_job(project: Project) -> None:

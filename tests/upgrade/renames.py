@@ -44,9 +44,21 @@ JSON_VALUES = {
 }
 
 # Column that holds sentences, also inside JSON -> pattern -> words now. Only wording may stand here, never a number.
+_OF_GATES = {
+    r"^Accepted by ": "Waived by ",
+    r"\bone row a (user|account)\b": r"one row for each \1",
+    r"\bevery (user|account) one of ": r"every \1 in ",
+    r"\bidentity\.dim_": "entities.dim_",
+    r"\bno withheld trait that it is made of\b": "no withheld upstream trait",
+    r"\bIt is made of (\w+), which is withheld\.": r"Its upstream trait \1 is withheld.",
+    r"\bIts source (\w+) failed its gate: ": r"Its source \1 failed its checks: ",
+    r"\ba gate that can be evaluated\b": "checks that can be evaluated",
+    r"\braw\.loads tells which load\b": "raw.loads says which load",
+}
 SENTENCES: dict[str, dict[str, str]] = {
-    "reason": {r"^Accepted by ": "Waived by "},
-    "verdict_reason": {r"^Accepted by ": "Waived by "},
+    "reason": _OF_GATES,
+    "verdict_reason": _OF_GATES,
+    "checks": _OF_GATES,
 }
 
 # Columns that tell when something ran on a wall clock, or how long it took.

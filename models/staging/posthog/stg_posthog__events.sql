@@ -71,7 +71,7 @@ renamed as (
         cast(case when typed.event_type = 'track' then typed.event else typed.event_type end as string) as event_name,
         cast({{ utc_timestamp('typed.timestamp') }} as timestamp) as occurred_at,
         cast({{ utc_timestamp('typed.created_at') }} as timestamp) as received_at,
-        -- An alias merges into distinct_id. A device that has nobody yet names its user so, the other way round.
+        -- An alias merges into distinct_id. A device without a user names its user so, the other way round.
         cast(case
             when typed.event_type = 'alias' and typed.is_anonymous then typed.alias_id
             when not typed.is_anonymous then typed.distinct_id

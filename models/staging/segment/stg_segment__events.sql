@@ -1,6 +1,6 @@
 {{ config(enabled='segment' in var('sources').replace(' ', '').split(',')) }}
 
-{#- What has a field of its own, or is a clock of the loader, is named; the rest of a row is what the call carried. -#}
+{#- What has its own field, or is a clock of the loader, is named; the rest of a row is what the call carried. -#}
 {%- set columns = [
     'id', 'event', 'event_text', 'anonymous_id', 'user_id', 'previous_id', 'group_id',
     'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
@@ -91,7 +91,7 @@ renamed as (
         cast(calls.id as string) as event_id,
         cast(calls.event_type as string) as event_type,
         cast(calls.event_name as string) as event_name,
-        -- `timestamp` is the device's clock, put right by the collector; the device's own clock may be wrong.
+        -- `timestamp` is the device's clock, corrected by the collector; the device's own clock may be wrong.
         cast({{ utc_timestamp(
             'coalesce(calls.timestamp, calls.original_timestamp, calls.received_at)'
         ) }} as timestamp) as occurred_at,

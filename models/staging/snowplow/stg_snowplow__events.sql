@@ -15,7 +15,7 @@ with events as (
 
 ),
 
--- A self-describing event carries its data in a column of its own or in an envelope (schema and data, twice). Mobile
+-- A self-describing event carries its data in its own column or in an envelope (schema and data, twice). Mobile
 -- trackers keep device and session in an entity, a list of one object whose keys some loaders write in snake case.
 opened as (
 
@@ -42,14 +42,14 @@ renamed as (
             when opened.event_name = 'screen_view' then 'screen'
             else 'track'
         end as string) as event_type,
-        -- All structured events bear the name `event`; their action says what happened.
+        -- All structured events are called `event`; their action says what happened.
         cast(case
             when opened.event = 'page_view' then 'page'
             when opened.event_name = 'screen_view' then 'screen'
             when opened.event = 'struct' then opened.se_action
             else coalesce(opened.event_name, opened.event)
         end as string) as event_name,
-        -- `derived_tstamp` is the device's clock, put right by the pipeline.
+        -- `derived_tstamp` is the device's clock, corrected by the pipeline.
         cast({{ utc_timestamp(
             'coalesce(opened.derived_tstamp, opened.dvce_created_tstamp, opened.collector_tstamp)'
         ) }} as timestamp) as occurred_at,

@@ -70,7 +70,7 @@ todays_thresholds as (
 
 ),
 
--- In a house where all goes well the lowest twentieth is still doing well: below 30 percent of the usual is the least that counts.
+-- Where all accounts do well the lowest twentieth does well, too: only less than 30 percent of the usual counts.
 thresholds as (
 
     select

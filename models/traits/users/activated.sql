@@ -19,7 +19,7 @@ prior_thresholds as (
 
 ),
 
--- Users old enough to tell whether they stayed: those who began five weeks ago or earlier.
+-- Users of whom it is known whether they stayed: those who began five weeks ago or earlier.
 matured as (
 
     select
@@ -32,7 +32,7 @@ matured as (
 
 ),
 
--- How well "at least k core values" tells those who stayed from those who did not.
+-- How well "at least k core values" separates those who stayed from those who did not.
 splits as (
 
     select

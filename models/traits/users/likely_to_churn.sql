@@ -13,7 +13,7 @@ prior_state as (
 
 {{ score_steps('likely_to_churn') }},
 
--- How late a user is by the own measure: a week is long for some and short for others; unknown without a gap.
+-- How late a user is by the user's own rhythm: a week is long for some and short for others; unknown without a gap.
 inputs as (
 
     select

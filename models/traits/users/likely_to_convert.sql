@@ -13,7 +13,7 @@ prior_state as (
 
 {{ score_steps('likely_to_convert') }},
 
--- Prices are looked at by who compares and by who buys: only the latter has got value, so that look counts apart.
+-- Prices are viewed by those who compare and by those who buy: only the latter have got value, so their views count apart.
 inputs as (
 
     select

@@ -57,7 +57,7 @@ memberships as (
 
 ),
 
--- Of several memberships the one that needs somebody most speaks for the user.
+-- Of several memberships the one that needs a teammate most decides for the user.
 most_alone as (
 
     select

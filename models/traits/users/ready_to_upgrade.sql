@@ -21,7 +21,7 @@ prior_thresholds as (
 
 ),
 
--- Intent fades: a look at pricing or checkout a week ago weighs half of one today. A purchase uses up the looks before it
+-- Intent fades: a look at pricing or checkout a week ago weighs half as much as one today. A purchase uses up the looks before it
 -- and on its day.
 scored as (
 

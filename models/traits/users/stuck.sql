@@ -10,7 +10,7 @@ user_steps as (
 
 ),
 
--- The step that hurts most: many steps may fail, one sentence has to name one.
+-- The step that fails most: several may fail, and the sentence names one.
 worst_steps as (
 
     select

@@ -49,7 +49,7 @@ def test_between_build_and_publish_of_a_dagster_run_others_may_load_and_not_refr
         assert process.stdout.readline() == "built\n"
         begun = queried(sample_home, "select build_id from state.current_build")
         for change in (refresh, publish_build, write_and_audit):
-            with pytest.raises(TraithouseError, match=r"`Dagster run \w+` \(process \d+\) holds it") as refused:
+            with pytest.raises(TraithouseError, match=r"`Dagster run \w+` \(process \d+\) has held it") as refused:
                 change(sample_project)  # type: ignore[operator]
             assert refused.value.exit_code == 5
         assert load(sample_home, [events_file(EVENTS)]).accepted == 1

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import duckdb
 import pytest
 import yaml
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 
 from orchestration.cli import app as cli
 from orchestration.defs.landing import land
-from orchestration.home import Home, Settings
+from orchestration.home import Home, Settings, silent
 from tests.conftest import queried
 from tests.orchestration.landing.conftest import one_pull
 from tests.postgres import Server
@@ -73,11 +72,10 @@ def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: 
 
 
 def test_the_landing_asset_pulls_instead_of_loading_the_sample(declaring: Home) -> None:
-    log = dg.build_asset_context().log
     pulls = [
         one_pull({"parquet": "env:APP_EXPORT/*.parquet"}, source="raw", table="events"),
         one_pull({"parquet": "env:APP_EXPORT/none/*.parquet"}),
     ]
-    landed = land(declaring, log, pulls)
+    landed = land(declaring, silent, pulls)
     assert (landed.accepted, list(landed.refused)) == (1, ["raw_shop.orders"])
     assert queried(declaring, "select distinct source from raw.events") == [("generic",)]

@@ -108,11 +108,11 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(
     backfill(project_in(whole), FIRST, LAST)
     real, calls = orchestration.pipeline.backfill.backfill_trait, []
 
-    def killed(connection: Any, trait: Any, clock: datetime, *, told: bool) -> int:
+    def killed(connection: Any, trait: Any, clock: datetime, *, publishable: bool) -> int:
         calls.append(trait.name)
         if len(calls) == len(sample_project.catalog.traits) + 5:
             raise KeyboardInterrupt
-        return real(connection, trait, clock, told=told)
+        return real(connection, trait, clock, publishable=publishable)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(orchestration.pipeline.backfill, "backfill_trait", killed)

@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
+from orchestration.pipeline.refresh import publish_build
 from orchestration.publishing.publish import publish
 from orchestration.sync import deliver
 from orchestration.sync.engine import run_sync
@@ -257,7 +258,7 @@ def test_csv_has_a_column_a_trait(sample_home: Home, sample_project: Project) ->
 def test_deliveries_are_published_next_to_the_traits(sample_home: Home, sample_project: Project) -> None:
     run_sync(sample_home, sample_project.catalog, sample_project.catalog.sync("outbox"))
     next_build(sample_project, FLIP)
-    publish(sample_project)
+    publish_build(sample_project)
     assert served(sample_home, "select sync, planned, delivered, failed from traits.sync_log") == [
         ("outbox", 600, 600, 0)
     ]

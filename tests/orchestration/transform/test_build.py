@@ -1,4 +1,4 @@
-"""What a build reads, and a build that was cut off is made good; tests/streams proves incremental equal to full."""
+"""What a build reads, and how the next one repairs one that was cut off; tests/streams proves incremental = full."""
 
 import os
 import subprocess
@@ -248,11 +248,11 @@ def test_an_increment_that_needs_more_memory_gets_it(
     event = {"event_id": "new", "user_id": "user_0001", "event_name": "purchase", "occurred_at": datetime(2024, 6, 30)}
     load(sample_home, [events_file([event])], source="shop")
     home = Home(Settings(home=sample_home.root, increment_memory_limit="4MB"))
-    told: list[str] = []
+    lines: list[str] = []
     made = begin_build(project_in(home), as_of=None, full_refresh=False)
-    results = run_build(project_in(home), made, notify=told.append)
+    results = run_build(project_in(home), made, notify=lines.append)
     assert not made.full_refresh
-    assert any(one.startswith("4MB of memory was too little for ") for one in told)
+    assert any(line.startswith("4MB of memory was too little for ") for line in lines)
     assert all(result.ok for result in results)
     assert queried(home, "select event_name from events.fct_events where event_id = 'new'") == [("purchase",)]
 
