@@ -14,7 +14,6 @@ Every fenced block of a page is one of these:
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import re
 import shlex
@@ -169,7 +168,9 @@ class Reader:
             while ASSIGNMENT.fullmatch(words[0]):
                 patch.setenv(*words.pop(0).split("=", 1))
             if words[0] == "traithouse":
-                words = [name for word in words for name in (sorted(glob.glob(word)) if "*" in word else [word])]
+                words = [
+                    name for word in words for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+                ]
                 destinations.destinations.cache_clear()  # each command of a shell is a process of its own
                 result = CliRunner().invoke(main, words[1:])
                 code, self.output = result.exit_code, result.output
