@@ -210,7 +210,7 @@ def test_a_text_that_recurs_is_a_docs_block(project: Project) -> None:
 MOST_LINES = 300
 # Longer files, each with its reason.
 LONG_FILES: dict[str, str] = {
-    "orchestration/pipeline/asset_events.py": "two jobs in one file; it has to be split",
+    "orchestration/home.py": "one job, the home folder; a line above the limit",
 }
 
 
