@@ -42,6 +42,7 @@ def files(events_file: Callable[..., Path]) -> list[Path]:
     ]
 
 
+@pytest.mark.long
 def test_increments_are_what_they_were_without_retention(
     tmp_path: Path, files: list[Path], project_in: Callable[[Home], Project]
 ) -> None:
