@@ -308,7 +308,7 @@ def _short(events: int) -> str:
 
 
 def _record(histories: list[History], goals: list[Goal]) -> dict[str, Any]:
-    from orchestration.home import versions
+    from orchestration.pipeline.doctor import versions
 
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -291,11 +290,3 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     if path.exists():
         draft.chmod(path.stat().st_mode)
     draft.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of what the answers depend on."""
-    from importlib.metadata import version
-
-    packages = ("dbt-core", "dbt-duckdb", "duckdb", "great-expectations", "dagster")
-    return {"python": sys.version.split()[0]} | {package: version(package) for package in packages}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import Any
 
 from orchestration.errors import TraithouseError
-from orchestration.home import Home, versions
+from orchestration.home import Home
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
@@ -67,3 +68,11 @@ def _coverage(home: Home) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             "select * from events.unmapped_events order by event_count desc, event_name limit 20",
         )
     return coverage, unmapped
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the answers depend on."""
+    from importlib.metadata import version
+
+    packages = ("dbt-core", "dbt-duckdb", "duckdb", "great-expectations", "dagster")
+    return {"python": sys.version.split()[0]} | {package: version(package) for package in packages}

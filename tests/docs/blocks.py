@@ -6,8 +6,9 @@ Every fenced block of a page is one of these:
   it says otherwise: ``# exit code 3``.
 - ``python``: run in the project's folder.
 - ``yaml``, ``sql``, ``csv``, ``python`` that begin with a comment ``# models/x.yml (new file)``: a file. Instead of
-  ``new file`` it may say ``append``, or ``change``: then each line replaces the line that begins with the same word.
-- ``text``: what the command before it prints, or a drawing. ``...`` stands for whatever is left out.
+  ``new file`` it may say ``append``, or ``change``: then each line replaces the one that begins with the same word,
+  or the same two.
+- ``text``: lines of what the command before it prints. ``...`` stands for whatever is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,26 @@ def commands_of(block: Block) -> Iterator[Command]:
             yield Command(block, re.sub(r"\s+#.*$", "", line).strip(), int(stated[1]) if stated else 0)
 
 
+def first_words_of_output(page: Path, command: str) -> list[str]:
+    """The first word of each line that a page shows as the output of a command that it does not run itself."""
+    blocks = list(blocks_of(page))
+    for before, after in pairwise(blocks):
+        if after.language == "text" and command in {shown.text for shown in commands_of(before)}:
+            return [line.split()[0] for line in after.text.splitlines() if line.strip()]
+    raise ValueError(f"{page.name} does not show what {command} prints")
+
+
+def replaced(text: str, line: str, block: Block) -> str:
+    """The text with a line in the place of the one that begins with the same word, or the same two."""
+    for words in (1, 2):
+        beginning = re.match(rf"\s*(\S+\s*){{{words}}}", line)
+        assert beginning, f"{block}: {line!r} is too short to find its place"
+        pattern = re.compile(rf"^{re.escape(beginning[0])}.*$", re.MULTILINE)
+        if len(pattern.findall(text)) == 1:
+            return pattern.sub(lambda _: line, text)
+    raise AssertionError(f"{block}: no single line begins like {line!r}")
+
+
 @dataclass
 class Reader:
     """Follows a page in a copy of the project, whose home is where the page says that it is.
@@ -89,14 +111,14 @@ class Reader:
         folder: of the copy; the home lies in it.
         is_elsewhere: whether another test runs a command.
         patch: sets what the page sets, for the time of the test.
-        output: of the last command.
+        output: of the last command; nothing when another test runs it.
 
     """
 
     folder: Path
     is_elsewhere: Callable[[str], bool]
     patch: pytest.MonkeyPatch
-    output: str = ""
+    output: str | None = None
 
     def follow(self, page: Path) -> int:
         """Follows every block of a page, and gives how many there are."""
@@ -131,13 +153,12 @@ class Reader:
             path.write_text(before + text)
             return
         for line in text.splitlines():
-            first = re.escape(re.match(r"\s*\S+", line)[0])  # type: ignore[index]
-            before, count = re.subn(rf"(?m)^{first}.*$", line.replace("\\", r"\\"), before)
-            assert count == 1, f"{block}: {count} lines of {path} begin with {first}"
+            before = replaced(before, line, block)
         path.write_text(before)
 
     def _run(self, command: Command) -> None:
         if self.is_elsewhere(command.text):
+            self.output = None
             return
         words = shlex.split(command.text)
         if words[0] == "export":
@@ -147,6 +168,9 @@ class Reader:
             while ASSIGNMENT.fullmatch(words[0]):
                 patch.setenv(*words.pop(0).split("=", 1))
             if words[0] == "traithouse":
+                words = [
+                    name for word in words for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+                ]
                 destinations.destinations.cache_clear()  # each command of a shell is a process of its own
                 result = CliRunner().invoke(main, words[1:])
                 code, self.output = result.exit_code, result.output
@@ -164,8 +188,8 @@ class Reader:
         self.output = printed.getvalue()
 
     def _compare(self, block: Block) -> None:
-        """Each stated line is among what was printed, blanks aside; a drawing is marked by arrows."""
-        if "→" in block.text:
+        """Each stated line is among what was printed, blanks aside."""
+        if self.output is None:
             return
         printed = " ".join(self.output.split())
         for line in block.text.splitlines():

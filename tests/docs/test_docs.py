@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +16,21 @@ import pytest
 from orchestration import destinations
 from orchestration.cli.app import main
 from orchestration.home import PROJECT_ROOT, Home, Settings
+from orchestration.transform.dbt import Project
 from tests.docs.blocks import PAGES, Reader, blocks_of, commands_of
+from tests.project import test_conventions, test_trait_models
 
 README = PROJECT_ROOT / "README.md"
 # Commands that a page shows and the reader does not run: the tests that run what is behind them.
 ELSEWHERE = {
-    "make run": "tests/orchestration/cli/test_app.py::test_run_again_loads_changes_and_delivers_nothing",
+    "make run": "tests/orchestration/cli/test_demo.py::test_run_again_loads_changes_and_delivers_nothing",
     "make test": "tests/docs/test_docs.py::test_what_make_calls_is_there",
+    "make test-all": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lint": "tests/docs/test_docs.py::test_what_make_calls_is_there",
     "make lock": "tests/project/test_conventions.py::test_the_lock_pins_everything_and_holds_no_address",
+    "traithouse learn --trait likely_to_churn": (
+        "tests/orchestration/learning/test_learn.py::test_the_command_line_shows_points_and_quality"
+    ),
     "make test-spark": "tests/docs/test_docs.py::test_what_make_calls_is_there",
 }
 PROGRAMS = ("make prove-", "make bench")
@@ -61,9 +68,34 @@ def reader(sample_home: Home, project_copy: Path, monkeypatch: pytest.MonkeyPatc
     destinations.destinations.cache_clear()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+# Pages that build everything several times.
+LONG = ("operate", "sources")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in LONG else ()) for page in PAGES],
+)
 def test_every_block_of_a_page_can_be_followed(page: Path, reader: Reader) -> None:
     assert reader.follow(page) == len(re.findall("(?m)^```", page.read_text())) // 2
+    if any(block.file and block.file["path"].startswith("models") for block in blocks_of(page)):
+        conventions_hold(Project(Home(Settings())))
+
+
+def conventions_hold(project: Project) -> None:
+    """What a recipe adds passes the tests of the conventions."""
+    asked = [
+        (name, test)
+        for module in (test_conventions, test_trait_models)
+        for name, test in vars(module).items()
+        if name.startswith("test_") and list(inspect.signature(test).parameters) == ["project"]
+    ]
+    assert len(asked) > 10
+    for name, test in asked:
+        try:
+            test(project)
+        except AssertionError as error:
+            raise AssertionError(f"{name} does not hold any more: {error}") from error
 
 
 def test_the_readme_is_short_and_every_page_is_in_it() -> None:
@@ -108,7 +140,7 @@ def test_a_command_that_is_not_followed_is_run_by_another_test(command: str) -> 
 def test_what_make_calls_is_there() -> None:
     """Every recipe line calls something that exists: a folder of tests, a module, a command, an installed program."""
     for target, recipe in re.findall(r"(?m)^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)+)", MAKEFILE):
-        for module in re.findall(r"-m ([\w.]+)", recipe):
+        for module in re.findall(r"/python -m ([\w.]+)", recipe):
             assert importlib.util.find_spec(module), (target, module)
         for command in re.findall(r"\(BIN\)/traithouse (\w+)", recipe):
             assert command in main.commands, (target, command)
@@ -122,9 +154,12 @@ PROGRAM_MODULES = sorted(set(re.findall(r"-m ((?:tests|benchmarks)[\w.]+)", MAKE
 
 
 @pytest.mark.parametrize("module", PROGRAM_MODULES)
-def test_every_program_has_help(module: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout and len(done.stdout) > 100
+def test_every_program_has_help(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not ended.value.code
+    printed = capsys.readouterr().out
+    assert "usage" in printed and len(printed) > 100

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from orchestration.defs import publishing, warehouse
+from orchestration.definitions import assembled
 from orchestration.home import PROJECT_ROOT, Home
 from orchestration.pipeline.refresh import refresh
 from orchestration.serving.explain import explain
@@ -84,7 +83,7 @@ def changed_home(sample_home: Home, project_copy: Path) -> Home:
 
 
 def asset_names(project: Project) -> set[str]:
-    graph = dg.Definitions.merge(warehouse.definitions(project), publishing.definitions(project)).resolve_asset_graph()
+    graph = assembled(project).resolve_asset_graph()
     checks = {"/".join([*key.asset_key.path, key.name]) for key in graph.asset_check_keys}
     return {key.to_user_string() for key in graph.executable_asset_keys} | checks
 

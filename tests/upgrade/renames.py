@@ -5,6 +5,7 @@ Names are replaced on both sides, so that a version that has the new ones alread
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 # Table -> its name now. A stage `entities` took tables of `identity`.
@@ -59,6 +60,7 @@ SENTENCES: dict[str, dict[str, str]] = {
     "reason": _OF_GATES,
     "verdict_reason": _OF_GATES,
     "checks": _OF_GATES,
+    "description": {r"\bhouse\b": "home"},
 }
 
 # Columns that tell when something ran on a wall clock, or how long it took.
@@ -71,6 +73,7 @@ WALL_CLOCK = frozenset(
 # Column, of any table -> why no two versions can have it in common.
 LEFT_OUT = {
     "fingerprint": "a hash of the project's files",
+    "definitions": "a hash of the project's declarations",
 }
 
 # Notes that a sync keeps for itself -> what of their JSON no two versions can have in common; all of it, when nothing.
@@ -85,12 +88,16 @@ NOTE_NAMES = {"settled": "up_to_date"}
 RENAMED_EVIDENCE = frozenset({"health"})
 
 # Tables that only one of the versions has -> why.
-ONLY_ONE_HAS: dict[str, str] = {}
+ONLY_ONE_HAS = {
+    f"{schema}.acceptances": "the waivers by their former names, a view for those who read them so"
+    for schema in ("traits", "served")
+}
 
 
-def table_now(table: str) -> str:
-    """The name that a table has now."""
-    return TABLES.get(table, table)
+def table_now(table: str, others: Collection[str]) -> str:
+    """The name that a table has now; one beside ``others``, of which one has that name, keeps its own."""
+    now = TABLES.get(table, table)
+    return table if now in others else now
 
 
 def column_now(table: str, column: str) -> str:

@@ -135,15 +135,20 @@ class _Side:
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, database: str, schemas: Sequence[str] | None) -> dict[str, _Side]:
-    sides: dict[str, _Side] = {}
-    for schema, table, column, kind in connection.execute(
-        "select schema_name, table_name, column_name, data_type from duckdb_columns() where database_name = $1",
+    columns = connection.execute(
+        """
+        select schema_name || '.' || table_name, column_name, data_type
+        from duckdb_columns() where database_name = $1
+        """,
         [database],
-    ).fetchall():
-        name = table_now(f"{schema}.{table}")
+    ).fetchall()
+    tables = {table for table, _, _ in columns}
+    sides: dict[str, _Side] = {}
+    for table, column, kind in columns:
+        name = table_now(table, tables)
         if schemas and name.split(".")[0] not in schemas:
             continue
-        side = sides.setdefault(name, _Side(f'{database}."{schema}"."{table}"', {}, {}))
+        side = sides.setdefault(name, _Side(f"{database}.{table}", {}, {}))
         now = column_now(name, column)
         if compared(now):
             side.columns[now] = column

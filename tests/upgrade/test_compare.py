@@ -87,3 +87,11 @@ def test_a_value_is_renamed_in_its_own_column_only(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     difference = found(tmp_path / "again", changes.format("a", "accepted"), changes.format("a", "waived"))
     assert difference.differing == 2
+
+
+def test_a_view_by_the_former_name_is_beside_the_table(tmp_path: Path) -> None:
+    before = {"table": "acceptances", "by": "accepted_by", "at": "accepted_at", "check": "grain"}
+    before |= {"severity": "waived", "time": "timestamp '2024-01-01'"}
+    after = before | {"table": "waivers", "by": "waived_by", "at": "waived_at"}
+    view = "create view traits.acceptances as select waived_by as accepted_by from traits.waivers"
+    assert found(tmp_path, WAIVERS.format(**before), WAIVERS.format(**after) + view).differing == 0

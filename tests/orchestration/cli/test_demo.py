@@ -6,8 +6,9 @@ import pytest
 from click.testing import Result
 
 from orchestration.cli import demo
-from orchestration.home import Home
+from orchestration.home import PROJECT_ROOT, Home
 from orchestration.simulator.parameters import Parameters
+from tests.docs.blocks import first_words_of_output
 
 Traithouse = Callable[..., Result]
 
@@ -19,6 +20,8 @@ def test_run_again_loads_changes_and_delivers_nothing(
     first = traithouse("run", home=home)
     assert first.exit_code == 0
     assert "0 rejected" in first.stdout
+    shown = first_words_of_output(PROJECT_ROOT / "README.md", "make run")
+    assert len(shown) > 5 and set(shown) <= set(first.stdout.split())
     result = traithouse("run", home=home)
     assert result.exit_code == 0
     assert " 0 loaded, " in result.stdout
