@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fixture import Fixture, cached_fixture
-from tests.faults.inject import Fault, faults, run, wrongs
+from tests.faults.inject import faults
+from tests.faults.injection import Fault, run, wrongs
 
 BEFORE_EVERY_COMMIT = {
     "the file is cut off",
