@@ -86,6 +86,7 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
     assert published >= {"at_risk", "ready_to_upgrade", "lifecycle_stage"}
 
 
+@pytest.mark.long
 def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
     assert (made.full_refresh, back.full_refresh) == (True, True)
 
 
+@pytest.mark.long
 def test_a_try_at_a_later_clock_that_was_cut_off_leaves_nothing_of_that_clock(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_manual_run_makes_the_next_refresh_rebuild(
     assert begin_build(project, as_of=None, full_refresh=False).full_refresh
 
 
+@pytest.mark.long
 def test_a_manual_run_may_only_rebuild_incremental_tables(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -229,6 +231,7 @@ def test_the_shop_sample_has_the_same_sessions_by_its_native_ids(tmp_path: Path,
     assert queried(home, counts) == [(3_605, 3_605)]
 
 
+@pytest.mark.long
 def test_days_begin_at_midnight_of_the_reporting_time_zone(
     tmp_path: Path, project_copy: Path, events_file: Callable[..., Path]
 ) -> None:
