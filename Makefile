@@ -24,7 +24,7 @@ prove-streams: .venv/installed  ## thousands of random streams: incremental = fu
 prove-crash: .venv/installed  ## a refresh killed after each of its steps
 	@$(BIN)/python -m tests.streams.crash
 
-prove-faults: .venv/installed  ## what is broken, what is withheld for it, what the user is told
+prove-faults: .venv/installed  ## all faults: what is broken, what is withheld for it, what the user is told
 	@$(BIN)/python -m tests.faults.inject $(ARGS)
 
 prove-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the rest, and random times
@@ -70,16 +70,16 @@ lock: .venv/installed  ## pin every version, for every supported Python
 bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of five minutes
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.lock; $(BIN)/python -m benchmarks.bench $(ARGS)
 
-bench-traits: .venv/installed  ## what traits find of the sandbox's hidden states, beside one-line rules
+bench-traits: .venv/installed  ## how well traits find the simulator's hidden states, beside one-line rules
 	@$(BIN)/python -m benchmarks.traits $(ARGS)
 
-bench-trait-cost: .venv/installed  ## what deciding the traits of a million users costs, as ratios to reading their features
+bench-trait-cost: .venv/installed  ## what evaluating the traits of a million users costs, as ratios to reading their features
 	@$(BIN)/python -m benchmarks.trait_cost $(ARGS)
 
 bench-publishes: .venv/installed  ## what ten publishes of 1% changes write at a million entities
 	@$(BIN)/python -m benchmarks.publishes $(ARGS)
 
-bench-source-checks: .venv/installed  ## false alarms and misses of the door in on 120 ordinary days and with faults in them
+bench-source-checks: .venv/installed  ## false alarms and misses of the source checks on 120 ordinary days, and with faults in them
 	@$(BIN)/python -m benchmarks.source_checks $(ARGS)
 
 bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a simple script and dlt; ARGS="--rows 100000"
@@ -88,7 +88,7 @@ bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a s
 .venv/dlt/installed: benchmarks/dlt.lock .venv/installed
 	@$(PYTHON) -m venv .venv/dlt && .venv/dlt/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/dlt.lock && touch $@
 
-bench-scores: .venv/installed  ## how well a scorecard foretells, beside stronger and simpler models on the same rows
+bench-scores: .venv/installed  ## how well a scorecard predicts, beside stronger and simpler models on the same rows
 	@$(BIN)/python -m benchmarks.scores $(ARGS)
 
 .venv/installed: requirements.lock pyproject.toml

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import pprint
 import re
 import shutil
 import sys
@@ -39,6 +40,7 @@ PARTS = (
 )
 # A run of older code may be under way, so the last entry but one stays too.
 KEPT_PER_NAME = 2
+_NOT_READ = shutil.ignore_patterns("manifest.json", "semantic_manifest.json", "perf_info.json")
 TEST_IMPORT = re.compile(r"^(?:from|import) (tests(?:\.\w+)*)(?: import \(?([\w, \n]+))?", re.MULTILINE)
 
 
@@ -59,7 +61,13 @@ def parsed_project(home: Home | None = None) -> Project:
 
 def add_parsed(home: Home) -> Home:
     """Puts what dbt has parsed into a home, so that neither a command nor a changed project parses everything again."""
-    shutil.copytree(_parsed() / "dbt", home.dbt_target, dirs_exist_ok=True)
+    parsed = _parsed()
+    shutil.copytree(parsed / "dbt", home.dbt_target, ignore=_NOT_READ, dirs_exist_ok=True)
+    # dbt keeps a hash of the connection, and would parse everything again for another warehouse.
+    connection = pickle.loads((parsed / "connection.pickle").read_bytes())
+    kept = home.dbt_target / "partial_parse.msgpack"
+    here = [(name, str(home.warehouse) if name == "path" else value) for name, value in connection]
+    kept.write_bytes(kept.read_bytes().replace(_connection_hash(connection), _connection_hash(here)))
     return home
 
 
@@ -74,6 +82,8 @@ def _parsed() -> Path:
 
 
 def _parse(folder: Path) -> None:
+    from dbt.adapters.factory import FACTORY
+
     project = Project(Home(Settings(home=folder)))
     manifest, manifest_dict = project.manifest, project.manifest_dict
     # Field by field, for dbt's own way to pickle a manifest confuses the last ones.
@@ -82,6 +92,14 @@ def _parse(folder: Path) -> None:
     }
     parsed = {"manifest_dict": manifest_dict, "catalog": project.catalog, "variables": project.variables}
     (folder / "project.pickle").write_bytes(pickle.dumps((fields, parsed)))
+    connection = sorted(FACTORY.adapters["duckdb"].config.credentials.connection_info())
+    assert _connection_hash(connection) == manifest.state_check.profile_hash.checksum.encode()
+    (folder / "connection.pickle").write_bytes(pickle.dumps(connection))
+
+
+def _connection_hash(connection: list[tuple[str, object]]) -> bytes:
+    """As dbt makes it (dbt.parser.manifest, build_manifest_state_check)."""
+    return hashlib.sha256(pprint.pformat(connection).encode()).hexdigest().encode()
 
 
 def _entry(name: str, key: str, make: Callable[[Path], object]) -> Path:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# On samples this small, threads of linear algebra spend twenty times as long waiting for each other as working.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator

@@ -61,7 +61,7 @@ def test_every_row_keeps_the_raw_contract(raw: duckdb.DuckDBPyConnection) -> Non
     assert first_row(raw, broken) == (0,)
 
 
-def test_shares_are_as_told(raw: duckdb.DuckDBPyConnection) -> None:
+def test_shares_are_as_given(raw: duckdb.DuckDBPyConnection) -> None:
     repeated, late, pages, anonymous = first_row(
         raw,
         """

@@ -17,6 +17,7 @@ from orchestration import destinations
 from orchestration.cli.app import main
 from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.transform.dbt import Project
+from tests.cache import add_parsed
 from tests.docs.blocks import PAGES, Reader, blocks_of, commands_of
 from tests.project import test_conventions, test_trait_models
 
@@ -54,6 +55,7 @@ def is_elsewhere(command: str) -> bool:
 def reader(sample_home: Home, project_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """A reader in a copy of the project, with the sample published in its home."""
     shutil.move(sample_home.root, project_copy / ".traithouse")
+    add_parsed(Home(Settings(home=project_copy / ".traithouse", project=project_copy)))
     shutil.copytree(PROJECT_ROOT / "tests" / "fixtures", project_copy / "tests" / "fixtures", dirs_exist_ok=True)
     more = project_copy / "orchestration" / "destinations"
     more.mkdir(parents=True)
@@ -68,14 +70,8 @@ def reader(sample_home: Home, project_copy: Path, monkeypatch: pytest.MonkeyPatc
     destinations.destinations.cache_clear()
 
 
-# Pages that build everything several times.
-LONG = ("operate", "sources")
-
-
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in LONG else ()) for page in PAGES],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_can_be_followed(page: Path, reader: Reader, project: Project) -> None:
     assert reader.follow(page) == len(re.findall("(?m)^```", page.read_text())) // 2
     if any(block.file and block.file["path"].startswith("models") for block in blocks_of(page)):

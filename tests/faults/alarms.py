@@ -79,10 +79,10 @@ class Alarms:
 
 def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date, Path]]:
     """Each day with a file of the events that were received on it; the known days are one."""
-    make_simulation(parameters, folder / "sandbox")
+    make_simulation(parameters, folder / "simulation")
     first = (parameters.start + timedelta(days=KNOWN_DAYS - 1)).date()
     by_day: dict[date, list[str]] = defaultdict(list)
-    with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:
+    with gzip.open(folder / "simulation" / EVENTS, "rt", encoding="utf-8") as lines:
         for line in lines:
             by_day[max(first, date.fromisoformat(json.loads(line)["received_at"][:10]))].append(line)
     for day in sorted(by_day):

@@ -104,8 +104,8 @@ def make_fixture(folder: Path) -> None:
 
 def split_events(folder: Path, parameters: Parameters) -> tuple[Path, Path]:
     """Files of the events received by the end of DAY, and of those received on NEXT_DAY."""
-    make_simulation(parameters, folder / "sandbox")
-    with gzip.open(folder / "sandbox" / EVENTS, "rt", encoding="utf-8") as lines:
+    make_simulation(parameters, folder / "simulation")
+    with gzip.open(folder / "simulation" / EVENTS, "rt", encoding="utf-8") as lines:
         events = [(json.loads(line)["received_at"][:10], line) for line in lines]
     first, second = folder / "first.ndjson", folder / SECOND
     first.write_text("".join(line for day, line in events if day <= DAY), encoding="utf-8")

@@ -8,33 +8,26 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fixture import Fixture, cached_fixture
-from tests.faults.inject import Fault, faults, run, wrongs
+from tests.faults.inject import faults
+from tests.faults.injection import Fault, run, wrongs
 
 BEFORE_EVERY_COMMIT = {
     "the file is cut off",
     "a tracker is silent",
     "a trait's model fails",
     "rows come twice",
-    "values are null",
     "evidence names no rule",
-    "the clock is yesterday's",
     "a quarter of the population is lost",
     "a candidate is gone",
     "rows are written by hand before the gate looks",
-    "the catalogue forgets what pricing is",
     "a verdict is missing",
-    "a verdict is of another build",
     "a verdict was turned from failed to passed",
     "a value changed after the audit",
     "killed while a trait is published",
-    "killed between commit and snapshot",
     "the disk is full while the snapshot is written",
     "the serving folder is read-only",
-    "two refreshes at once",
     "a trait is no longer declared",
     "manifest.json is cut off",
-    "the link leads nowhere",
-    "a folder stands where the link should",
     "the database is garbage",
     "the lock of a killed process is left",
 }

@@ -113,6 +113,7 @@ def test_ledger_waivers_deliveries_and_grades_stay_under_their_new_names(earlier
     assert (earlier / "home.json").stat().st_mtime_ns == marker
 
 
+@pytest.mark.long
 def test_a_migration_that_is_killed_anywhere_is_finished_by_the_next_one(earlier: Path, tmp_path: Path) -> None:
     """Killed before each line that it executes; earlier versions refuse the home from the first change on."""
     before, contacts, deliveries = rows_before(earlier), (earlier / "people.parquet").read_bytes(), sync_ledger(earlier)

@@ -150,6 +150,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
     assert served(home, f"select count(*), count(distinct seq) {retired}") == [(600, 600)]
 
 
+@pytest.mark.long
 def test_the_recipe_keeps_every_convention_and_lints_clean(changed_home: Home, project_copy: Path) -> None:
     sql, _ = add(project_copy)
     project = Project(changed_home)

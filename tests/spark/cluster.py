@@ -152,11 +152,11 @@ exec "{JAVA}" "$@"
 
 def _master(folder: Path) -> str | None:
     """The master's address, once its log tells it: it takes any free port."""
-    return _told(folder / "master.log", r"Starting Spark master at (spark://\S+)")
+    return _found_in(folder / "master.log", r"Starting Spark master at (spark://\S+)")
 
 
 def _alive_workers(folder: Path) -> int:
-    page = _told(folder / "master.log", r"started at (http://\S+)")
+    page = _found_in(folder / "master.log", r"started at (http://\S+)")
     if page is None:
         return 0
     try:
@@ -166,7 +166,7 @@ def _alive_workers(folder: Path) -> int:
         return 0
 
 
-def _told(log: Path, pattern: str) -> str | None:
+def _found_in(log: Path, pattern: str) -> str | None:
     found = re.search(pattern, log.read_text()) if log.exists() else None
     return found.group(1) if found else None
 

@@ -97,17 +97,17 @@ def point_to(home: str, name: str) -> None:
 
 
 def serve_and_die(home: str, name: str, when: str, seconds: float = 0) -> None:
-    """Serves a snapshot, and is killed with its Java so long after it was told a step that begins so."""
+    """Serves a snapshot, and is killed with its Java so long after it reported a step that begins so."""
     point_to(home, name)
 
     def kill() -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    def told(message: str) -> None:
+    def progress(message: str) -> None:
         if message.startswith(when):
             threading.Timer(seconds, kill).start() if seconds else kill()
 
-    serve_on_spark(*opened(home), notify=told)
+    serve_on_spark(*opened(home), notify=progress)
 
 
 def export(folder: str, *tables: str) -> dict[str, str]:

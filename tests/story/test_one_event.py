@@ -72,8 +72,8 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     assert served(home, f"{change} and trait = 'ready_to_upgrade' order by seq desc limit 1") == [
         ("false", "true", "behaviour")
     ]
-    [told] = explain(home, project.catalog, user, trait="ready_to_upgrade")
-    assert told["now"].startswith(
+    [explained] = explain(home, project.catalog, user, trait="ready_to_upgrade")
+    assert explained["now"].startswith(
         f"Looked at pricing or checkout {after[0][0]} times within 28 days and after any purchase, last 0 days ago"
     )
 
@@ -81,5 +81,5 @@ def test_a_look_at_checkout_becomes_a_delivered_trait(
     run_sync(home, project.catalog, outbox)
     newest = max((home.outbox / "outbox").glob("*.ndjson"), key=lambda path: path.stat().st_mtime_ns)
     messages = {message["entity_id"]: message for message in map(json.loads, newest.read_text().splitlines())}
-    assert messages[user]["changed"]["ready_to_upgrade"] == {"from": False, "to": True, "reason": told["now"]}
+    assert messages[user]["changed"]["ready_to_upgrade"] == {"from": False, "to": True, "reason": explained["now"]}
     assert run_sync(home, project.catalog, outbox).planned == 0

@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from orchestration.home import Home, Settings
 from orchestration.transform.dbt import Project
 from tests.conftest import queried
 from tests.streams.harness import build
 
-TOLD = """
+NATIVE = """
     select user_id, count(*), min(occurred_at), max(occurred_at) from (
         select distinct event_id, user_id, session_id, occurred_at from raw.events
     ) group by user_id, session_id order by all
@@ -17,12 +19,13 @@ MADE = "select user_id, event_count, started_at, ended_at from sessions.fct_sess
 
 
 def test_the_gap_finds_the_sessions_of_the_sample(sample_home: Home) -> None:
-    told = queried(sample_home, TOLD)
-    assert len(told) == 3605
-    assert queried(sample_home, MADE) == told
+    native = queried(sample_home, NATIVE)
+    assert len(native) == 3605
+    assert queried(sample_home, MADE) == native
     assert queried(sample_home, "select count(native_session_id) from sessions.fct_sessions") == [(0,)]
 
 
+@pytest.mark.long
 def test_native_ids_give_the_same_sessions(sample_home: Home, project_copy: Path) -> None:
     settings = project_copy / "dbt_project.yml"
     settings.write_text(re.sub(r"session_ids: gap", "session_ids: native", settings.read_text()))

@@ -300,7 +300,7 @@ def test_an_alias_is_an_observation_on_the_previous_id_as_anonymous_id() -> None
     ]
 
 
-def test_an_id_linked_to_nobody_is_owned_by_the_user_of_its_name_and_whoever_took_that_over() -> None:
+def test_an_id_linked_to_nobody_is_owned_by_the_user_of_its_name_and_then_by_the_user_who_took_that_over() -> None:
     events = [sent("10:00", "x"), sent("09:00", None, "x")]
     assert rows("identity.dim_users", events, "user_id event_count is_anonymous") == [("x", 2, False)]
     # x merges into u; as a device, x is seen with one user too many from 12:00 on.

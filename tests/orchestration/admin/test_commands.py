@@ -24,6 +24,7 @@ def traithouse(project_in: Callable[[Home], Project], monkeypatch: pytest.Monkey
     return call
 
 
+@pytest.mark.long
 def test_backup_forget_restore(traced_home: Home, tmp_path: Path, traithouse: Callable[..., Result]) -> None:
     home, other = ("--home", traced_home.root), ("--home", tmp_path / "other")
     made = json.loads(traithouse("backup", "--json", *home).stdout)

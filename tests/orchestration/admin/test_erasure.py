@@ -109,6 +109,7 @@ def test_files_keep_the_rows_of_others(traced_home: Home, traced_project: Projec
     ]
 
 
+@pytest.mark.long
 def test_a_home_that_forgot_is_one_that_never_knew(
     traced_home: Home, traced_project: Project, tmp_path: Path, project_in: Callable[[Home], Project]
 ) -> None:
@@ -179,7 +180,7 @@ def test_an_unknown_id_is_refused_and_leaves_no_tombstone(sample_home: Home, sam
 STEPS = 7
 
 
-@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("step", [3, *(pytest.param(n, marks=pytest.mark.long) for n in range(STEPS) if n != 3)])
 def test_a_forgetting_that_was_killed_is_finished_by_the_next_one(
     traced_home: Home, traced_project: Project, step: int
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_forgetting_that_was_killed_is_finished_by_the_next_one(
     assert not (traced_home.root / INTENT).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.15, 0.3, 0.5, 0.8])
 def test_a_forgetting_that_was_killed_at_any_time_is_finished(
     traced_home: Home, traced_project: Project, seconds: float

@@ -123,7 +123,7 @@ def test_a_backup_that_was_changed_is_refused(sample_home: Home, sample_project:
     assert not empty.warehouse.exists()
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", [3, *(pytest.param(n, marks=pytest.mark.long) for n in range(7) if n != 3)])
 def test_a_restore_that_was_killed_is_finished_by_the_next_and_nothing_runs_between(
     sample_home: Home, sample_project: Project, step: int
 ) -> None:

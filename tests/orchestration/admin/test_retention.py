@@ -42,6 +42,7 @@ def files(events_file: Callable[..., Path]) -> list[Path]:
     ]
 
 
+@pytest.mark.long
 def test_increments_are_what_they_were_without_retention(
     tmp_path: Path, files: list[Path], project_in: Callable[[Home], Project]
 ) -> None:
@@ -123,6 +124,7 @@ def test_the_ledger_tells_every_kept_state_without_its_old_rows(sample_home: Hom
         assert again == first
 
 
+@pytest.mark.long
 def test_a_refresh_prunes_the_ledger_but_nothing_that_a_kept_snapshot_rests_on(
     sample_home: Home, project_in: Callable[[Home], Project]
 ) -> None:

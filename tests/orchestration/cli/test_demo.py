@@ -13,6 +13,7 @@ from tests.docs.blocks import first_words_of_output
 Traithouse = Callable[..., Result]
 
 
+@pytest.mark.long
 def test_run_again_loads_changes_and_delivers_nothing(
     home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

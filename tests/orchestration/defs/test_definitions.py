@@ -86,6 +86,7 @@ def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
     assert published >= {"at_risk", "ready_to_upgrade", "lifecycle_stage"}
 
 
+@pytest.mark.long
 def test_a_candidate_that_does_not_compute_withholds_its_trait_alone(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
@@ -193,6 +194,7 @@ def test_assets_are_grouped_by_stage(home: Home, project_in: Any) -> None:
         assert graph.get(key).group_name == key.path[0]
 
 
+@pytest.mark.long
 def test_published_traits_carry_what_a_person_looks_for(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
@@ -238,6 +240,7 @@ def test_the_inbox_is_loaded_and_production_never_gets_the_sample(home: Home, ev
     assert landing.land(production, silent).accepted == 0
 
 
+@pytest.mark.long
 def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is_published(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:

@@ -60,6 +60,7 @@ def test_between_build_and_publish_of_a_dagster_run_others_may_load_and_not_refr
     assert sample_home.leased() is None
 
 
+@pytest.mark.long
 def test_a_cancelled_run_ends_soon_and_frees_the_home(sample_home: Home, sample_project: Project) -> None:
     with running(sample_home, "build") as process:
         assert process.stdout is not None
@@ -100,7 +101,7 @@ def test_publishing_demands_the_build_that_its_run_has_begun(sample_home: Home, 
     assert written.build.build_id in refused.value.message
 
 
-# LONG
+@pytest.mark.long
 def test_no_run_of_many_processes_is_green_that_published_the_build_of_another(
     sample_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

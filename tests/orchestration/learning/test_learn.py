@@ -123,6 +123,7 @@ def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
     assert {row[3] for row in rows} >= {"likely", "unlikely", "inactive"}
 
 
+@pytest.mark.long
 def test_what_comes_after_the_clock_changes_nothing(
     stream: list[dict[str, Any]], learned_once: tuple[Path, Learned], tmp_path: Path, project_in: Any
 ) -> None:
@@ -175,6 +176,7 @@ def test_points_for_other_features_score_nobody(learned_home: Home, project_in: 
     assert "other features" in verdict.reason
 
 
+@pytest.mark.long
 def test_too_short_a_past_gives_no_model_and_says_what_is_missing(
     stream: list[dict[str, Any]], tmp_path: Path, project_in: Any
 ) -> None:

@@ -25,6 +25,7 @@ def test_a_ratio_that_is_not_finite_is_null() -> None:
     assert low is None or low >= 0
 
 
+@pytest.mark.long
 def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
     sample_home: Home, project_in: Callable[[Home], Project], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

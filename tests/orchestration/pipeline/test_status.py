@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from orchestration.cli import app as cli
@@ -18,6 +19,7 @@ from orchestration.pipeline.status import home_status
 from orchestration.transform.dbt import Project
 
 
+@pytest.mark.long
 def test_status_answers_while_a_refresh_runs(sample_home: Home) -> None:
     """The refresh is a real one, in another process."""
     command = [

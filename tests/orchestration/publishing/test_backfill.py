@@ -69,6 +69,7 @@ def history(home: Home) -> tuple[list[Any], list[Any]]:
     return queried(home, LEDGER), queried(home, THRESHOLDS)
 
 
+@pytest.mark.long
 def test_replay_day_by_day_equals_the_days_as_they_were(
     daily: Home, sample_home: Home, sample_project: Project
 ) -> None:
@@ -78,6 +79,7 @@ def test_replay_day_by_day_equals_the_days_as_they_were(
     assert {row[-1] for row in ledger} == {datetime(2024, 5, 30), datetime(2024, 5, 31), datetime(2024, 6, 1)}
 
 
+@pytest.mark.long
 def test_hourly_and_daily_refreshing_agree_at_midnight(
     first_day: Path, daily: Home, project_in: OfHouse, tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_days_that_are_published_stay_as_they_are(sample_home: Home, sample_proj
     assert queried(sample_home, "select * from traits.trait_changes where trait = 'at_risk'") == ledger
 
 
+@pytest.mark.long
 def test_the_first_publish_goes_on_from_the_history(first_day: Path, project_in: OfHouse, tmp_path: Path) -> None:
     """Who was what before keeps it since then; only what differs from the day before is a change."""
     home = copied(first_day, tmp_path / "home")

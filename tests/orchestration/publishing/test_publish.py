@@ -202,6 +202,7 @@ def test_without_a_build_there_is_nothing_to_publish(home: Home, project_in: Cal
         publish(project_in(home))
 
 
+@pytest.mark.long
 def test_readers_in_another_process_see_whole_builds_while_builds_are_published(
     sample_home: Home, sample_project: Project
 ) -> None:

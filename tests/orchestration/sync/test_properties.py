@@ -505,13 +505,23 @@ class Delivering(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+class DeliveringAtLength(Delivering):
+    """The same, with more examples."""
+
+
+def with_examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        stateful_step_count=20,
+        deadline=None,
+        derandomize=True,
+        # Shrinking takes minutes; raise the number of examples and add Phase.shrink where one fails.
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 TestDelivering = Delivering.TestCase
-TestDelivering.settings = settings(
-    max_examples=32,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize=True,
-    # Shrinking takes minutes; raise the number of examples and add Phase.shrink where one fails.
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+TestDelivering.settings = with_examples(8)
+TestDeliveringAtLength = pytest.mark.long(DeliveringAtLength.TestCase)
+TestDeliveringAtLength.settings = with_examples(32)

@@ -73,6 +73,7 @@ def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
     assert (made.full_refresh, back.full_refresh) == (True, True)
 
 
+@pytest.mark.long
 def test_a_try_at_a_later_clock_that_was_cut_off_leaves_nothing_of_that_clock(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -119,6 +120,7 @@ def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
     assert queried(home, "select started_at from sessions.fct_sessions") == [(START,)]
 
 
+@pytest.mark.long
 def test_a_rule_on_a_property_asks_for_the_name_of_the_version_that_won(
     home: Home, project_copy: Path, events_file: Callable[..., Path]
 ) -> None:
@@ -143,6 +145,7 @@ def dbt_build(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
+@pytest.mark.long
 def test_a_manual_run_makes_the_next_refresh_rebuild(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_manual_run_makes_the_next_refresh_rebuild(
     assert begin_build(project, as_of=None, full_refresh=False).full_refresh
 
 
+@pytest.mark.long
 def test_a_manual_run_may_only_rebuild_incremental_tables(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -214,6 +218,7 @@ def test_the_shop_sample_has_its_true_sessions(sample_home: Home) -> None:
     assert mixed == [(3_605, 3_605, 3_605)]
 
 
+@pytest.mark.long
 def test_the_shop_sample_has_the_same_sessions_by_its_native_ids(tmp_path: Path, project_copy: Path) -> None:
     settings_file = project_copy / "dbt_project.yml"
     text = settings_file.read_text()
@@ -226,6 +231,7 @@ def test_the_shop_sample_has_the_same_sessions_by_its_native_ids(tmp_path: Path,
     assert queried(home, counts) == [(3_605, 3_605)]
 
 
+@pytest.mark.long
 def test_days_begin_at_midnight_of_the_reporting_time_zone(
     tmp_path: Path, project_copy: Path, events_file: Callable[..., Path]
 ) -> None:
