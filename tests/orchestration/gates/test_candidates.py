@@ -154,7 +154,7 @@ def test_a_new_scale_of_scores_is_waived_and_usual_from_then_on(sample_home: Hom
     next_build(sample_project)
     assert judged(sample_home, sample_project, thousandfold)["power_user"] == ("failed", ["score_size"])
     waive_trait(sample_project, "power_user", why="counted in thousandths now", who="ada")
-    assert next_build(sample_project, as_of="2024-07-02")["power_user"].verdict == "passed"
+    assert next_build(sample_project, as_of="2024-07-02T12:00:00Z")["power_user"].verdict == "passed"
 
 
 def test_a_home_of_an_earlier_version_is_judged_without_a_past_of_scores(
