@@ -215,4 +215,4 @@ def _parse(declared: object, where: str) -> PullDeclaration:
         key = ".".join(["pull", *(str(part) for part in first["loc"])])
         known = {"extra_forbidden": "it is not a key here", "missing": "it is missing"}
         problem = known.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise UsageError(f"{where}: {key}: {problem}.", "See the README for the keys of a pull.") from None
+        raise UsageError(f"{where}: {key}: {problem}.", "See docs/sources.md for the keys of a pull.") from None

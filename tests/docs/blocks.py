@@ -168,9 +168,7 @@ class Reader:
             while ASSIGNMENT.fullmatch(words[0]):
                 patch.setenv(*words.pop(0).split("=", 1))
             if words[0] == "traithouse":
-                words = [
-                    name for word in words for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
-                ]
+                words = [name for word in words for name in self._expanded(word)]
                 destinations.destinations.cache_clear()  # each command of a shell is a process of its own
                 result = CliRunner().invoke(main, words[1:])
                 code, self.output = result.exit_code, result.output
@@ -180,6 +178,11 @@ class Reader:
                 )
                 code, self.output = done.returncode, done.stdout + done.stderr
         assert code == command.exit_code, f"{command}\nexit code {code}\n{self.output}"
+
+    def _expanded(self, word: str) -> list[str]:
+        """Names of files, where a word is a pattern."""
+        folder, _, pattern = word.rpartition("/")
+        return sorted(map(str, (self.folder / folder).glob(pattern))) if "*" in pattern else [word]
 
     def _python(self, block: Block) -> None:
         printed = io.StringIO()

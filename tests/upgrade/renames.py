@@ -54,13 +54,20 @@ _OF_GATES = {
     r"\bIt is made of (\w+), which is withheld\.": r"Its upstream trait \1 is withheld.",
     r"\bIts source (\w+) failed its gate: ": r"Its source \1 failed its checks: ",
     r"\ba gate that can be evaluated\b": "checks that can be evaluated",
+    r"^a house in which nine of ten sleep has lost its tracker$": "where nine of ten sleep, the tracker was lost",
     r"\braw\.loads tells which load\b": "raw.loads says which load",
 }
 SENTENCES: dict[str, dict[str, str]] = {
     "reason": _OF_GATES,
     "verdict_reason": _OF_GATES,
     "checks": _OF_GATES,
-    "description": {r"\bhouse\b": "home"},
+    "description": {
+        r"means the same in every house\. Who has": "means the same everywhere. A user who has",
+        r"\bhouse\b": "home",
+        r"\bbest tells those\b": "best separates those",
+        r"\bbeside a smoothed reference\b": "compared with a smoothed reference",
+        r"\bmore of them tell of more\b": "more points mean more",
+    },
 }
 
 # Columns that tell when something ran on a wall clock, or how long it took.
