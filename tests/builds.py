@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import duckdb
 
 from orchestration.gates.candidates import audit
 from orchestration.gates.verdicts import Verdict
+from orchestration.pipeline.refresh import write_and_audit
 from orchestration.published.state import copy_prior_state
+from orchestration.publishing.publish import PublishReport, publish
 from orchestration.transform.build import begin_build
 from orchestration.transform.clock import grid_point_before
 from orchestration.transform.content import content_hash
@@ -16,6 +19,13 @@ from orchestration.transform.dbt import Project
 
 # A build in which nothing changed is not published.
 FLIP = "update candidates.at_risk set value = not value where user_id = (select min(user_id) from candidates.at_risk)"
+
+
+def publish_day(project: Project, as_of: str | None = None, now: datetime | None = None) -> PublishReport:
+    """A refresh without lift and stability, which are measured beside it and take as long as publishing."""
+    with project.home.lock("test"):
+        write_and_audit(project, as_of=as_of, now=now)
+        return publish(project)
 
 
 def next_build(

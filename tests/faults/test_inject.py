@@ -15,8 +15,6 @@ BEFORE_EVERY_COMMIT = {
     "the file is cut off",
     "a tracker is silent",
     "a trait's model fails",
-    "rows come twice",
-    "evidence names no rule",
     "a quarter of the population is lost",
     "a candidate is gone",
     "rows are written by hand before the gate looks",

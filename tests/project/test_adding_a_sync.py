@@ -10,9 +10,9 @@ from orchestration import destinations
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.landing.load import load
-from orchestration.pipeline.refresh import refresh
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.conftest import served
 
 DESTINATION = '''
@@ -92,7 +92,7 @@ def test_a_sync_is_one_entry_and_a_destination_one_file(
         for user in known
     ]
     load(sample_home, [events_file(identified)], source="crm")
-    refresh(project)
+    publish_day(project)
     report = run_sync(sample_home, project.catalog, sync)
     powerful = {user for (user,) in served(sample_home, "select user_id from traits.user_traits where power_user")}
     reached = powerful & set(known)

@@ -10,10 +10,10 @@ import pytest
 
 from orchestration.definitions import assembled
 from orchestration.home import PROJECT_ROOT, Home
-from orchestration.pipeline.refresh import refresh
 from orchestration.serving.explain import explain
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.conftest import queried, served
 from tests.project import test_conventions
 
@@ -115,7 +115,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
 
     files = add(project_copy)
     added = Project(home)
-    _, report = refresh(added)
+    report = publish_day(added)
     assert {trait.trait: trait.verdict for trait in report.traits}["asleep"] == "passed"
     assert mentions(home, "asleep") == {
         "column asleep",
@@ -141,7 +141,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
     for file in files:
         file.unlink()
     removed = Project(home)
-    refresh(removed)
+    publish_day(removed)
     assert mentions(home, "asleep") == set()
     assert asset_names(removed) == before
     cleared = run_sync(home, removed.catalog, removed.catalog.sync("outbox"))
@@ -154,7 +154,7 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
 def test_the_recipe_keeps_every_convention_and_lints_clean(changed_home: Home, project_copy: Path) -> None:
     sql, _ = add(project_copy)
     project = Project(changed_home)
-    refresh(project)
+    publish_day(project)
     given = {"project": project, "sample_home": changed_home}
     held = []
     for name, check in inspect.getmembers(test_conventions, inspect.isfunction):

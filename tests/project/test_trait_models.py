@@ -10,13 +10,13 @@ from orchestration.declarations.traits import Trait
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.measurement.replay import Replay
-from orchestration.pipeline.refresh import refresh
 from orchestration.published.sentences import sentence, sentence_sql
 from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import Parameters
 from orchestration.simulator.write import EVENTS
 from orchestration.transform.clock import days_before
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
@@ -28,7 +28,7 @@ def make_home(folder: Path) -> None:
     made = Home(Settings(home=folder / "home"))
     make_simulation(Parameters(accounts=130, days=150), folder)
     load(made, [folder / EVENTS], source="sandbox")
-    refresh(parsed_project(made))
+    publish_day(parsed_project(made))
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def all_adapters(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for folder in ("models/staging", "macros"):
         shutil.copytree(PROJECT_ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT_ROOT / "profiles.yml", copy)
+    shutil.copy(PROJECT_ROOT / "models" / "docs.md", copy / "models")
     settings = (PROJECT_ROOT / "dbt_project.yml").read_text()
     assert "  sources: generic " in settings
     (copy / "dbt_project.yml").write_text(
@@ -359,6 +360,7 @@ def built(folder: Path, adapters: Sequence[str]) -> Home:
     for name in ("models", "macros", "seeds"):
         shutil.copytree(PROJECT_ROOT / name, copy / name)
     shutil.copy(PROJECT_ROOT / "profiles.yml", copy)
+    shutil.copy(PROJECT_ROOT / "models" / "docs.md", copy / "models")
     settings = (PROJECT_ROOT / "dbt_project.yml").read_text()
     (copy / "dbt_project.yml").write_text(
         settings.replace("  sources: generic ", f'  sources: "{",".join(adapters)}" ')
@@ -370,6 +372,7 @@ def built(folder: Path, adapters: Sequence[str]) -> Home:
     return home
 
 
+@pytest.mark.long
 def test_each_fixture_reaches_the_sessions_and_adapters_at_once_give_the_union(tmp_path: Path) -> None:
     events = "select source, event_id, event_name, occurred_at, user_id, anonymous_id from events.fct_events"
     alone: list[tuple[Any, ...]] = []

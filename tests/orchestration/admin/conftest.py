@@ -16,10 +16,10 @@ import pytest
 from orchestration.gates.failed_rows import FAILED_ROWS
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import NOW
 from tests.orchestration.admin.search import PAT
@@ -69,7 +69,7 @@ def fill(home: Home, project: Project, folder: Path, *, with_pat: bool) -> None:
     """Loads sample and story, and refreshes; the same loads in both homes."""
     load(home, [SAMPLE.path], mapping=SAMPLE.mapping, source=SAMPLE.source, now=NOW)
     load(home, [write_ndjson(folder / "story.ndjson", story(with_pat=with_pat))], source="story", now=NOW)
-    refresh(project, now=NOW)
+    publish_day(project, now=NOW)
     # Loaded and not built yet.
     bad = [{"user_id": PAT, "event_name": "page", "occurred_at": "never"}] if with_pat else []
     load(home, [write_ndjson(folder / "bad.ndjson", [*bad, event(30, user_id="u-otto-other")])], now=NOW)

@@ -224,6 +224,7 @@ def test_a_forgetting_that_was_killed_at_any_time_is_finished(
     assert published(traced_home) == kept
 
 
+@pytest.mark.long
 def test_a_refresh_finishes_what_was_cut_off(traced_home: Home, traced_project: Project) -> None:
     def die(message: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

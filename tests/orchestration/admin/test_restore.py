@@ -43,6 +43,7 @@ def go_on(home: Home, project: Project, folder: Path) -> None:
     refresh(project, now=NOW)
 
 
+@pytest.mark.long
 def test_a_restored_home_goes_on_like_one_that_never_was_away(
     sample_home: Home,
     sample_project: Project,

@@ -41,6 +41,7 @@ def running(home: Home, step: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+@pytest.mark.long
 def test_between_build_and_publish_of_a_dagster_run_others_may_load_and_not_refresh(
     sample_home: Home, sample_project: Project, events_file: Any
 ) -> None:

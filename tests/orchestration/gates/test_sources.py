@@ -23,11 +23,12 @@ from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.sources import judge_sources
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.pipeline.refresh import write_and_audit
 from orchestration.simulator.make import make_simulation
 from orchestration.simulator.parameters import Parameters
 from orchestration.transform.build import current_build
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried, served
 
@@ -70,9 +71,9 @@ def make_watched(folder: Path) -> None:
     project = parsed_project(home)
     past = [event for event in stream if event["received_at"][:10] < str(DAY)]
     land(home, folder / "past.ndjson", past, DAY - timedelta(days=1))
-    refresh(project, as_of=str(DAY - timedelta(days=1)))
+    publish_day(project, as_of=str(DAY - timedelta(days=1)))
     land(home, folder / "day.ndjson", received(stream, DAY), DAY)
-    refresh(project, as_of=str(DAY))
+    publish_day(project, as_of=str(DAY))
 
 
 @pytest.fixture(scope="session")
@@ -293,6 +294,7 @@ def test_a_new_name_that_everybody_has_beside_the_known_ones_withholds_nothing_o
     assert "unmapped: expected at most 10% of the new events" in verdict.reason
 
 
+@pytest.mark.long
 def test_half_a_day_withholds_until_the_rest_arrives(
     watched: Home, project_in: Callable[[Home], Project], stream: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -300,18 +302,18 @@ def test_half_a_day_withholds_until_the_rest_arrives(
     whole = received(stream, NEXT)
     land(watched, tmp_path / "half.ndjson", [event for event in whole if event["occurred_at"][11:13] < "11"], NEXT)
     before = served(watched, "from traits.trait_values order by all")
-    _, report = refresh(project, as_of=str(NEXT))
+    report = publish_day(project, as_of=str(NEXT))
     withheld = {trait.trait: trait.reason for trait in report.withheld}
     assert {"at_risk", "dormant", "power_user"} <= set(withheld)
     assert withheld["dormant"].startswith("Its source sandbox failed its checks: ")
     assert "Load what is missing and refresh." in withheld["dormant"]
     assert served(watched, "from traits.trait_values order by all") == before
     # Asking again without repairing anything does not let it through.
-    _, report = refresh(project, as_of=str(NEXT))
+    report = publish_day(project, as_of=str(NEXT))
     assert {trait.trait for trait in report.withheld} == set(withheld)
 
     land(watched, tmp_path / "whole.ndjson", whole, NEXT)
-    _, report = refresh(project, as_of=str(NEXT))
+    report = publish_day(project, as_of=str(NEXT))
     assert report.withheld == []
     assert {trait.trait for trait in report.traits if trait.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
 

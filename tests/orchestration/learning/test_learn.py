@@ -20,8 +20,8 @@ from orchestration.learning.learn import Learned, learn
 from orchestration.learning.quality import LEAST_AUC_LOW
 from orchestration.learning.score_models import score_traits
 from orchestration.learning.scorecard import Scorecard
-from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
@@ -55,7 +55,7 @@ def home_with(events: list[dict[str, Any]], folder: Path, project_in: Callable[[
     file.write_text("".join(json.dumps(event) + "\n" for event in events))
     home = Home(Settings(home=folder / "home"))
     load(home, [file], source="shop")
-    refresh(project_in(home))
+    publish_day(project_in(home))
     return home
 
 
@@ -111,7 +111,7 @@ def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
 ) -> None:
     card = learned_once[1].card
     assert isinstance(card, Scorecard)
-    _, report = refresh(project_in(learned_home))
+    report = publish_day(project_in(learned_home))
     assert {trait.trait: trait.verdict for trait in report.traits}[CHURN] == "passed"
     rows = scored(learned_home)
     features = pd.DataFrame([json.loads(row[2]) for row in rows])
@@ -160,7 +160,7 @@ def test_learning_the_same_again_adds_no_model(learned_home: Home, project_in: A
 def test_a_model_of_another_definition_scores_nobody(learned_home: Home, project_in: Any) -> None:
     with learned_home.connect() as connection:
         connection.execute("update learning.score_models set definition_version = 99")
-    _, report = refresh(project_in(learned_home))
+    report = publish_day(project_in(learned_home))
     verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "none has been learned" in verdict.reason
@@ -170,7 +170,7 @@ def test_a_model_of_another_definition_scores_nobody(learned_home: Home, project
 def test_points_for_other_features_score_nobody(learned_home: Home, project_in: Any) -> None:
     with learned_home.connect() as connection:
         connection.execute("delete from learning.score_points where feature = 'silent_days'")
-    _, report = refresh(project_in(learned_home))
+    report = publish_day(project_in(learned_home))
     verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert "other features" in verdict.reason
@@ -187,7 +187,7 @@ def test_too_short_a_past_gives_no_model_and_says_what_is_missing(
     assert not learned[CHURN].model.usable
     assert "there must be 50" in learned[CHURN].model.reason
     assert "until 2025-03-2" in learned[CHURN].model.reason
-    _, report = refresh(project)
+    report = publish_day(project)
     verdict = next(trait for trait in report.traits if trait.trait == CHURN)
     assert verdict.verdict == "not_enough_evidence"
     assert learned[CHURN].model.reason in verdict.reason
@@ -200,6 +200,7 @@ def test_an_empty_home_and_a_trait_without_score_are_refused(home: Home, project
         learn(project_in(home), traits=["power_user"])
 
 
+@pytest.mark.long
 def test_the_command_line_shows_points_and_quality(learned_home: Home) -> None:
     arguments = ["learn", "--home", str(learned_home.root), "--trait", CHURN]
     shown = CliRunner().invoke(main, arguments)

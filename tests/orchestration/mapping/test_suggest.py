@@ -15,8 +15,8 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
-from orchestration.pipeline.refresh import refresh
 from orchestration.transform.dbt import Project
+from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
@@ -70,7 +70,7 @@ def make_stranger(folder: Path) -> None:
     file.write_text("".join(json.dumps(event) + "\n" for event in stranger_events()))
     made = Home(Settings(home=folder / "home"))
     load(made, [file])
-    refresh(parsed_project(made))
+    publish_day(parsed_project(made))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
     assert (again["appended"], again["csv"]) == (0, "")
     assert "in the seed already" in again["events"][0]["note"]
     assert (stranger.settings.project / SEED).read_text() == after
-    refresh(Project(stranger))
+    publish_day(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
     assert queried(
         stranger,

@@ -65,6 +65,7 @@ def test_lift_sees_the_traits_as_they_were_and_only_then_the_28_days_after(
     assert queried(sample_home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'") == [(0,)]
 
 
+@pytest.mark.long
 def test_lift_is_measured_once_a_day_and_again_for_another_definition(
     sample_home: Home, sample_project: Project
 ) -> None:

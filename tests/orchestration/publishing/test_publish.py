@@ -21,7 +21,7 @@ from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_build
 from orchestration.transform.dbt import Project
-from tests.builds import change_candidates, next_build
+from tests.builds import change_candidates, next_build, publish_day
 from tests.conftest import queried, served
 
 FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
@@ -96,7 +96,7 @@ def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_home: Home, sample
         "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
     )
     [(reason, evidence, since)] = served(sample_home, of_user)
-    refresh(sample_project, as_of="2024-07-01")
+    publish_day(sample_project, as_of="2024-07-01")
     [(reason_later, evidence_later, since_later)] = served(sample_home, of_user)
     assert (reason_later, since_later) == (reason, since)
     silent = [json.loads(text)["features"]["silent_days"] for text in (evidence, evidence_later)]

@@ -17,11 +17,11 @@ from orchestration.cli import app as cli
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.landing.load import load
-from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.make import SimulationReport, make_simulation
 from orchestration.simulator.parameters import SOURCE, Parameters, read_end
 from orchestration.simulator.truth import ACCOUNT_STATES, ENGAGEMENT, USER_STATES
 from tests.conftest import queried
+from tests.streams.harness import build
 
 SMALL = Parameters(accounts=40, days=90, seed=7)
 FILES = ("events.ndjson.gz", "truth.csv", "README.md")
@@ -178,7 +178,7 @@ def test_it_loads_and_the_catalogue_knows_every_event(
     loaded = load(home, [small[0] / "events.ndjson.gz"], source=SOURCE)
     assert loaded.rejected == 0
     assert loaded.accepted + loaded.duplicates == small[1].events + small[1].repeated
-    refresh(project_in(home))
+    build(home, project_in(home))
     assert queried(home, "select count(*) from events.unmapped_events") == [(0,)]
     assert queried(home, "select count(*) from events.quarantined_events") == [(0,)]
     assert queried(home, "select count(*) from events.fct_events") == [(small[1].events,)]
