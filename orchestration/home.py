@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Literal
 
 import duckdb
@@ -285,7 +286,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces a file so that a reader sees the old content or the new one, never a part; its rights stay."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
     draft.write_bytes(content if isinstance(content, bytes) else content.encode())
     if path.exists():
         draft.chmod(path.stat().st_mode)

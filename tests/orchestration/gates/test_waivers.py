@@ -45,6 +45,7 @@ def test_a_real_shift_is_let_through_with_who_when_why_and_what(sample_home: Hom
     assert (verdict, reason) == ("passed", "Waived by ada: a customer left")
 
 
+@pytest.mark.long
 def test_a_waiver_is_of_one_content_alone(sample_home: Home, sample_project: Project) -> None:
     withhold(sample_home, sample_project, LOST)
     waive_trait(sample_project, "at_risk", why="a customer left", who="ada")

@@ -172,6 +172,7 @@ def test_every_state_happens_at_the_default_size(tmp_path: Path) -> None:
     assert 500 <= made.users <= 700
 
 
+@pytest.mark.long
 def test_it_loads_and_the_catalogue_knows_every_event(
     small: tuple[Path, SimulationReport], home: Home, project_in: Callable[[Home], Any]
 ) -> None:

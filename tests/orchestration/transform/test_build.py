@@ -40,7 +40,8 @@ def test_an_event_that_a_later_version_takes_away_leaves_its_user_empty(
     assert queried(home, "select user_id from features.user_features") == [("winner",)]
 
 
-def test_a_build_that_was_cut_off_is_made_good_by_the_next(
+@pytest.mark.long
+def test_a_build_that_was_cut_off_is_repaired_by_the_next(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
     events = [
