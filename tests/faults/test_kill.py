@@ -12,7 +12,7 @@ from tests.faults.fixture import contradictions
 
 
 @pytest.mark.long
-def test_a_killed_load_audit_or_publish_is_never_half_read_and_made_good_by_the_next_run() -> None:
+def test_a_killed_load_audit_or_publish_is_never_half_read_and_repaired_by_the_next_run() -> None:
     command = [sys.executable, "-m", "tests.faults.kill", "--runs", "10"]
     result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stdout + result.stderr

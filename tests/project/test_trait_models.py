@@ -109,6 +109,7 @@ def test_prices_before_value_and_ready_to_upgrade_are_disjoint(simulated: Home) 
     assert queried(simulated, both) == []
 
 
+@pytest.mark.long
 def test_realised_prevalence_stays_within_two_points_of_the_target(simulated: Home, project_in: Any) -> None:
     project = project_in(simulated)
     aimed = [trait for trait in all_traits(project) if trait.target]

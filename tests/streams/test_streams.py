@@ -26,7 +26,7 @@ def report_of(made: Trial) -> str:
 
 @pytest.mark.parametrize(
     ("seed", "count"),
-    [(4, 60), pytest.param(1, 200, marks=pytest.mark.long), pytest.param(2, 200, marks=pytest.mark.long)],
+    [(4, 25), pytest.param(1, 200, marks=pytest.mark.long), pytest.param(2, 200, marks=pytest.mark.long)],
 )
 def test_streams_with_the_project_as_it_is(
     tmp_path: Path, project_in: Callable[[Home], Project], seed: int, count: int

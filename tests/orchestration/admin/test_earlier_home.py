@@ -34,6 +34,7 @@ def home_2(tmp_path: Path) -> Home:
     return Home(Settings(home=unpack_home(2, tmp_path / "home")))
 
 
+@pytest.mark.long
 def test_a_home_of_the_release_before_goes_on(earlier_home: Path, project_in: Callable[[Home], Project]) -> None:
     with duckdb.connect(str(earlier_home / "warehouse.duckdb"), read_only=True) as connection:
         columns = [name for name, *_ in connection.execute("describe traits.trait_catalog").fetchall()]

@@ -68,6 +68,7 @@ def test_nothing_of_a_person_is_left_and_others_stay(traced_home: Home, traced_p
     assert places(home.root) == set()
 
 
+@pytest.mark.long
 def test_nothing_is_left_in_parts_that_builds_share_nor_in_files_of_before(
     traced_home: Home, traced_project: Project
 ) -> None:
@@ -236,6 +237,7 @@ def test_a_refresh_finishes_what_was_cut_off(traced_home: Home, traced_project: 
     assert places(traced_home.root) == set()
 
 
+@pytest.mark.long
 def test_a_short_id_takes_no_other_word_with_it(
     home: Home, events_file: Callable[..., Path], project_in: Callable[[Home], Project]
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_restored_home_goes_on_like_one_that_never_was_away(
     )
 
 
+@pytest.mark.long
 def test_a_home_that_holds_something_is_replaced_only_by_force_and_kept(
     sample_home: Home, sample_project: Project
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_broken_warehouse_can_be_replaced(sample_home: Home, sample_project: P
     assert queried(sample_home, "select count(*) from traits.trait_values") == [(5400,)]
 
 
+@pytest.mark.long
 def test_who_was_forgotten_since_stays_forgotten(traced_home: Home, traced_project: Project, tmp_path: Path) -> None:
     outside = backup(traced_project, tmp_path / "elsewhere")
     inside = backup(traced_project)

@@ -5,6 +5,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestration.defs.instance import dagster_environment
 from orchestration.home import Home, write_atomically
 from orchestration.landing.load import load
@@ -20,6 +22,7 @@ def open_to_others(root: Path) -> list[str]:
     return [str(path) for path in every if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
+@pytest.mark.long
 def test_every_file_is_readable_by_its_owner_only(home: Home, project_in: Callable[[Home], Project]) -> None:
     before = os.umask(0o022)
     try:

@@ -35,6 +35,7 @@ def test_the_whole_line_from_an_empty_home(home: Home, traithouse: Traithouse) -
     assert json.loads(synced.stdout)["syncs"][0]["delivered"] == 600
 
 
+@pytest.mark.long
 def test_a_withheld_trait_is_exit_code_3_and_status_says_why(
     sample_home: Home, traithouse: Traithouse, project_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_few_events_are_not_enough_evidence_and_no_failure(
     assert json.loads(traithouse("status", "--json", home=home).stdout)["withheld"] == []
 
 
+@pytest.mark.long
 def test_events_that_mean_nothing_to_the_catalogue_publish_nothing(home: Home, traithouse: Traithouse) -> None:
     load = ("load", SAMPLE.path, "--map", "event_name=event", "--map", "occurred_at=timestamp", "--source", "other")
     assert traithouse(*load, home=home).exit_code == 0
@@ -83,6 +85,7 @@ def test_events_that_mean_nothing_to_the_catalogue_publish_nothing(home: Home, t
     assert traithouse("explain", "user_0000", "--trait", "dormant", home=home).exit_code == 0
 
 
+@pytest.mark.long
 def test_broken_derived_files_are_written_again(sample_home: Home, traithouse: Traithouse) -> None:
     (sample_home.root / "status.json").write_text("x")
     assert traithouse("status", home=sample_home).exit_code == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pytest
 from click.testing import Result
 
 from orchestration.home import Home
@@ -28,6 +29,7 @@ def test_explain_speaks_in_sentences_whose_numbers_are_the_features(sample_home:
     assert "Silent for 11 days" in shown
 
 
+@pytest.mark.long
 def test_doctor_reports_coverage_and_what_is_unmapped(
     sample_home: Home, traithouse: Traithouse, tmp_path: Path
 ) -> None:

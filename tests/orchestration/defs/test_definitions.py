@@ -159,6 +159,7 @@ def test_no_check_holds_a_step_back(home: Home, project_in: Any) -> None:
     assert not any(graph.get_check_spec(key).blocking for key in graph.asset_check_keys)
 
 
+@pytest.mark.long
 def test_models_are_reported_while_others_run(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:
@@ -174,6 +175,7 @@ def test_models_are_reported_while_others_run(
     assert before_the_last > len(reported) / 2
 
 
+@pytest.mark.long
 def test_what_went_well_is_reported_when_the_build_breaks_later(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_model_up_to_the_features_that_fails_makes_the_run_red_and_the_rest_is
     assert queried(sample_home, "from state.watermark") == before
 
 
+@pytest.mark.long
 def test_learning_is_a_job_that_says_why_a_score_is_not_used(
     sample_home: Home, project_in: Any, instance: dg.DagsterInstance
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ def home(tmp_path: Path) -> Home:
     return Home(Settings(home=tmp_path / "home", env="production"))
 
 
+def of_those_that(do: Callable[[StandIn], bool]) -> pytest.MarkDecorator:
+    """Runs a test with the destinations of which a condition holds; the others have nothing of the kind."""
+    return pytest.mark.parametrize("target", [name for name in NAMES if do(standin(name))], indirect=True)
+
+
 def in_doubt(home: Home, target: StandIn) -> set[str]:
     with SyncLedger(home) as ledger:
         return set(ledger.in_doubt(target.sync().name))
@@ -59,10 +64,12 @@ def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: Stand
     assert in_doubt(home, target) == set()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [(name, fault) for name in NAMES for fault in FAULTS if fault in scenarios(standin(name))],
+    indirect=["target"],
+)
 def test_a_fault_of_the_line_loses_nothing(target: StandIn, home: Home, fault: str) -> None:
-    if fault not in scenarios(target):
-        pytest.skip(target.spared.get(fault, "it is not behind HTTP"))
     records = records_of(target)
     result = deliver_under_fault(target, home, fault, records)
     assert (result.acknowledged, result.dead, result.lost) == (ENTITIES, 0, 0)
@@ -70,9 +77,8 @@ def test_a_fault_of_the_line_loses_nothing(target: StandIn, home: Home, fault: s
     assert target.state() == expected(records)
 
 
+@of_those_that(lambda made: "poison" not in made.spared)
 def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> None:
-    if "poison" in target.spared:
-        pytest.skip(target.spared["poison"])
     bad = identifier_of(target, 117)
     target.poisoned = {bad}
     records = records_of(target)
@@ -89,9 +95,9 @@ def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> No
     assert row["kind"] == "refused"
 
 
+@of_those_that(lambda made: isinstance(made, HttpStandIn))
 def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(target: StandIn, home: Home) -> None:
-    if not isinstance(target, HttpStandIn):
-        pytest.skip("it is not behind HTTP")
+    assert isinstance(target, HttpStandIn)
     target.faults.extend([Fault("answer", 503)] * 10_000)
     records = records_of(target)
     done = delivered(home, target, records)
@@ -104,19 +110,19 @@ def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(t
         assert ledger.failure_rows() == []
 
 
+@of_those_that(lambda made: isinstance(made, HttpStandIn))
 def test_what_was_lost_on_the_way_back_stays_in_doubt(target: StandIn, home: Home) -> None:
-    if not isinstance(target, HttpStandIn):
-        pytest.skip("it is not behind HTTP")
+    assert isinstance(target, HttpStandIn)
     target.faults.extend([Fault("lost")] * 10_000)
     delivered(home, target, records_of(target, numbers=range(3)))
     assert in_doubt(home, target) == {identifier_of(target, number) for number in range(3)}
 
 
+@of_those_that(lambda made: made.expire_token())
 def test_an_expired_token_is_renewed_once(target: StandIn, home: Home) -> None:
     records = records_of(target)
     delivered(home, target, records)
-    if not target.expire_token():
-        pytest.skip(target.spared.get("token", "its keys do not expire"))
+    assert target.expire_token()
     records = records_of(target, version=1)
     assert delivered(home, target, records).delivered == ENTITIES
     assert target.state() == expected(records)
@@ -133,10 +139,8 @@ def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, home: Home) 
     assert acknowledged(home, target) == set()
 
 
+@of_those_that(lambda made: destinations()[made.name].object_of(made.sync())[1].deletes)
 def test_a_deleted_record_is_gone(target: StandIn, home: Home) -> None:
-    _, kind = destinations()[target.name].object_of(target.sync())
-    if not kind.deletes:
-        pytest.skip("it cannot remove a record, and clears it instead")
     records = records_of(target, numbers=range(5))
     delivered(home, target, records)
     gone = [

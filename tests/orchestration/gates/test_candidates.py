@@ -143,6 +143,7 @@ def with_history(home: Home, days: int) -> None:
         )
 
 
+@pytest.mark.long
 def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_closer_they_are_looked_at(
     sample_home: Home, sample_project: Project
 ) -> None:
@@ -160,6 +161,7 @@ def test_scores_of_another_magnitude_are_withheld_and_the_more_is_published_the_
     assert judged(sample_home, sample_project, threefold)["power_user"] == ("passed", [])
 
 
+@pytest.mark.long
 def test_a_new_scale_of_scores_is_waived_and_usual_from_then_on(sample_home: Home, sample_project: Project) -> None:
     with_history(sample_home, 6)
     thousandfold = "update candidates.power_user set score = score * 1000"

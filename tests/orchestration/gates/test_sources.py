@@ -318,6 +318,7 @@ def test_half_a_day_withholds_until_the_rest_arrives(
     assert {trait.trait for trait in report.traits if trait.verdict == "passed"} >= {"at_risk", "dormant", "power_user"}
 
 
+@pytest.mark.long
 def test_refused_rows_are_told_by_reason_and_withhold_when_they_are_the_most(
     watched: Home, project_in: Callable[[Home], Project], stream: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -362,6 +363,7 @@ def test_unmapped_late_and_early_events_are_shown_and_withhold_nothing(
     assert "traithouse catalog suggest" in verdict.reason
 
 
+@pytest.mark.long
 def test_a_source_that_has_stopped_is_shown_and_keeps_its_last_verdict(
     watched: Home, project_in: Callable[[Home], Project]
 ) -> None:

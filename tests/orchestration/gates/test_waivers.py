@@ -53,6 +53,7 @@ def test_a_waiver_is_of_one_content_alone(sample_home: Home, sample_project: Pro
     assert [trait["trait"] for trait in home_status(sample_home)["withheld"]] == ["at_risk", "lifecycle_stage"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sql", "named"),
     [

@@ -25,6 +25,8 @@ from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
 from tests.conftest import queried
 
+pytestmark = pytest.mark.long
+
 FIRST_DAY = date(2025, 1, 1)
 LEARNED_ON = date(2025, 6, 9)
 CHURN = "likely_to_churn"

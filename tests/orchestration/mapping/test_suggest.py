@@ -134,6 +134,7 @@ def test_the_block_is_the_seed_without_its_header(stranger: Home) -> None:
     assert "guess" not in found.csv
 
 
+@pytest.mark.long
 def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(stranger.settings.project))
     before = (stranger.settings.project / SEED).read_text()
@@ -167,6 +168,7 @@ def test_before_a_refresh_it_says_what_to_do(home: Home, events_file: Callable[.
     assert "traithouse refresh" in error.value.hint
 
 
+@pytest.mark.long
 def test_a_catalogue_that_knows_everything_needs_nothing(sample_home: Home) -> None:
     assert suggest(sample_home) == Suggestions(())
 

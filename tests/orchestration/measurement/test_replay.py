@@ -22,6 +22,7 @@ def schemas(home: Home) -> int:
     return int(queried(home, "select count(*) from duckdb_schemas() where schema_name like 'replay%'")[0][0])
 
 
+@pytest.mark.long
 def test_replayed_candidates_equal_those_of_a_refresh_at_that_clock(
     sample_home: Home,
     sample_project: Project,

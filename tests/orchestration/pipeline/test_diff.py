@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from orchestration.home import Home
 from orchestration.pipeline.diff import diff
 from orchestration.pipeline.refresh import write_and_audit
@@ -11,6 +13,7 @@ from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 
+@pytest.mark.long
 def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: Home, project_copy: Path) -> None:
     home = Home(sample_home.settings.model_copy(update={"project": project_copy}))
     model = project_copy / "models" / "traits" / "users" / "power_user.sql"

@@ -50,6 +50,7 @@ def test_status_answers_while_a_refresh_runs(sample_home: Home) -> None:
     assert (after["busy"], after["running"], after["served_build"]) == (None, None, "000002-20240702T000000Z")
 
 
+@pytest.mark.long
 def test_each_source_is_shown_with_its_newest_load_its_last_verdict_and_the_reason(
     sample_home: Home, sample_project: Project, events_file: Callable[..., Path]
 ) -> None:

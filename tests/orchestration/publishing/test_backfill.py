@@ -98,6 +98,7 @@ def test_hourly_and_daily_refreshing_agree_at_midnight(
     assert queried(hourly, thresholds) == queried(daily, thresholds)
 
 
+@pytest.mark.long
 def test_a_backfill_that_was_killed_goes_on_where_it_was(
     sample_home: Home,
     sample_project: Project,

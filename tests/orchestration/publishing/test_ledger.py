@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
@@ -11,6 +13,7 @@ from orchestration.transform.dbt import Project
 from tests.conftest import queried
 
 
+@pytest.mark.long
 def test_a_user_that_was_merged_into_another_is_cleared_because_of_identity(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:

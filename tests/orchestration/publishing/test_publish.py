@@ -143,7 +143,7 @@ def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sa
     assert served(sample_home, versions) == [(3,)]
 
 
-def test_a_crash_between_commit_and_snapshot_is_made_good(
+def test_a_crash_between_commit_and_snapshot_is_repaired(
     sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> Path:
@@ -177,7 +177,8 @@ def test_a_snapshot_of_an_earlier_version_is_replaced_although_nothing_changed(
     assert duckdb.sql(f"select count(*) > 0 from '{now}/trait_values/*.parquet'").fetchall() == [(True,)]
 
 
-def test_a_crash_after_a_build_is_published_a_second_time_is_made_good(
+@pytest.mark.long
+def test_a_crash_after_a_build_is_published_a_second_time_is_repaired(
     sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> Path:
@@ -231,6 +232,7 @@ def test_readers_in_another_process_see_whole_builds_while_builds_are_published(
     assert int(output) >= 3
 
 
+@pytest.mark.long
 def test_old_builds_are_kept_up_to_the_limit(sample_home: Home, project_in: Callable[[Home], Project]) -> None:
     home = Home(sample_home.settings.model_copy(update={"builds_kept": 2}))
     for day in ("2024-06-30", "2024-07-01"):

@@ -47,6 +47,7 @@ def test_values_are_those_of_then_and_the_ledger_adds_up(next_day: Home, sample_
     ]
 
 
+@pytest.mark.long
 def test_what_was_rolled_back_is_not_published_again_but_the_next_build_is(
     next_day: Home, sample_project: Project
 ) -> None:

@@ -255,6 +255,7 @@ def test_csv_has_a_column_a_trait(sample_home: Home, sample_project: Project) ->
     assert len(lines) == 601
 
 
+@pytest.mark.long
 def test_deliveries_are_published_next_to_the_traits(sample_home: Home, sample_project: Project) -> None:
     run_sync(sample_home, sample_project.catalog, sample_project.catalog.sync("outbox"))
     next_build(sample_project, FLIP)

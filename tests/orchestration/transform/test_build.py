@@ -22,6 +22,7 @@ from tests.streams.harness import build, differing, frozen
 START = datetime(2025, 3, 1)
 
 
+@pytest.mark.long
 def test_an_event_that_a_later_version_takes_away_leaves_its_user_empty(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_build_that_was_cut_off_is_repaired_by_the_next(
     assert differing(home) == {}
 
 
+@pytest.mark.long
 def test_a_rebuild_that_was_cut_off_leaves_no_watermark_that_is_not_true(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_try_at_a_later_clock_that_was_cut_off_leaves_nothing_of_that_clock(
     assert queried(home, "select sum(event_count) from activity.fct_user_activity_daily") == [(4,)]
 
 
+@pytest.mark.long
 def test_rows_that_cannot_be_inserted_leave_the_rows_that_they_replace(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
@@ -249,6 +252,7 @@ def test_days_begin_at_midnight_of_the_reporting_time_zone(
     assert queried(home, features) == [("2024-06-02 22:00:00", 3, 2, 0)]
 
 
+@pytest.mark.long
 def test_an_increment_that_needs_more_memory_gets_it(
     sample_home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
