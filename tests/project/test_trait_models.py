@@ -47,6 +47,7 @@ def test_every_trait_has_an_owner_a_purpose_and_a_meaning(project: Project) -> N
         assert trait.owner and len(trait.purpose) > 20 and len(trait.description) > 40, trait.name
 
 
+@pytest.mark.long
 def test_every_explanation_quotes_its_own_evidence(simulated: Home, project: Project) -> None:
     for trait in all_traits(project):
         rows = queried(simulated, f"select {trait.id_column}, evidence, {sentence_sql(trait)} from {trait.candidate}")
