@@ -15,8 +15,11 @@
 {%- endmacro %}
 
 {% macro model_named(name) -%}
-    {%- set found = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | selectattr('name', 'equalto', name) | list -%}
-    {{ return(found | first | default({'columns': {}})) }}
+    {%- if not execute %}{{ return({'columns': {}}) }}{% endif -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == name -%}
+        {{ return(node) }}
+    {%- endfor -%}
+    {{ return({'columns': {}}) }}
 {%- endmacro %}
 
 {#- SQL condition of those whom thresholds are taken from: the declared population; of users only identified ones. -#}
@@ -78,7 +81,7 @@
 
 {#-
     The declared values as columns, each free to name those before it. Those that read learned points come after them:
-    `after_points` says which of the two are wanted.
+    `after_points` says which of the two are wanted. Rules may also name `minimum_population`, the var.
 -#}
 {% macro derived_values(after_points=false) -%}
     {%- set declared = declared_trait() -%}
@@ -86,7 +89,7 @@
     {%- for name, entry in declared.get('derived', {}).items() if (name in late) == after_points -%}
         {{ _derived_sql(entry) }} as {{ name }},
         {% endfor -%}
-    true as {{ 'is_scored' if after_points else 'is_derived' }}
+    {% if after_points %}true as is_scored{% else %}cast({{ var('minimum_population') }} as bigint) as minimum_population{% endif %}
 {%- endmacro %}
 
 {#- Names of the derived values that read points or a probability, themselves or by way of another. -#}
@@ -166,7 +169,7 @@
     {%- endfor -%}
     {%- set words = modules.re.findall('[a-z_][a-z0-9_]*', modules.re.sub("'[^']*'", '', texts | join(' '))) -%}
     {%- set members = {} -%}
-    {%- for column in model_named(declared.entity ~ '_features').columns.values() if execute and column.name in words -%}
+    {%- for column in model_named(declared.entity ~ '_features').columns.values() if column.name in words -%}
         {%- do members.update({column.name: _kind(column)}) -%}
     {%- endfor -%}
     {{ return(members) }}
@@ -184,14 +187,12 @@
     {{ return(members) }}
 {%- endmacro %}
 
-{#- Texts are left out: what a population says of an entity is a number. -#}
+{#- Numbers alone: they are published with their history. -#}
 {% macro _thresholds_members() -%}
     {%- set members = {} -%}
-    {%- if execute -%}
-        {%- for column in model_named(model.name ~ '__thresholds').columns.values() if column.data_type != 'string' -%}
-            {%- do members.update({column.name: _kind(column)}) -%}
-        {%- endfor -%}
-    {%- endif -%}
+    {%- for column in model_named(model.name ~ '__thresholds').columns.values() if column.data_type in ('bigint', 'double') -%}
+        {%- do members.update({column.name: _kind(column)}) -%}
+    {%- endfor -%}
     {{ return(members) }}
 {%- endmacro %}
 
