@@ -67,7 +67,7 @@
 {%- endmacro %}
 
 {% macro _derived_sql(entry) -%}
-    {%- set entry = {'sql': entry} if entry is string else entry -%}
+    {%- set entry = entry if entry is mapping else {'sql': entry} -%}
     {%- if entry.get('type', 'number') != 'number' -%}
         cast({{ entry.sql }} as {{ 'string' if entry.type == 'text' else entry.type }})
     {%- elif 'digits' not in entry -%}
@@ -99,7 +99,7 @@
         {%- set learned = ['points', 'probability'] -%}
         {%- for name in declared.scorecard %}{% do learned.append(name ~ '_points') %}{% endfor -%}
         {%- for name, entry in declared.get('derived', {}).items() -%}
-            {%- set text = entry if entry is string else entry.sql -%}
+            {%- set text = entry.sql if entry is mapping else entry | string -%}
             {%- if modules.re.findall('[a-z_][a-z0-9_]*', text) | select('in', learned + late) | list -%}
                 {%- do late.append(name) -%}
             {%- endif -%}
@@ -161,7 +161,7 @@
 {#- Feature -> type and digits, for the features that the declaration names, in the order of the feature row. -#}
 {% macro _named_features(declared) -%}
     {%- set texts = [declared.get('applies_to', ''), declared.get('population', ''), declared.get('eligible', ''), declared.score] + declared.get('scorecard', []) -%}
-    {%- for entry in declared.get('derived', {}).values() %}{% do texts.append(entry if entry is string else entry.sql) %}{% endfor -%}
+    {%- for entry in declared.get('derived', {}).values() %}{% do texts.append(entry.sql if entry is mapping else entry | string) %}{% endfor -%}
     {%- for rule in declared.rules -%}
         {%- do texts.append(rule.get('when', '')) -%}
         {%- do texts.append(rule.value if declared.type == 'number' else '') -%}
@@ -180,7 +180,7 @@
     {%- for name in declared.get('scorecard', []) %}{% do members.update({name ~ '_points': 'bigint'}) %}{% endfor -%}
     {%- if declared.get('scorecard') %}{% do members.update({'points': 'bigint'}) %}{% endif -%}
     {%- for name, entry in declared.get('derived', {}).items() -%}
-        {%- set entry = {} if entry is string else entry -%}
+        {%- set entry = entry if entry is mapping else {} -%}
         {%- set kind = entry.get('type', 'number') -%}
         {%- do members.update({name: entry.get('digits', 0) if kind == 'number' and entry.get('digits') else kind}) -%}
     {%- endfor -%}

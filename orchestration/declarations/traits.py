@@ -120,7 +120,8 @@ class Trait(Declaration):
         if not isinstance(declared, dict):
             return declared
         return [
-            {"name": name, **(entry if isinstance(entry, dict) else {"sql": entry})} for name, entry in declared.items()
+            {"name": name, **(entry if isinstance(entry, dict) else {"sql": str(entry)})}
+            for name, entry in declared.items()
         ]
 
     @property
