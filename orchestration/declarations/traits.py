@@ -119,10 +119,8 @@ class Trait(Declaration):
         """A mapping from name to entry is a list of entries with names."""
         if not isinstance(declared, dict):
             return declared
-        return [
-            {"name": name, **(entry if isinstance(entry, dict) else {"sql": str(entry)})}
-            for name, entry in declared.items()
-        ]
+        entries = {name: entry if isinstance(entry, dict) else {"sql": str(entry)} for name, entry in declared.items()}
+        return [{"name": name, **entry} for name, entry in entries.items()]
 
     @property
     def candidate(self) -> str:

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 import yaml
 
+from orchestration.home import Home, Settings
 from orchestration.measurement.replay import ANY_CLOCK, last_date
 from orchestration.transform.dbt import Project
 
@@ -22,10 +23,11 @@ ANY_POPULATION = 987_654_321
 
 
 @pytest.fixture(scope="session")
-def compiled(project: Project) -> dict[str, str]:
+def compiled(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name -> SQL of every model of a trait, with placeholders for the clock and the least population."""
     variables = {"as_of": str(ANY_CLOCK), "build_id": "x", "minimum_population": ANY_POPULATION}
-    made = project.compiled(select=["path:models/traits"], variables=variables)
+    home = Home(Settings(home=tmp_path_factory.mktemp("compiled") / "home"))
+    made = project.replace(home).compiled(select=["path:models/traits"], variables=variables)
     return {unique_id.split(".")[-1]: sql for unique_id, sql in made.items()}
 
 
