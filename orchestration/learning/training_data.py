@@ -180,7 +180,7 @@ def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
         select c.{trait.id_column} as entity, cast(o.came as double) as happened{columns}
         from replay_candidates."{trait.name}" as c
         inner join outcomes as o on c.{trait.id_column} = o.entity
-        where json_extract_string(c.evidence, '$.eligible') = 'true' and {counted(trait, f"c.{trait.id_column}")}
+        where json_extract_string(c.evidence, '$.eligible') = 'true'
         order by entity
         """,
         {"start": start, "days": trait.outcome.days},
