@@ -168,7 +168,10 @@ def test_an_anonymous_visitor_is_sent_only_by_a_trait_of_everyone_and_with_its_v
     assert set(asked.wanted) == {"u2", "u3"}
     assert why_skipped(asked) == {"u1": "anonymous visitor"}
     both = read_fields(asked.folder, sync, catalog.traits, ["u1", "u2", "u3"], {})
-    assert {user: sorted(fields.values) for user, fields in both.items()} == {"u2": ["paying", "stage"], "u3": ["stage"]}
+    assert {user: sorted(fields.values) for user, fields in both.items()} == {
+        "u2": ["paying", "stage"],
+        "u3": ["stage"],
+    }
 
 
 def test_traffic_of_anonymous_visitors_leaves_nothing_to_do(home: Home) -> None:
