@@ -1,10 +1,9 @@
 {#-
-    The learned score of a trait as the steps `score_model` (one row), `score_points` and `score_probabilities`, to stand
-    between the other steps of a model. It is the newest model of the declared definition that was fitted to nothing later
-    than as_of; one that did not hold out of time gives no points. Who is `likely` is more likely than not or twice as
-    likely as usual, whichever is less, and stays so down to four fifths of that: all of it fixed until the next model.
+    The step `score_model` (one row): the newest model of a trait's declared definition that was fitted to nothing later than
+    as_of; one that did not hold out of time gives no points. Who is `likely` is more likely than not or twice as likely as
+    usual, whichever is less, and stays so down to four fifths of that: all of it fixed until the next model.
 -#}
-{% macro score_steps(trait) -%}
+{% macro newest_score_model(trait) -%}
     score_model as (
 
         select
@@ -29,8 +28,11 @@
                     and cast(newest.fitted_until as timestamp) <= {{ as_of() }}
             )
 
-    ),
+    )
+{%- endmacro %}
 
+{#- What a learned score is read from, as the steps `score_points` and `score_probabilities`, behind the step `thresholds`. -#}
+{% macro learned_score(trait) -%}
     score_points as (
 
         select
@@ -40,8 +42,8 @@
             points_of_models.is_missing,
             points_of_models.points
         from {{ source('learning', 'score_points') }} as points_of_models
-        inner join score_model on points_of_models.model_version = score_model.model_version
-        where points_of_models.trait = '{{ trait }}' and score_model.is_usable
+        inner join thresholds on points_of_models.model_version = thresholds.model_version
+        where points_of_models.trait = '{{ trait }}' and thresholds.is_usable
 
     ),
 
@@ -51,21 +53,37 @@
             probabilities_of_models.points,
             probabilities_of_models.probability
         from {{ source('learning', 'score_probabilities') }} as probabilities_of_models
-        inner join score_model on probabilities_of_models.model_version = score_model.model_version
-        where probabilities_of_models.trait = '{{ trait }}' and score_model.is_usable
+        inner join thresholds on probabilities_of_models.model_version = thresholds.model_version
+        where probabilities_of_models.trait = '{{ trait }}' and thresholds.is_usable
 
     )
 {%- endmacro %}
 
-{#- Join of the bin that a feature of `relation` falls into; `<feature>_bin.points` are its points. -#}
-{% macro join_points(feature, relation) -%}
-    left join score_points as {{ feature }}_bin
-        on {{ feature }}_bin.feature = '{{ feature }}'
+{#- The learned points of each value that the declaration names in `scorecard`, and their sum. -#}
+{% macro points() -%}
+    {%- set names = declared_trait().get('scorecard', []) -%}
+    {%- for name in names -%}
+        {{ name }}_bin.points as {{ name }}_points,
+        {% endfor -%}
+    {%- for name in names -%}
+        {{ name }}_bin.points
+        {%- if not loop.last %} + {% endif -%}
+    {%- else -%}
+        0
+    {%- endfor %} as points
+{%- endmacro %}
+
+{#- Joins of the bins that these values of the step `judged` fall into. -#}
+{% macro join_points() -%}
+    {%- for name in declared_trait().get('scorecard', []) %}
+    left join score_points as {{ name }}_bin
+        on {{ name }}_bin.feature = '{{ name }}'
         and case
-            when {{ relation }}.{{ feature }} is null then {{ feature }}_bin.is_missing
+            when judged.{{ name }} is null then {{ name }}_bin.is_missing
             else
-                not {{ feature }}_bin.is_missing
-                and ({{ feature }}_bin.low is null or {{ relation }}.{{ feature }} >= {{ feature }}_bin.low)
-                and ({{ feature }}_bin.high is null or {{ relation }}.{{ feature }} < {{ feature }}_bin.high)
+                not {{ name }}_bin.is_missing
+                and ({{ name }}_bin.low is null or judged.{{ name }} >= {{ name }}_bin.low)
+                and ({{ name }}_bin.high is null or judged.{{ name }} < {{ name }}_bin.high)
         end
+    {%- endfor %}
 {%- endmacro %}

@@ -30,6 +30,18 @@ account_standing as (
 
 ),
 
+account_champions as (
+
+    select * from {{ ref('account_champions') }}
+
+),
+
+account_failing_steps as (
+
+    select * from {{ ref('account_failing_steps') }}
+
+),
+
 members as (
 
     select
@@ -68,6 +80,16 @@ final as (
         cast({{ dbt.datediff('account_rhythm.trial_started_date', as_of_date(), 'day') }} as bigint) as days_since_trial_start,
         cast({{ dbt.datediff(reporting_date('account_rhythm.last_pricing_at'), as_of_date(), 'day') }} as bigint)
             as days_since_pricing,
+        cast(account_rhythm.trial_started_date is not null as boolean) as has_started_trial,
+        cast(account_rhythm.last_purchase_at is not null as boolean) as has_subscribed,
+        cast(account_champions.champion_percent as bigint) as champion_percent,
+        cast(account_champions.champion_silent_days as bigint) as champion_silent_days,
+        cast(account_champions.champion_has_left as boolean) as champion_has_left,
+        cast(account_champions.champion_usual_gap_days as double) as champion_usual_gap_days,
+        cast(account_champions.active_others as bigint) as active_others,
+        cast(account_failing_steps.failing_setup_step as string) as failing_setup_step,
+        cast(coalesce(account_failing_steps.failing_setup_members, 0) as bigint) as failing_setup_members,
+        cast(coalesce(account_failing_steps.failing_setup_failures_7d, 0) as bigint) as failing_setup_failures_7d,
         cast(coalesce(members.member_count, 0) as bigint) as member_count,
         cast(account_standing.plan as string) as plan,
         cast(account_standing.seat_limit as bigint) as seat_limit,
@@ -206,6 +228,8 @@ final as (
     left join account_windows on dim_accounts.account_id = account_windows.account_id
     left join members on dim_accounts.account_id = members.account_id
     left join account_standing on dim_accounts.account_id = account_standing.account_id
+    left join account_champions on dim_accounts.account_id = account_champions.account_id
+    left join account_failing_steps on dim_accounts.account_id = account_failing_steps.account_id
 
 )
 

@@ -18,6 +18,18 @@ user_standing as (
 
 ),
 
+user_worst_steps as (
+
+    select * from {{ ref('user_worst_steps') }}
+
+),
+
+user_teams as (
+
+    select * from {{ ref('user_teams') }}
+
+),
+
 population_activity as (
 
     select * from {{ ref('population_activity') }}
@@ -95,6 +107,24 @@ final as (
         cast({{ dbt.datediff('user_rhythm.trial_started_date', as_of_date(), 'day') }} as bigint) as days_since_trial_start,
         cast({{ dbt.datediff(reporting_date('user_rhythm.last_pricing_at'), as_of_date(), 'day') }} as bigint)
             as days_since_pricing,
+        cast(user_rhythm.first_core_value_at is not null as boolean) as has_core_value,
+        cast(user_rhythm.trial_started_date is not null as boolean) as has_started_trial,
+        cast(user_standing.subscribed_at is not null as boolean) as has_subscribed,
+        cast(coalesce(user_standing.subscribed_at >= user_rhythm.last_pricing_at, false) as boolean) as has_bought_since_pricing,
+        cast({{ dbt.datediff('user_standing.trial_began_date', as_of_date(), 'day') }} as bigint) as days_in_trial,
+        cast({{ dbt.datediff('user_standing.trial_began_date', reporting_date('user_standing.trial_end_at'), 'day') }} as bigint)
+            as trial_days,
+        cast(user_teams.in_open_team_trial as boolean) as in_open_team_trial,
+        cast(user_teams.leads_open_trial as boolean) as leads_open_trial,
+        cast(user_teams.has_team_project as boolean) as has_team_project,
+        cast(user_teams.hours_since_project as bigint) as hours_since_project,
+        cast(user_teams.team_member_count as bigint) as team_member_count,
+        cast(user_teams.team_invite_count as bigint) as team_invite_count,
+        cast(user_teams.team_trial_days_left as bigint) as team_trial_days_left,
+        cast(user_worst_steps.worst_step as string) as worst_step,
+        cast(coalesce(user_worst_steps.worst_step_failures_7d, 0) as bigint) as worst_step_failures_7d,
+        cast(user_worst_steps.days_since_worst_failure as bigint) as days_since_worst_failure,
+        cast(user_worst_steps.has_succeeded_at_worst_step as boolean) as has_succeeded_at_worst_step,
         cast(coalesce(user_windows.active_days_7d, 0) as bigint) as active_days_7d,
         cast(coalesce(user_windows.active_days_28d, 0) as bigint) as active_days_28d,
         cast(coalesce(user_windows.active_days_90d, 0) as bigint) as active_days_90d,
@@ -218,6 +248,8 @@ final as (
     inner join silence on user_rhythm.user_key = silence.user_key
     left join user_windows on user_rhythm.user_key = user_windows.user_key
     left join user_standing on user_rhythm.user_id = user_standing.user_id
+    left join user_teams on user_rhythm.user_id = user_teams.user_id
+    left join user_worst_steps on user_rhythm.user_id = user_worst_steps.user_id
 
 )
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestration.declarations.base import named
 from orchestration.declarations.syncs import Sync, read_syncs
-from orchestration.declarations.traits import Trait, read_traits
+from orchestration.declarations.trait_manifest import read_traits
+from orchestration.declarations.traits import Trait
 
 
 class Catalog(BaseModel):

@@ -1,18 +1,23 @@
-"""Traits: ``config.meta.trait`` of the models in models/traits."""
+"""Traits: the record of ``config.meta.trait`` of a model in models/traits."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from orchestration.declarations.base import Declaration, did_you_mean, name_and_description, parse, yaml_file
-from orchestration.errors import UsageError
+from orchestration.declarations.base import Declaration
+from orchestration.declarations.decisions import Column, Contradiction, Derived, TraitRule
 
 TRAIT_FOLDER = "models/traits/"
-NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+THRESHOLDS_SUFFIX = "__thresholds"
+# Rules that judge nothing: the trait's own evidence does not suffice; or what it needs has never been observed.
+NOT_ENOUGH_EVIDENCE, NOT_OBSERVED = "not_enough_evidence", "not_observed"
+NOT_OBSERVED_TEXT = "Cannot be judged: no event means {not_observed}."
+UNJUDGED = (NOT_ENOUGH_EVIDENCE, NOT_OBSERVED)
+# What a trait may need besides behaviours: a step that failed, a step that was got through.
+STEP_OUTCOMES = ("failure", "success")
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 
 
@@ -59,14 +64,25 @@ class Trait(Declaration):
         owner: the team that answers for it.
         version: of the definition; raised when the definition changes.
         target: share of the eligible that a population threshold aims at.
-        needs: behaviours without which it cannot be decided.
-        enter: rule -> the sentence that tells why an entity has the trait; {name} is a feature or threshold of the
-            evidence. Every rule that the model's evidence may name stands here or in ``exit``.
-        exit: rule -> the sentence that tells why an entity has it not.
+        needs: what it decides on: behaviours, and ``failure`` or ``success`` of steps.
+        applies_to: SQL over the feature row: the entities that it has a value for.
+        population: SQL over the feature row: whom thresholds are taken from. Identified users only.
+        everyone: whether anonymous visitors belong to its population and may be delivered.
+        eligible: SQL over features, derived values and thresholds: who could have it; the population when not given.
+        derived: values that it computes, in order.
+        scorecard: features and derived values whose learned points add up to its score; they make the derived values
+            ``<name>_points``, ``points`` and ``probability``.
+        score: SQL of the score.
+        rules: in order; the first that holds decides.
+        monotone: feature or derived value -> whether the score rises or falls with it.
+        contradicts: values of other traits that its members may not have.
         outcome: what it warns of or promises.
         gate: extra expectations.
         purpose: what it may be used for.
-        upstream_traits: not declared: the traits that the model is built on, however many models lie between.
+        upstream_traits: traits whose values it reads, each as a column that is null where that trait was not judged.
+        ancestors: not declared: all traits that the model is built on, however many models lie between.
+        features: not declared: the columns of the feature row that these texts name.
+        thresholds: not declared: the columns of ``<trait>__thresholds``; none without such a model.
 
     """
 
@@ -79,17 +95,42 @@ class Trait(Declaration):
     version: int = Field(ge=1)
     target: float | None = Field(default=None, gt=0, lt=1)
     needs: tuple[str, ...] = ()
-    enter: dict[str, str]
-    exit: dict[str, str] = Field(default_factory=dict)
+    applies_to: str = "true"
+    population: str = "true"
+    everyone: bool = False
+    eligible: str = ""
+    derived: tuple[Derived, ...] = ()
+    scorecard: tuple[str, ...] = ()
+    score: str
+    rules: tuple[TraitRule, ...] = Field(min_length=1)
+    monotone: dict[str, Literal["rising", "falling"]] = Field(default_factory=dict)
+    contradicts: tuple[Contradiction, ...] = ()
     outcome: Outcome
     gate: tuple[Expectation, ...] = ()
     purpose: str
-    upstream_traits: frozenset[str] = frozenset()
+    upstream_traits: tuple[str, ...] = ()
+    ancestors: frozenset[str] = frozenset()
+    features: tuple[Column, ...] = ()
+    thresholds: tuple[Column, ...] = ()
+
+    @field_validator("derived", mode="before")
+    @classmethod
+    def _named(cls, declared: Any) -> Any:
+        """A mapping from name to entry is a list of entries with names."""
+        if not isinstance(declared, dict):
+            return declared
+        entries = {name: entry if isinstance(entry, dict) else {"sql": str(entry)} for name, entry in declared.items()}
+        return [{"name": name, **entry} for name, entry in entries.items()]
 
     @property
     def candidate(self) -> str:
         """Relation of the candidate."""
         return f'candidates."{self.name}"'
+
+    @property
+    def thresholds_model(self) -> str:
+        """Name of the model of its thresholds; empty when it has none."""
+        return self.name + THRESHOLDS_SUFFIX if self.thresholds else ""
 
     @property
     def id_column(self) -> str:
@@ -99,77 +140,27 @@ class Trait(Declaration):
     @property
     def sentences(self) -> dict[str, str]:
         """Rule -> sentence."""
-        return self.enter | self.exit
+        return {rule.rule: rule.text for rule in self.rules} | {
+            NOT_OBSERVED: "Cannot be judged: no event means {not_observed}."
+        }
+
+    @property
+    def sql_texts(self) -> tuple[str, ...]:
+        """All of its SQL."""
+        values = [str(rule.value) for rule in self.rules if self.type == "number"]
+        conditions = [rule.when for rule in self.rules]
+        derived = [value.sql for value in self.derived]
+        return (
+            self.applies_to,
+            self.population,
+            self.eligible,
+            self.score,
+            *derived,
+            *self.scorecard,
+            *conditions,
+            *values,
+        )
 
     def placeholders(self, rule: str) -> list[str]:
         """Names of the evidence that the sentence of a rule quotes."""
         return _PLACEHOLDER.findall(self.sentences[rule])
-
-
-def read_traits(manifest: Mapping[str, Any]) -> tuple[Trait, ...]:
-    """Every trait of a manifest, checked, in the order of names.
-
-    Raises:
-        UsageError: a model in models/traits is not declared, or its declaration cannot be used.
-
-    """
-    behaviours = _behaviours(manifest)
-    traits = []
-    for key, node in manifest["nodes"].items():
-        if not _is_trait(node):
-            continue
-        where = f"{yaml_file(node)}: trait {node['name']}"
-        declared = node["config"].get("meta", {}).get("trait")
-        if declared is None:
-            raise UsageError(
-                f"{where} has no config.meta.trait.",
-                f"Declare it in the model's YAML entry; what is no trait does not belong into {TRAIT_FOLDER}.",
-            )
-        upstream = [other["name"] for other in _upstream_nodes(manifest, key).values() if _is_trait(other)]
-        trait = parse(Trait, declared | name_and_description(node) | {"upstream_traits": upstream}, where)
-        _check_trait(trait, behaviours, where)
-        traits.append(trait)
-    return tuple(sorted(traits, key=lambda trait: trait.name))
-
-
-def _is_trait(node: Mapping[str, Any]) -> bool:
-    return bool(node["resource_type"] == "model" and node["original_file_path"].startswith(TRAIT_FOLDER))
-
-
-def _upstream_nodes(manifest: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
-    """Every node that a node is built on."""
-    found: dict[str, Mapping[str, Any]] = {}
-    left = [key]
-    while left:
-        for parent in manifest["nodes"][left.pop()]["depends_on"].get("nodes", ()):
-            if parent in manifest["nodes"] and parent not in found:
-                found[parent] = manifest["nodes"][parent]
-                left.append(parent)
-    return found
-
-
-def _behaviours(manifest: Mapping[str, Any]) -> set[str]:
-    """The closed vocabulary: what the seed's own test accepts."""
-    for node in manifest["nodes"].values():
-        if node.get("column_name") == "behaviour" and "event_catalog" in str(node.get("attached_node")):
-            return set(node["test_metadata"]["kwargs"]["values"])
-    raise UsageError(
-        "seeds/_seeds.yml does not say which behaviours there are.",
-        "Restore the accepted_values test of event_catalog.behaviour.",
-    )
-
-
-def _check_trait(trait: Trait, behaviours: set[str], where: str) -> None:
-    for key, named in (("needs", trait.needs), ("outcome.behaviours", trait.outcome.behaviours)):
-        for behaviour in named:
-            if behaviour not in behaviours:
-                raise UsageError(
-                    f"{where}: {key}: {behaviour!r} is not a behaviour.",
-                    did_you_mean(behaviour, behaviours) or f"There are: {', '.join(sorted(behaviours))}.",
-                )
-    if bool(trait.outcome.behaviours) == trait.outcome.silence:
-        raise UsageError(f"{where}: outcome: it is either behaviours or silence.", "Declare one of the two.")
-    if trait.type == "category" and not trait.outcome.value:
-        raise UsageError(f"{where}: outcome.value is missing.", "Name the category that the outcome is measured on.")
-    if trait.type != "category" and trait.outcome.value:
-        raise UsageError(f"{where}: outcome.value is for categories only.", f"Leave it out: this is a {trait.type}.")

@@ -64,7 +64,7 @@ class CandidateCheck:
 def check_names(trait: Trait) -> list[str]:
     """Names of all checks of a trait in the order in which they run, known before anything runs."""
     suite = [*_default_names(trait), *_declared_names(trait)]
-    return [BUILT, REQUIRED_BEHAVIOURS, *suite, INPUTS, *([UPSTREAM] if trait.upstream_traits else [])]
+    return [BUILT, REQUIRED_BEHAVIOURS, *suite, INPUTS, *([UPSTREAM] if trait.ancestors else [])]
 
 
 def candidate_suite(trait: Trait, circumstances: Circumstances) -> list[Expected]:

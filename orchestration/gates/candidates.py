@@ -75,7 +75,7 @@ def audit(
         last = last_verdicts(connection)
         judged = []
         # A trait has more upstream traits than any of its upstream traits, so these are judged before it.
-        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.upstream_traits)):
+        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.ancestors)):
             if trait.name not in made or not _is_asked_for(trait, traits):
                 continue
             try:
@@ -129,15 +129,15 @@ def _made_candidates(connection: duckdb.DuckDBPyConnection, build: Build) -> dic
 
 
 def _is_asked_for(trait: Trait, traits: Sequence[str] | None) -> bool:
-    return traits is None or bool({trait.name, *trait.upstream_traits} & {*traits})
+    return traits is None or bool({trait.name, *trait.ancestors} & {*traits})
 
 
 def _with_others(trait: Trait, verdict: Verdict, sources: Iterable[SourceVerdict], last: dict[str, Verdict]) -> Verdict:
     """The verdict with the checks on what the trait is built on: sources, and upstream traits if it has any."""
     verdict = with_inputs(verdict, sources)
-    if not trait.upstream_traits:
+    if not trait.ancestors:
         return verdict
-    withheld = [name for name in sorted(trait.upstream_traits & {*last}) if last[name].withheld]
+    withheld = [name for name in sorted(trait.ancestors & {*last}) if last[name].withheld]
     found = " ".join(f"Its upstream trait {name} is withheld." for name in withheld)
     return with_check(verdict, UPSTREAM, "no withheld upstream trait", found)
 

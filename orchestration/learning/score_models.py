@@ -48,13 +48,8 @@ class ScoreModel:
 
 
 def score_traits(project: Project) -> list[Trait]:
-    """Traits whose SQL reads learned points."""
-    return [
-        project.catalog.trait(node["name"])
-        for node in sorted(project.manifest_dict["nodes"].values(), key=lambda node: str(node["name"]))
-        if node["resource_type"] == "model"
-        and any(parent.endswith(".learning.score_points") for parent in node["depends_on"]["nodes"])
-    ]
+    """Traits that are decided by learned points."""
+    return [trait for trait in project.catalog.traits if trait.scorecard]
 
 
 class SavedModel(NamedTuple):

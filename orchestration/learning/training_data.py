@@ -21,6 +21,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import replay
+from orchestration.published.sentences import quoted_value
 from orchestration.published.who_counts import counted
 from orchestration.transform.build import current_build
 from orchestration.transform.clock import days_before, local_date, resolve_as_of
@@ -159,18 +160,10 @@ def _known_clocks(history: KnownHistory, horizon: int, time_zone: str) -> list[d
 def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> pd.DataFrame:
     """Features of those who count and are eligible at a replayed clock, and whether the outcome came from then on.
 
-    A feature is a key of the evidence that has a key with its points beside it; so the trait's SQL is the only list of
-    features.
+    A feature is what the declaration names in ``scorecard``: the only list of features.
     """
-    first = connection.execute(
-        f"""select json_keys(evidence, '$.features') from replay_candidates."{trait.name}" limit 1"""
-    ).fetchone()
-    named: list[str] = first[0] if first else []
-    features = [name for name in named if f"{name}_points" in named]
-    columns = "".join(
-        f""", cast(json_extract_string(c.evidence, '$.features."{name}"') as double) as "{name}" """
-        for name in features
-    )
+    features = list(trait.scorecard)
+    columns = "".join(f', cast({quoted_value(name)} as double) as "{name}"' for name in features)
     came = "coalesce(sum(day.event_count), 0) = 0"
     if trait.outcome.behaviours:
         counts = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
@@ -185,10 +178,10 @@ def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
                 and day.activity_date >= $start and day.activity_date < $start + $days
             group by c.{trait.id_column}
         )
-        select c.{trait.id_column} as entity, cast(o.came as double) as happened {columns}
+        select c.{trait.id_column} as entity, cast(o.came as double) as happened{columns}
         from replay_candidates."{trait.name}" as c
         inner join outcomes as o on c.{trait.id_column} = o.entity
-        where json_extract_string(c.evidence, '$.eligible') = 'true' and {counted(trait, f"c.{trait.id_column}")}
+        where json_extract_string(c.evidence, '$.eligible') = 'true'
         order by entity
         """,
         {"start": start, "days": trait.outcome.days},

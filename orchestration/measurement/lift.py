@@ -107,14 +107,14 @@ def measure_lift(project: Project, build: Build, *, notify: Notify = silent) -> 
 
 
 def _definitions(project: Project, build: Build) -> str:
-    """Fingerprint of everything up to the candidates, and of the declared outcomes."""
+    """Fingerprint of everything up to the candidates, and of the declarations."""
     checksums = sorted(
         node["checksum"]["checksum"]
         for unique_id, node in project.manifest_dict["nodes"].items()
         if is_trait(project, unique_id)
     )
-    outcomes = [trait.outcome.model_dump_json() for trait in project.catalog.traits]
-    return hashlib.sha256(json.dumps([build.fingerprint, checksums, outcomes]).encode()).hexdigest()[:16]
+    declared = [trait.model_dump_json(exclude={"ancestors"}) for trait in project.catalog.traits]
+    return hashlib.sha256(json.dumps([build.fingerprint, checksums, declared]).encode()).hexdigest()[:16]
 
 
 def had_trait(trait: Trait) -> str:

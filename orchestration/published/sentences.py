@@ -11,16 +11,14 @@ from orchestration.declarations.traits import Trait
 def sentence(trait: Trait, evidence: str) -> str:
     """The sentence of the rule that an evidence names, with its numbers."""
     read = json.loads(evidence)
-    numbers = {**read["thresholds"], **read["features"]}
+    numbers = {**read["thresholds"], **read.get("derived", {}), **read["features"]}
     return trait.sentences[read["rule"]].format_map(numbers)
 
 
 def quoted_value(name: str) -> str:
-    """SQL: a feature or threshold of column ``evidence``, as text."""
-    return (
-        f"coalesce(json_extract_string(evidence, '$.features.{name}'),"
-        f" json_extract_string(evidence, '$.thresholds.{name}'))"
-    )
+    """SQL: a feature, derived value or threshold of column ``evidence``, as text."""
+    parts = (f"json_extract_string(evidence, '$.{part}.{name}')" for part in ("features", "derived", "thresholds"))
+    return f"coalesce({', '.join(parts)})"
 
 
 def sentence_sql(trait: Trait) -> str:

@@ -248,7 +248,7 @@ def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
         connection.execute(f"delete from {table} where not list_contains($1, trait)", [declared])
     orphans = connection.execute(
         "select table_name from duckdb_tables() where schema_name = 'candidates' and not list_contains($1, table_name)",
-        [declared],
+        [[*declared, *(trait.thresholds_model for trait in catalog.traits)]],
     ).fetchall()
     for (name,) in orphans:
         connection.execute(f'drop table candidates."{name}"')

@@ -22,10 +22,10 @@ from orchestration.home import Notify, silent, utc_now
 from orchestration.published.contacts import write_contacts
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.published.who_counts import mark_visitors
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
+from orchestration.publishing.visitors import mark_visitors
 from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project

@@ -17,9 +17,9 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, read_json, silent, utc_now
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.published.who_counts import mark_visitors
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
+from orchestration.publishing.visitors import mark_visitors
 from orchestration.transform.state_tables import STATE_TABLES
 
 

@@ -24,20 +24,51 @@ with user_features as (
 
 ),
 
+prior_state as (
+
+    select * from {{ source('state', 'trait_state') }}
+    where trait = 'asleep'
+
+),
+
+needs as (
+
+    {{ unobserved_needs(ref('observed_behaviours')) }}
+
+),
+
+judged as (
+
+    select
+        user_features.*,
+        needs.not_observed,
+        coalesce(prior_state.value, '') as prior,
+        {{ derived_values() }}
+    from user_features
+    cross join needs
+    left join prior_state on user_features.user_id = prior_state.entity_id
+
+),
+
+decided as (
+
+    select
+        judged.*,
+        {{ decided_rule() }} as rule,
+        {{ decided_eligible() }} as is_eligible
+    from judged
+
+),
+
 final as (
 
     select
-        cast(user_features.user_id as string) as user_id,
-        cast(user_features.silent_days >= 28 as boolean) as value,
-        cast(null as double) as score,
-        cast({{ evidence(
-            rule="case when user_features.silent_days >= 28 then 'silent' else 'awake' end",
-            eligible='true',
-            features={'silent_days': 'user_features.silent_days'},
-            thresholds={'silent_days_needed': '28'},
-        ) }} as string) as evidence,
+        cast(decided.user_id as string) as user_id,
+        cast({{ decided_value() }} as boolean) as value,
+        cast({{ decided_score() }} as double) as score,
+        cast({{ evidence() }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of
-    from user_features
+    from decided
 
 )
 
@@ -61,10 +92,16 @@ models:
           version: 1
           needs: []
           purpose: Lifecycle stops mailing them.
-          enter:
-            silent: Silent for {silent_days} days, {silent_days_needed} or more.
-          exit:
-            awake: Silent for {silent_days} days, fewer than {silent_days_needed}.
+          derived:
+            silent_days_needed: 28
+          score: silent_days
+          rules:
+            - rule: silent
+              when: silent_days >= silent_days_needed
+              value: true
+              text: Silent for {silent_days} days, {silent_days_needed} or more.
+            - rule: awake
+              text: Silent for {silent_days} days, fewer than {silent_days_needed}.
           outcome: {title: 28 days of silence, silence: true}
     columns:
       - {name: user_id, data_type: string, description: "{{ doc('user_id') }}", constraints: [{type: not_null}]}
@@ -123,7 +160,6 @@ def test_one_more_trait_is_two_files_and_leaves_no_trace(changed_home: Home, pro
         "column asleep_since",
         "trait_values",
         "trait_catalog",
-        "trait_thresholds",
         "candidate",
     }
     described = served(home, "select description from traits.trait_catalog where trait = 'asleep'")

@@ -35,39 +35,41 @@ prior_state as (
 
 ),
 
--- The first stage that fits; the other traits decide theirs, so that stage and trait never contradict each other.
+needs as (
+
+    {{ unobserved_needs(ref('observed_behaviours')) }}
+
+),
+
+-- The other traits decide their stages, so that stage and trait never contradict each other.
+judged as (
+
+    select
+        user_features.*,
+        needs.not_observed,
+        coalesce(prior_state.value, '') as prior,
+        {{ judged_value('activated') }} as activated,
+        {{ judged_value('at_risk') }} as at_risk,
+        {{ judged_value('dormant') }} as dormant,
+        {{ judged_value('resurrected') }} as resurrected,
+        {{ derived_values() }}
+    from user_features
+    cross join needs
+    left join activated on user_features.user_id = activated.user_id
+    left join at_risk on user_features.user_id = at_risk.user_id
+    left join dormant on user_features.user_id = dormant.user_id
+    left join resurrected on user_features.user_id = resurrected.user_id
+    left join prior_state on user_features.user_id = prior_state.entity_id
+
+),
+
 decided as (
 
     select
-        user_features.user_id,
-        user_features.silent_days,
-        user_features.active_days_28d,
-        user_features.core_value_28d,
-        user_features.core_value_first_7d,
-        user_features.days_since_start,
-        user_features.active_days_28d as score,
-        case
-            when user_features.is_cancelled then 'churned_by_cancelling'
-            when user_features.silent_days >= 90 then 'churned_by_silence'
-            when dormant.value then 'dormant'
-            when at_risk.value then 'slipping'
-            when resurrected.value then 'resurrected'
-            when
-                user_features.core_value_28d >= 1
-                and (
-                    user_features.active_days_28d >= 6
-                    or (coalesce(prior_state.value = 'engaged', false) and user_features.active_days_28d >= 3)
-                )
-                then 'engaged'
-            when activated.value then 'activated'
-            else 'new'
-        end as rule
-    from user_features
-    inner join activated on user_features.user_id = activated.user_id
-    inner join at_risk on user_features.user_id = at_risk.user_id
-    inner join dormant on user_features.user_id = dormant.user_id
-    inner join resurrected on user_features.user_id = resurrected.user_id
-    left join prior_state on user_features.user_id = prior_state.entity_id
+        judged.*,
+        {{ decided_rule() }} as rule,
+        {{ decided_eligible() }} as is_eligible
+    from judged
 
 ),
 
@@ -75,21 +77,9 @@ final as (
 
     select
         cast(decided.user_id as string) as user_id,
-        cast(
-            case when decided.rule in ('churned_by_cancelling', 'churned_by_silence') then 'churned' else decided.rule end as string
-        ) as value,
-        cast(decided.score as double) as score,
-        cast({{ evidence(
-            rule='decided.rule',
-            eligible='true',
-            features={
-                'silent_days': 'decided.silent_days',
-                'active_days_28d': 'decided.active_days_28d',
-                'core_value_28d': 'decided.core_value_28d',
-                'core_value_first_7d': 'decided.core_value_first_7d',
-                'days_since_start': 'decided.days_since_start',
-            },
-        ) }} as string) as evidence,
+        cast({{ decided_value() }} as string) as value,
+        cast({{ decided_score() }} as double) as score,
+        cast({{ evidence() }} as string) as evidence,
         cast({{ as_of() }} as timestamp) as as_of
     from decided
 
