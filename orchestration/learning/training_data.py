@@ -22,7 +22,6 @@ from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import replay
 from orchestration.published.sentences import quoted_value
-from orchestration.published.who_counts import counted
 from orchestration.transform.build import current_build
 from orchestration.transform.clock import days_before, local_date, resolve_as_of
 from orchestration.transform.dbt import Project

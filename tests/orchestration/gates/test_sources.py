@@ -412,8 +412,7 @@ def test_a_flood_of_anonymous_visitors_is_judged_by_itself_and_touches_only_trai
     assert all(name.startswith("anonymous_") for name in failed)
     assert (verdict.verdict, verdict.touched) == ("warned", ())
     asking = [
-        trait.model_copy(update={"everyone": trait.name in ("dormant", "health")})
-        for trait in project.catalog.traits
+        trait.model_copy(update={"everyone": trait.name in ("dormant", "health")}) for trait in project.catalog.traits
     ]
     asking_project = project.replace(watched, catalog=project.catalog.model_copy(update={"traits": tuple(asking)}))
     verdict = judged_again(watched, asking_project, "select 1")
