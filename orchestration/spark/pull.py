@@ -34,6 +34,7 @@ READ_AT_HOME = (
     "identity.attributes",
     "identity.dim_accounts",
     "identity.dim_users",
+    "identity.memberships",
     "sessions.fct_sessions",
     "activity.fct_user_activity_daily",
     "features.user_features",
