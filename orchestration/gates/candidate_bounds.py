@@ -99,7 +99,8 @@ def _add_scores(row: dict[str, Any], given: Circumstances) -> None:
     if compared < LEAST_RANKED or days > LAST_COMPARABLE_DAY:
         return
     _bound(row, "score_sign", row["negative"] / compared, high=row["old_negative"] / compared + SHARE_MOVE * days)
-    if row["old_ranks"] and row["old_ranks"] > 1:
+    # Ranks of a score that is 0 for nearly all are chance.
+    if row["ranked_count"] >= LEAST_RANKED and row["old_spread"]:
         _bound(row, "score_rank", _number(row["rank_agreement"]) or 0.0, low=LEAST_AGREEMENT / days)
     if row["ratio_count"] >= LEAST_RANKED:
         low, middle, high = row["ratios"]

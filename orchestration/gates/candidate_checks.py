@@ -16,8 +16,10 @@ from orchestration.gates.engine import Expected
 # Checks outside the suite: the first two come before it, the others after it.
 BUILT, REQUIRED_BEHAVIOURS = "built", "required_behaviours"
 CONTRADICTIONS, INPUTS, UPSTREAM = "contradictions", "inputs", "upstream"
-# Columns of the measures: a check's own names, and these ends.
+# Among the numbers of a trait, the ends of a measure are called after it.
 LOW, HIGH = "_low", "_high"
+# Counted by their share and not one by one.
+BOUNDED_ROWS = frozenset({"flips"})
 
 
 def _every(_: Trait) -> bool:
@@ -34,7 +36,7 @@ class CandidateCheck:
         rows: SQL condition of the rows that break it; it is measured by how many there are, and none may. Empty where
             the check has a measure with bounds.
         waivable: whether a person may let a failure through: it may be unusual and real. What is wrong is never waived.
-        measures: columns of its measures; its name alone when there are none.
+        measures: names of its measures; its name alone when there are none.
         concerns: which traits have it.
 
     """
@@ -47,8 +49,13 @@ class CandidateCheck:
     concerns: Callable[[Trait], bool] = _every
 
     @property
+    def is_counted(self) -> bool:
+        """Whether it is measured by the rows that break it, of which none may be there."""
+        return bool(self.rows) and self.name not in BOUNDED_ROWS
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of its measures."""
+        """Names of its measures."""
         return self.measures or (self.name,)
 
 
@@ -135,8 +142,6 @@ CANDIDATE_CHECKS = (
         concerns=lambda trait: bool(trait.contradicts),
     ),
 )
-# Counted by their share and not one by one.
-BOUNDED_ROWS = frozenset({"flips"})
 # What these checks find is wrong, and no matter of opinion.
 NON_WAIVABLE = frozenset(
     {BUILT, REQUIRED_BEHAVIOURS, UPSTREAM, *(check.name for check in CANDIDATE_CHECKS if not check.waivable)}
@@ -160,19 +165,11 @@ def check_names(trait: Trait) -> list[str]:
 
 
 def measure_suite() -> list[Expected]:
-    """The suite over the measures, which have a row a trait; a measure or bound that is null is not compared.
-
-    An expectation is called ``<check>:<column>:<side>``.
-    """
-    suite = []
-    for check in CANDIDATE_CHECKS:
-        for column in check.columns:
-            if check.rows and check.name not in BOUNDED_ROWS:
-                kwargs = {"column": column, "min_value": 0, "max_value": 0}
-                suite.append(Expected(f"{check.name}:{column}:none", "expect_column_values_to_be_between", kwargs))
-            else:
-                suite += [_pair(check.name, column, "low"), _pair(check.name, column, "high")]
-    return suite
+    """The suite over the measures, a row each; a measure or an end that is null is not compared."""
+    return [
+        _not_less("no measure below its lower end", "measure", "low"),
+        _not_less("no measure above its upper end", "high", "measure"),
+    ]
 
 
 def declared_suite(trait: Trait) -> list[Expected]:
@@ -194,16 +191,9 @@ def declared_names(trait: Trait) -> list[str]:
     return names
 
 
-def _pair(name: str, column: str, side: str) -> Expected:
-    bound = column + (LOW if side == "low" else HIGH)
-    larger, smaller = (column, bound) if side == "low" else (bound, column)
+def _not_less(name: str, larger: str, smaller: str) -> Expected:
     return Expected(
-        f"{name}:{column}:{side}",
+        name,
         "expect_column_pair_values_a_to_be_greater_than_b",
-        {
-            "column_A": larger,
-            "column_B": smaller,
-            "or_equal": True,
-            "ignore_row_if": "either_value_is_missing",
-        },
+        {"column_A": larger, "column_B": smaller, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
     )

@@ -242,9 +242,11 @@ def _ranked(trait: Trait, rows: FeatureRows) -> str:
     )
     return f"""
         ranked as (
-            select corr(score_rank, old_rank) as rank_agreement, max(score_rank) as ranks, max(old_rank) as old_ranks
+            select corr(score_rank, old_rank) as rank_agreement, count(*) filter (old_score != 0) as ranked_count,
+                max(old_rank) > 1 as old_spread
             from (
-                select rank() over (order by score) as score_rank, rank() over (order by old_score) as old_rank
+                select
+                    old_score, rank() over (order by score) as score_rank, rank() over (order by old_score) as old_rank
                 from compared where {_IN_BOTH} and {sample}
             )
         ),

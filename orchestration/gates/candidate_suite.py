@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import isfinite
 from typing import Any
 
 import duckdb
@@ -12,11 +13,11 @@ import duckdb
 from orchestration.declarations.traits import Trait
 from orchestration.gates.candidate_bounds import MOST_CONTRADICTIONS, Circumstances, with_bounds
 from orchestration.gates.candidate_checks import (
-    BOUNDED_ROWS,
     CANDIDATE_CHECKS,
     CONTRADICTIONS,
     HIGH,
     LOW,
+    CandidateCheck,
     checks_of,
     declared_suite,
     measure_suite,
@@ -25,7 +26,7 @@ from orchestration.gates.candidate_contradictions import Basis, bases, count_con
 from orchestration.gates.candidate_features import FeatureRows, read_features, read_merged
 from orchestration.gates.candidate_measures import compared_steps, measure_candidate, thresholds_of
 from orchestration.gates.candidate_words import expected_words, observed_words
-from orchestration.gates.engine import Judged, run_suite, run_suite_by_row
+from orchestration.gates.engine import run_suite, run_suite_by_row
 from orchestration.gates.interval import MOST_HISTORY
 from orchestration.gates.recompute import Inputs
 from orchestration.gates.verdicts import Check
@@ -37,7 +38,7 @@ from orchestration.transform.dbt import Project
 
 MEASURES = "candidate_measures"
 SUITE = "candidates"
-_KEY = "trait"
+_KEY = "measured"
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ class MeasuredTraits:
     Attributes:
         found: trait -> its measures, or what was wrong when it was measured.
         contradictions: key -> measure and bound.
-        judged: check -> results of its expectations.
+        broken: keys of the measures that broke their expectation.
+        error: why an expectation could not be evaluated, so that nothing has held; empty when all could.
 
     """
 
     found: Mapping[str, Measured | Exception]
     contradictions: Mapping[str, Mapping[str, Any]]
-    judged: Mapping[str, Sequence[Judged]]
+    broken: frozenset[str] = frozenset()
+    error: str = ""
 
     def of(self, trait: Trait) -> Measured:
         """The measures of a trait; raises what went wrong."""
@@ -91,16 +94,13 @@ class MeasuredTraits:
         measured = self.of(trait)
         checks = []
         for check in checks_of(trait):
-            keys, row = [trait.name], measured.row
+            keys, row = [key_of(trait.name, column) for column in check.columns], measured.row
             if check.name == CONTRADICTIONS:
                 keys = speaking(trait, measured.contradictions, passed)
                 row = {**max((self.contradictions[key] for key in keys), key=lambda found: found[CONTRADICTIONS])}
-            results = self.judged[check.name]
-            errors = [judged.check.observed for judged in results if not judged.check.passed and not judged.broken]
-            is_broken = any(key in judged.broken for judged in results for key in keys)
-            observed = errors[0] if errors else observed_words(check, row)
-            expected = expected_words(check, trait, row)
-            checks.append(Check(check.name, not is_broken and not errors, "critical", expected, observed))
+            is_whole = not self.error and not self.broken & {*keys}
+            observed = self.error or observed_words(check, row)
+            checks.append(Check(check.name, is_whole, "critical", expected_words(check, trait, row), observed))
         return tuple(checks)
 
     def contradicting_rows(self, trait: Trait, passed: Collection[str]) -> str:
@@ -135,7 +135,7 @@ def measure_traits(
 
     """
     if not traits:
-        return MeasuredTraits({}, {}, {})
+        return MeasuredTraits({}, {})
     pasts = read_pasts(connection, project.catalog, build, MOST_HISTORY)
     found: dict[str, Measured | Exception] = {}
     contradictions: dict[str, dict[str, Any]] = {}
@@ -164,10 +164,10 @@ def measure_traits(
             except Exception as error:
                 found[trait.name] = error
     _write_measures(connection, found, contradictions)
-    judged: dict[str, list[Judged]] = {check.name: [] for check in CANDIDATE_CHECKS}
-    for result in run_suite_by_row(connection, SUITE, f"select * from {MEASURES}", measure_suite(), _KEY):
-        judged[result.check.name.split(":")[0]].append(result)
-    return MeasuredTraits(found, contradictions, judged)
+    judged = run_suite_by_row(connection, SUITE, f"select * from {MEASURES}", measure_suite(), _KEY)
+    errors = [result.check.observed for result in judged if not result.check.passed and not result.broken]
+    broken = frozenset(key for result in judged for key in result.broken)
+    return MeasuredTraits(found, contradictions, broken, "; ".join(errors))
 
 
 def _measure(
@@ -244,23 +244,35 @@ def _write_measures(
     found: Mapping[str, Measured | Exception],
     contradictions: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """The table that the suite looks at: a row a trait, and a row for each contradiction; ends beside each measure."""
-    columns = list(_columns())
+    """The table that the suite looks at: a row a measure of a trait, with its ends beside it."""
+    rows = [
+        (key_of(name, column), number, low, high)
+        for name, measured in found.items()
+        if isinstance(measured, Measured)
+        for check in CANDIDATE_CHECKS
+        for column in check.columns
+        for number, low, high in [_ends(check, column, measured.row)]
+        if number is not None
+    ]
+    rows += [(key, row[CONTRADICTIONS], None, row[CONTRADICTIONS + HIGH]) for key, row in contradictions.items()]
+    values = ", ".join(f"('{key}', {_sql(number)}, {_sql(low)}, {_sql(high)})" for key, number, low, high in rows)
     connection.execute(
-        f"create or replace temp table {MEASURES} ({_KEY} varchar, {', '.join(f'{name} double' for name in columns)})"
+        f"create or replace temp table {MEASURES} ({_KEY} varchar, measure double, low double, high double)"
     )
-    rows = {name: measured.row for name, measured in found.items() if isinstance(measured, Measured)}
-    rows |= {key: {**row} for key, row in contradictions.items()}
     if rows:
-        connection.executemany(
-            f"insert into {MEASURES} values (${', $'.join(map(str, range(1, len(columns) + 2)))})",
-            [[key, *(row.get(name) for name in columns)] for key, row in rows.items()],
-        )
+        connection.execute(f"insert into {MEASURES} values {values}")
 
 
-def _columns() -> Iterable[str]:
-    for check in CANDIDATE_CHECKS:
-        for column in check.columns:
-            yield column
-            if not check.rows or check.name in BOUNDED_ROWS:
-                yield from (column + LOW, column + HIGH)
+def _ends(check: CandidateCheck, column: str, row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    if check.is_counted:
+        return row.get(column), None, 0
+    return row.get(column), row.get(column + LOW), row.get(column + HIGH)
+
+
+def _sql(number: float | None) -> str:
+    return "null" if number is None else repr(float(number)) if isfinite(number) else f"'{number}'::double"
+
+
+def key_of(trait: str, measure: str) -> str:
+    """Key of a measure of a trait."""
+    return f"{trait} {measure}"

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.candidate_checks import BOUNDED_ROWS, HIGH, LOW, CandidateCheck
+from orchestration.gates.candidate_checks import HIGH, LOW, CandidateCheck
 from orchestration.gates.interval import LEAST_HISTORY
 
 
 def expected_words(check: CandidateCheck, trait: Trait, row: Mapping[str, Any]) -> str:
     """What a check expects of this trait, with its bounds."""
     text = check.expected.format(entity=trait.entity, id=trait.id_column, type=trait.type)
-    if check.rows and check.name not in BOUNDED_ROWS:
+    if check.is_counted:
         return text
     if check.name == "population":
         high = row.get("population_high")
@@ -27,7 +27,7 @@ def expected_words(check: CandidateCheck, trait: Trait, row: Mapping[str, Any]) 
 
 def observed_words(check: CandidateCheck, row: Mapping[str, Any]) -> str:
     """What was found."""
-    if check.rows and check.name not in BOUNDED_ROWS:
+    if check.is_counted:
         return f"{row.get(check.name)} rows otherwise"
     found = [(column, row.get(column)) for column in check.columns]
     if check.name == "score_size":
