@@ -173,7 +173,13 @@ def declared(url: str, destination: str, **given: Any) -> tuple[Catalog, Sync]:
         Trait.model_validate(
             {
                 **{"name": name, "title": name, "description": name, "type": kind, "entity": "user", "owner": "x"},
-                **{"version": 1, "enter": {"r": "It is."}, "outcome": {"title": "x", "silence": True}, "purpose": "x"},
+                **{
+                    "version": 1,
+                    "score": "0",
+                    "rules": [{"rule": "r", "text": "It is."}],
+                    "outcome": {"title": "x", "silence": True},
+                    "purpose": "x",
+                },
             }
         )
         for name, kind in (("paying", "boolean"), ("score", "number"), ("stage", "category"))
