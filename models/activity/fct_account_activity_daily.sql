@@ -60,7 +60,9 @@ days as (
         max(fct_user_account_activity_daily.last_event_at) as last_event_at,
         min(fct_user_account_activity_daily.first_core_value_at) as first_core_value_at,
         max(fct_user_account_activity_daily.last_pricing_at) as last_pricing_at,
-        max(fct_user_account_activity_daily.last_purchase_at) as last_purchase_at
+        max(fct_user_account_activity_daily.last_purchase_at) as last_purchase_at,
+        max(fct_user_account_activity_daily.last_trial_started_at) as last_trial_started_at,
+        max(fct_user_account_activity_daily.last_cancelled_at) as last_cancelled_at
     from fct_user_account_activity_daily
     where fct_user_account_activity_daily.account_id != ''
     group by fct_user_account_activity_daily.account_id, fct_user_account_activity_daily.activity_date
@@ -173,7 +175,9 @@ final as (
         cast(rebuilt.last_event_at as timestamp) as last_event_at,
         cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,
         cast(rebuilt.last_pricing_at as timestamp) as last_pricing_at,
-        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at
+        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at,
+        cast(rebuilt.last_trial_started_at as timestamp) as last_trial_started_at,
+        cast(rebuilt.last_cancelled_at as timestamp) as last_cancelled_at
     from rebuilt
 
 ),

@@ -54,7 +54,9 @@ grouped as (
         min(activity_buckets.first_activation_at) as first_activation_at,
         min(activity_buckets.first_core_value_at) as first_core_value_at,
         max(activity_buckets.last_pricing_at) as last_pricing_at,
-        max(activity_buckets.last_purchase_at) as last_purchase_at
+        max(activity_buckets.last_purchase_at) as last_purchase_at,
+        max(activity_buckets.last_trial_started_at) as last_trial_started_at,
+        max(activity_buckets.last_cancelled_at) as last_cancelled_at
     from activity_buckets
     group by activity_buckets.user_key, activity_buckets.account_key, activity_buckets.activity_date
 
@@ -102,7 +104,9 @@ final as (
         cast(rebuilt.first_activation_at as timestamp) as first_activation_at,
         cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,
         cast(rebuilt.last_pricing_at as timestamp) as last_pricing_at,
-        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at
+        cast(rebuilt.last_purchase_at as timestamp) as last_purchase_at,
+        cast(rebuilt.last_trial_started_at as timestamp) as last_trial_started_at,
+        cast(rebuilt.last_cancelled_at as timestamp) as last_cancelled_at
     from rebuilt
 
 ),

@@ -23,6 +23,7 @@ owned as (
         cast(visible_events.user_key as bigint) as user_key,
         cast(visible_events.account_key as bigint) as account_key,
         cast({{ reporting_date('visible_events.occurred_at') }} as date) as activity_date,
+        cast(catalog_rules.behaviour as string) as behaviour,
         cast(catalog_rules.feature as string) as feature,
         cast(catalog_rules.step as string) as step,
         cast(catalog_rules.outcome as string) as outcome,

@@ -4,6 +4,12 @@ with user_steps as (
 
 ),
 
+dim_users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
 -- One person's failures may be one person's mistake; what fails for several is broken.
 ranked as (
 
@@ -17,7 +23,8 @@ ranked as (
             order by count(*) desc nulls last, sum(user_steps.failures_7d) desc nulls last, user_steps.step asc nulls last
         ) as badness
     from user_steps
-    where user_steps.is_setup and not user_steps.has_succeeded_since and user_steps.failures_7d >= 2
+    inner join dim_users on user_steps.user_id = dim_users.user_id
+    where not dim_users.is_anonymous and user_steps.is_setup and not user_steps.has_succeeded_since and user_steps.failures_7d >= 2
     group by user_steps.account_id, user_steps.step
 
 ),

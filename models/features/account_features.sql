@@ -42,14 +42,22 @@ account_failing_steps as (
 
 ),
 
+dim_users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
 members as (
 
     select
         memberships.account_id,
         count(*) as member_count
     from memberships
+    inner join dim_users on memberships.user_key = dim_users.user_key
     where
-        memberships.valid_from < {{ as_of() }}
+        not dim_users.is_anonymous
+        and memberships.valid_from < {{ as_of() }}
         and (memberships.valid_to is null or memberships.valid_to >= {{ as_of() }})
     group by memberships.account_id
 

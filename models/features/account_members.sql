@@ -10,7 +10,14 @@ fct_user_account_activity_daily as (
 
 ),
 
--- Half a year is enough to know how a member comes and goes, and keeps old history out of a refresh.
+dim_users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
+-- Half a year is enough to know how a member comes and goes, and keeps old history out of a refresh. A visitor who never
+-- said who it is is no member.
 days as (
 
     select
@@ -25,8 +32,10 @@ days as (
             'fct_user_account_activity_daily.activity_date', 'day'
         ) }} as gap_days
     from fct_user_account_activity_daily
+    inner join dim_users on fct_user_account_activity_daily.user_key = dim_users.user_key
     where
-        fct_user_account_activity_daily.account_id != ''
+        not dim_users.is_anonymous
+        and fct_user_account_activity_daily.account_id != ''
         and fct_user_account_activity_daily.activity_date > {{ days_ago(180) }}
         and fct_user_account_activity_daily.activity_date <= {{ as_of_date() }}
 

@@ -59,14 +59,14 @@ known as (
         ranked_plans.has_higher_plan,
         account_rhythm.last_purchase_at as subscribed_at,
         account_rhythm.trial_started_date,
+        account_rhythm.last_trial_started_at as trial_began_at,
+        account_rhythm.last_cancelled_at as cancelled_at,
+        -- What was done last, holds, to the instant.
         coalesce(
-            account_rhythm.cancelled_date >= coalesce(
-                {{ reporting_date('account_rhythm.last_purchase_at') }}, account_rhythm.cancelled_date
-            ), false
+            account_rhythm.last_cancelled_at >= coalesce(account_rhythm.last_purchase_at, account_rhythm.last_cancelled_at), false
         ) as is_cancelled,
         coalesce(
-            said.trial_end_at,
-            cast({{ dbt.dateadd('day', var('trial_days'), 'account_rhythm.trial_started_date') }} as timestamp)
+            said.trial_end_at, account_rhythm.last_trial_started_at + interval '{{ var("trial_days") }} days'
         ) as trial_end_at
     from dim_accounts
     inner join account_rhythm on dim_accounts.account_id = account_rhythm.account_id
@@ -83,18 +83,17 @@ final as (
         cast(known.seat_limit as bigint) as seat_limit,
         cast(coalesce(known.has_higher_plan, true) as boolean) as has_higher_plan,
         cast(known.subscribed_at as timestamp) as subscribed_at,
+        cast(known.cancelled_at as timestamp) as cancelled_at,
         cast(known.is_cancelled as boolean) as is_cancelled,
+        cast(known.trial_began_at as timestamp) as trial_began_at,
         cast(known.trial_started_date as date) as trial_began_date,
         cast(case when known.trial_started_date is not null then known.trial_end_at end as timestamp) as trial_end_at,
         cast(
             coalesce(
-                known.trial_started_date is not null
-                and known.trial_end_at >= {{ as_of() }}
+                known.trial_end_at >= {{ as_of() }}
                 and not known.is_cancelled
-                and (
-                    known.subscribed_at is null
-                    or {{ reporting_date('known.subscribed_at') }} < known.trial_started_date
-                ), false
+                and (known.subscribed_at is null or known.subscribed_at < known.trial_began_at)
+                and known.trial_began_at is not null, false
             ) as boolean
         ) as is_in_trial
     from known

@@ -4,20 +4,29 @@ with fct_user_activity_daily as (
 
 ),
 
+dim_users as (
+
+    select * from {{ ref('dim_users') }}
+
+),
+
 calendar as (
 
     {{ calendar(days_ago(365), as_of_date()) }}
 
 ),
 
+-- Traffic of visitors who never said who they are makes no day busy or quiet for those who did.
 active_by_day as (
 
     select
         fct_user_activity_daily.activity_date,
         count(*) as active_users
     from fct_user_activity_daily
+    inner join dim_users on fct_user_activity_daily.user_key = dim_users.user_key
     where
-        fct_user_activity_daily.activity_date >= {{ days_ago(365) }}
+        not dim_users.is_anonymous
+        and fct_user_activity_daily.activity_date >= {{ days_ago(365) }}
         and fct_user_activity_daily.activity_date <= {{ as_of_date() }}
     group by fct_user_activity_daily.activity_date
 

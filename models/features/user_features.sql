@@ -18,6 +18,12 @@ user_standing as (
 
 ),
 
+user_looks as (
+
+    select * from {{ ref('user_looks') }}
+
+),
+
 user_worst_steps as (
 
     select * from {{ ref('user_worst_steps') }}
@@ -209,7 +215,7 @@ final as (
         cast(coalesce(user_windows.navigation_7d, 0) as bigint) as navigation_7d,
         cast(coalesce(user_windows.navigation_28d, 0) as bigint) as navigation_28d,
         cast(coalesce(user_windows.navigation_90d, 0) as bigint) as navigation_90d,
-        cast(coalesce(user_windows.pricing_since_purchase_28d, 0) as bigint) as pricing_since_purchase_28d,
+        cast(coalesce(user_looks.pricing_since_purchase_28d, 0) as bigint) as pricing_since_purchase_28d,
         cast(coalesce(user_windows.features_28d, 0) as bigint) as features_28d,
         cast(
             coalesce(user_windows.active_days_28d, 0) - coalesce(user_windows.previous_active_days_28d, 0) as bigint
@@ -248,6 +254,7 @@ final as (
     inner join silence on user_rhythm.user_key = silence.user_key
     left join user_windows on user_rhythm.user_key = user_windows.user_key
     left join user_standing on user_rhythm.user_id = user_standing.user_id
+    left join user_looks on user_rhythm.user_id = user_looks.user_id
     left join user_teams on user_rhythm.user_id = user_teams.user_id
     left join user_worst_steps on user_rhythm.user_id = user_worst_steps.user_id
 

@@ -34,12 +34,17 @@ plan_catalog as (
 
 ),
 
+-- Of accounts and of users; what an anonymous visitor says is nobody's plan.
 highest_plan as (
 
     select max(plan_catalog.rank) as highest_rank
     from plan_catalog
     inner join attributes on plan_catalog.plan = lower(attributes.value)
-    where attributes.attribute = 'plan' and attributes.valid_from < {{ as_of() }}
+    left join dim_users on attributes.entity_type = 'user' and attributes.entity_id = dim_users.user_id
+    where
+        attributes.attribute = 'plan'
+        and attributes.valid_from < {{ as_of() }}
+        and (attributes.entity_type != 'user' or not coalesce(dim_users.is_anonymous, true))
 
 ),
 
@@ -101,14 +106,17 @@ known as (
             coalesce(user_rhythm.last_purchase_at, account_standing.subscribed_at),
             coalesce(account_standing.subscribed_at, user_rhythm.last_purchase_at)
         ) as subscribed_at,
+        greatest(
+            coalesce(user_rhythm.last_cancelled_at, account_standing.cancelled_at),
+            coalesce(account_standing.cancelled_at, user_rhythm.last_cancelled_at)
+        ) as cancelled_at,
         coalesce(account_standing.trial_began_date, user_rhythm.trial_started_date) as trial_began_date,
+        coalesce(account_standing.trial_began_at, user_rhythm.last_trial_started_at) as trial_began_at,
         coalesce(
             account_standing.trial_end_at,
             said.trial_end_at,
-            cast({{ dbt.dateadd('day', var('trial_days'), 'user_rhythm.trial_started_date') }} as timestamp)
+            user_rhythm.last_trial_started_at + interval '{{ var("trial_days") }} days'
         ) as trial_end_at,
-        coalesce(account_standing.is_cancelled, false) as account_is_cancelled,
-        user_rhythm.cancelled_date,
         left_all.user_id is not null as has_left,
         coalesce(dim_users.is_anonymous, true) as is_anonymous
     from user_rhythm
@@ -122,14 +130,12 @@ known as (
 
 ),
 
+-- What was done last, holds, to the instant, whoever of the account did it.
 judged as (
 
     select
         known.*,
-        known.account_is_cancelled
-        or coalesce(
-            known.cancelled_date >= coalesce({{ reporting_date('known.subscribed_at') }}, known.cancelled_date), false
-        ) as is_cancelled
+        coalesce(known.cancelled_at >= coalesce(known.subscribed_at, known.cancelled_at), false) as is_cancelled
     from known
 
 ),
@@ -145,18 +151,17 @@ final as (
         cast(judged.plan as string) as plan,
         cast(judged.has_higher_plan as boolean) as has_higher_plan,
         cast(judged.subscribed_at as timestamp) as subscribed_at,
+        cast(judged.cancelled_at as timestamp) as cancelled_at,
         cast(judged.is_cancelled as boolean) as is_cancelled,
+        cast(judged.trial_began_at as timestamp) as trial_began_at,
         cast(judged.trial_began_date as date) as trial_began_date,
         cast(case when judged.trial_began_date is not null then judged.trial_end_at end as timestamp) as trial_end_at,
         cast(
             coalesce(
-                judged.trial_began_date is not null
-                and judged.trial_end_at >= {{ as_of() }}
+                judged.trial_end_at >= {{ as_of() }}
                 and not judged.is_cancelled
-                and (
-                    judged.subscribed_at is null
-                    or {{ reporting_date('judged.subscribed_at') }} < judged.trial_began_date
-                ), false
+                and (judged.subscribed_at is null or judged.subscribed_at < judged.trial_began_at)
+                and judged.trial_began_at is not null, false
             ) as boolean
         ) as is_in_trial
     from judged

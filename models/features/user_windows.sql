@@ -19,30 +19,18 @@ fct_feature_usage_daily as (
 
 ),
 
-user_rhythm as (
-
-    select * from {{ ref('user_rhythm') }}
-
-),
-
 touched_user_windows as (
 
     select * from {{ ref('touched_user_windows') }}
 
 ),
 
--- A look at pricing is used up by a purchase on its day or later.
 recent_days as (
 
     select
         fct_user_activity_daily.*,
-        case
-            when fct_user_activity_daily.activity_date <= {{ reporting_date('user_rhythm.last_purchase_at') }} then 0
-            else fct_user_activity_daily.pricing_count
-        end as open_pricing_count,
         {{ period_of('fct_user_activity_daily.activity_date', window_edges(window_days())) }} as period_days
     from fct_user_activity_daily
-    inner join user_rhythm on fct_user_activity_daily.user_key = user_rhythm.user_key
     where
         fct_user_activity_daily.activity_date > {{ days_ago(90) }}
         and fct_user_activity_daily.activity_date <= {{ as_of_date() }}
@@ -60,7 +48,7 @@ periods as (
         recent_days.period_days,
         max(recent_days.user_id) as user_id,
         count(*) as active_days,
-        {{ sums('recent_days', day_measures(behaviours()) + ['open_pricing_count']) }}
+        {{ sums('recent_days', day_measures(behaviours())) }}
     from recent_days
     group by recent_days.user_key, recent_days.period_days
 
@@ -71,8 +59,7 @@ windows as (
     select
         cast(periods.user_key as bigint) as user_key,
         cast(max(periods.user_id) as string) as user_id,
-        {{ shared_windows(behaviours(), window_days()) }},
-        {{ window_sums('open_pricing_count', 'pricing_since_purchase', [28]) }}
+        {{ shared_windows(behaviours(), window_days()) }}
     from periods
     group by periods.user_key
 

@@ -46,7 +46,9 @@ grouped as (
         min(case when bucketed_events.behaviour = 'core_value' then bucketed_events.occurred_at end) as first_core_value_at,
         max(case when bucketed_events.behaviour = 'pricing' then bucketed_events.occurred_at end) as last_pricing_at,
         max(case when bucketed_events.behaviour in ('subscribed', 'upgraded') then bucketed_events.occurred_at end)
-            as last_purchase_at
+            as last_purchase_at,
+        max(case when bucketed_events.behaviour = 'trial_started' then bucketed_events.occurred_at end) as last_trial_started_at,
+        max(case when bucketed_events.behaviour = 'cancelled' then bucketed_events.occurred_at end) as last_cancelled_at
     from bucketed_events
     group by
         bucketed_events.node_key,
@@ -90,7 +92,9 @@ final as (
         cast(grouped.first_activation_at as timestamp) as first_activation_at,
         cast(grouped.first_core_value_at as timestamp) as first_core_value_at,
         cast(grouped.last_pricing_at as timestamp) as last_pricing_at,
-        cast(grouped.last_purchase_at as timestamp) as last_purchase_at
+        cast(grouped.last_purchase_at as timestamp) as last_purchase_at,
+        cast(grouped.last_trial_started_at as timestamp) as last_trial_started_at,
+        cast(grouped.last_cancelled_at as timestamp) as last_cancelled_at
     from grouped
 
 ),

@@ -18,6 +18,7 @@ Where the semantics leave a choice, this is what is assumed:
 - A session whose ``session_date`` is a day on which its account has no event is on no row of the account's days.
 - An attribute's value is the text itself or, for other JSON values, their JSON text. ``left`` is true or 'true'.
 - Memberships: an event at the very instant of leaving is not later than it.
+- Acts at one instant: a cancellation holds against a purchase, and a purchase uses up a look.
 - ``gap_count`` counts every pair of neighbouring active days, the next day included.
 """
 
@@ -45,10 +46,11 @@ BEHAVIOURS = _names(
     "activation core_value collaboration invite pricing error setup signed_up trial_started subscribed upgraded "
     "downgraded cancelled support navigation"
 )
+PURCHASES = ("subscribed", "upgraded")
 _COUNTS = " ".join(f"{behaviour}_count" for behaviour in BEHAVIOURS)
 _MEASURES = (
     f"event_count failure_count {_COUNTS} first_event_at last_event_at first_core_value_at last_pricing_at "
-    "last_purchase_at"
+    "last_purchase_at last_trial_started_at last_cancelled_at"
 )
 _DAY_MEASURES = f"{_MEASURES} session_count active_seconds feature_count repeated_failure_count"
 _FEATURES = (
@@ -71,10 +73,11 @@ COLUMNS = {
     "activity.fct_step_activity_daily": _names(
         "user_id account_id activity_date step start_count success_count failure_count last_failure_at last_success_at"
     ),
+    "activity.fct_pricing_looks": _names("user_id activity_date occurred_at look_count"),
     "activity.fct_user_activity_daily": _names(f"user_id activity_date {_DAY_MEASURES}"),
     "activity.fct_account_activity_daily": _names(f"account_id activity_date {_DAY_MEASURES} active_users"),
-    "features.user_features": _names(f"user_id {_FEATURES}"),
-    "features.account_features": _names(f"account_id {_FEATURES} active_users_7d active_users_90d"),
+    "features.user_features": _names(f"user_id {_FEATURES} is_cancelled pricing_since_purchase_28d"),
+    "features.account_features": _names(f"account_id {_FEATURES} active_users_7d active_users_90d is_cancelled"),
 }
 
 Row = tuple[Any, ...]
@@ -421,7 +424,8 @@ def measures(events: list[Event]) -> Row:
         sum(event.outcome == "failure" for event in events),
         *behaviour_counts(events),
         *(min(every), max(every), min(times("core_value"), default=None)),
-        *(max(times(*behaviours), default=None) for behaviours in [("pricing",), ("subscribed", "upgraded")]),
+        *(max(times(*behaviours), default=None) for behaviours in [("pricing",), PURCHASES]),
+        *(max(times(behaviour), default=None) for behaviour in ("trial_started", "cancelled")),
     )
 
 
@@ -471,6 +475,23 @@ def features(days: dict[date, list[Event]], sessions: dict[date, list[Session]],
     )
 
 
+def last_time(events: Iterable[Event], *behaviours: str) -> datetime | None:
+    return max((event.occurred_at for event in events if event.behaviour in behaviours), default=None)
+
+
+def is_cancelled(events: list[Event]) -> bool:
+    """Whether the last cancellation is no earlier than the last purchase."""
+    cancelled_at, bought_at = last_time(events, "cancelled"), last_time(events, *PURCHASES)
+    return cancelled_at is not None and (bought_at is None or cancelled_at >= bought_at)
+
+
+def open_looks(own: list[Event], events: list[Event], day_of: Callable[[datetime], date], last_date: date) -> int:
+    """Looks at pricing of the last 28 days that no purchase in ``events`` has used up."""
+    bought_at = last_time(events, *PURCHASES) or datetime.min
+    looks = [event.occurred_at for event in own if event.behaviour == "pricing" and event.occurred_at > bought_at]
+    return sum(day_of(at) > last_date - 28 * DAY for at in looks)
+
+
 # All tables
 
 
@@ -506,7 +527,8 @@ def expected(
         tables["identity.dim_users"].append((owner, min(times), max(times), len(its), anonymous))
     tables["identity.identity_changes"] = identity.changes()
     tables["identity.attributes"] = attributes(owned, attribute_catalog)
-    tables["identity.memberships"] = memberships(owned)
+    members = memberships(owned)
+    tables["identity.memberships"] = members
     tables["sessions.fct_sessions"] = [session_row(session, day_of(session.started_at)) for session in sessions]
 
     dated = [(owner, event.account_id or "", day_of(event.occurred_at), event) for owner, event in owned]
@@ -523,6 +545,8 @@ def expected(
         its = [item[3] for item in found]
         measured = day_measures(its, user_sessions.get(user_day, []))
         tables["activity.fct_user_activity_daily"].append((*user_day, *measured))
+        looks = grouped((event for event in its if event.behaviour == "pricing"), lambda event: event.occurred_at)
+        tables["activity.fct_pricing_looks"] += [(*user_day, at, len(same)) for at, same in looks.items()]
     account_sessions = grouped(sessions, lambda session: (session.account_id or "", day_of(session.started_at)))
     for account_day, found in grouped((d for d in dated if d[1]), lambda item: (item[1], item[2])).items():
         its = [item[3] for item in found]
@@ -534,7 +558,14 @@ def expected(
     for owner, its in by_owner.items():
         days = grouped(its, lambda event: day_of(event.occurred_at))
         began = {day: user_sessions.get((owner, day), []) for day in days}
-        tables["features.user_features"].append((owner, *features(days, began, last_date)))
+        joined = [
+            (joined_at, account) for user, account, joined_at, left_at, _ in members if user == owner and not left_at
+        ]
+        # Of several accounts the one that was joined last, what was done for it by whomever included.
+        current = min((account for at, account in joined if at == max(joined)[0]), default=None)
+        acted = its + [event for _, event in owned if current and event.account_id == current]
+        standing = (is_cancelled(acted), open_looks(its, acted, day_of, last_date))
+        tables["features.user_features"].append((owner, *features(days, began, last_date), *standing))
     for account, found in grouped((d for d in dated if d[1]), lambda item: item[1]).items():
         days = grouped((item[3] for item in found), lambda event: day_of(event.occurred_at))
         began = {day: account_sessions.get((account, day), []) for day in days}
@@ -542,5 +573,8 @@ def expected(
             len({owner for owner, _, day, _ in found if last_date - length * DAY < day <= last_date})
             for length in (7, 90)
         ]
-        tables["features.account_features"].append((account, *features(days, began, last_date), *breadth))
+        standing_of_account = is_cancelled([item[3] for item in found])
+        tables["features.account_features"].append(
+            (account, *features(days, began, last_date), *breadth, standing_of_account)
+        )
     return {table: sort_rows(rows) for table, rows in tables.items()}

@@ -53,6 +53,8 @@ CATALOG = [
     rule("declined", "error", "checkout", "payment", "failure"),
     rule("crash", "error", "", "", "failure"),
     rule("home", "navigation", "home"),
+    rule("cancel", "cancelled"),
+    rule("try", "trial_started"),
 ]
 
 
@@ -498,16 +500,18 @@ BUSY_DAY = [
 ]
 THIRD = date(2025, 3, 3)
 FOURTH = date(2025, 3, 4)
+# Neither core value, pricing, purchase, trial nor cancellation.
+NEVER = (None,) * 5
 
 
 def test_activity_of_users_in_accounts() -> None:
     u_in_c = counts(core_value=2, pricing=1, error=2, subscribed=1, upgraded=1)
     next_day = at("2025-03-04 12:00")
     assert rows("activity.fct_user_account_activity_daily", BUSY_DAY) == [
-        ("u", "", THIRD, 3, 2, *counts(error=2), at("12:00"), at("12:02"), None, None, None),
-        ("u", "c", THIRD, 7, 2, *u_in_c, at("10:00"), at("10:10"), at("10:00"), at("10:06"), at("10:10")),
-        ("u", "c", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, None, None),
-        ("v", "c", THIRD, 2, 1, *counts(core_value=1, error=1), at("12:00"), at("12:10"), at("12:10"), None, None),
+        ("u", "", THIRD, 3, 2, *counts(error=2), at("12:00"), at("12:02"), *NEVER),
+        ("u", "c", THIRD, 7, 2, *u_in_c, at("10:00"), at("10:10"), at("10:00"), at("10:06"), at("10:10"), None, None),
+        ("u", "c", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, *NEVER[1:]),
+        ("v", "c", THIRD, 2, 1, *counts(core_value=1, error=1), at("12:00"), at("12:10"), at("12:10"), *NEVER[1:]),
     ]
 
 
@@ -533,12 +537,12 @@ def test_steps_tried() -> None:
 
 def test_days_of_users() -> None:
     u_day = (10, 4, *counts(core_value=2, pricing=1, error=4, subscribed=1, upgraded=1), at("10:00"), at("12:02"))
-    v_day = (2, 1, *counts(core_value=1, error=1), at("12:00"), at("12:10"), at("12:10"), None, None)
+    v_day = (2, 1, *counts(core_value=1, error=1), at("12:00"), at("12:10"), at("12:10"), *NEVER[1:])
     next_day = at("2025-03-04 12:00")
     assert rows("activity.fct_user_activity_daily", BUSY_DAY) == [
         # Sessions of 600 and 120 seconds; payment failed three times over all accounts.
-        ("u", THIRD, *u_day, at("10:00"), at("10:06"), at("10:10"), 2, 720, 2, 2),
-        ("u", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, None, None, 1, 0, 1, 0),
+        ("u", THIRD, *u_day, at("10:00"), at("10:06"), at("10:10"), None, None, 2, 720, 2, 2),
+        ("u", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, *NEVER[1:], 1, 0, 1, 0),
         ("v", THIRD, *v_day, 1, 600, 2, 0),
     ]
 
@@ -548,8 +552,8 @@ def test_days_of_accounts() -> None:
     next_day = at("2025-03-04 12:00")
     assert rows("activity.fct_account_activity_daily", BUSY_DAY) == [
         # Sessions of 600 seconds of both users; payment failed three times over both.
-        ("c", THIRD, *day, at("10:00"), at("10:06"), at("10:10"), 2, 1200, 2, 2, 2),
-        ("c", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, None, None, 1, 0, 1, 0, 1),
+        ("c", THIRD, *day, at("10:00"), at("10:06"), at("10:10"), None, None, 2, 1200, 2, 2, 2),
+        ("c", FOURTH, 1, 0, *counts(core_value=1), next_day, next_day, next_day, *NEVER[1:], 1, 0, 1, 0, 1),
     ]
 
 
@@ -610,6 +614,40 @@ def test_gaps_count_for_a_year_and_streaks_for_ever() -> None:
     events = [sent(f"{day} 10:00", "u") for day in days]
     columns = "longest_streak_days gap_count active_days_90d"
     assert rows("features.user_features", events, columns) == [(3, 2, 1)]
+
+
+def test_of_cancellation_and_purchase_the_later_holds_whoever_of_the_account_did_it() -> None:
+    def cancelled(*acts: tuple[str, str, str | None, str | None]) -> tuple[dict[str, bool], dict[str, bool]]:
+        events = [sent(time, user, name=name, account_id=account) for time, name, user, account in acts]
+        return (
+            dict(rows("features.user_features", events, "user_id is_cancelled")),
+            dict(rows("features.account_features", events, "account_id is_cancelled")),
+        )
+
+    assert cancelled(("11:08", "cancel", "u", "c"), ("11:12", "pay", "u", "c")) == ({"u": False}, {"c": False})
+    assert cancelled(("11:08", "pay", "u", "c"), ("11:12", "cancel", "u", "c")) == ({"u": True}, {"c": True})
+    assert cancelled(("11:08", "pay", "u", "c"), ("11:08", "cancel", "v", "c")) == ({"u": True, "v": True}, {"c": True})
+    colleague = cancelled(("11:00", "home", "v", "c"), ("11:08", "cancel", "u", "c"), ("11:12", "more", "v", None))
+    assert colleague == ({"u": True, "v": False}, {"c": True})
+
+
+def test_a_purchase_also_by_a_colleague_uses_up_the_looks_before_it() -> None:
+    looks = [sent(time, "u", name="address", account_id="c") for time in ("10:00", "11:00", "11:00:00.000001", "12:00")]
+    columns = "user_id pricing_since_purchase_28d"
+    assert rows("features.user_features", looks, columns) == [("u", 4)]
+    for buyer, account in (("u", None), ("v", "c")):
+        events = [*looks, sent("11:00", buyer, name="pay", account_id=account)]
+        assert ("u", 2) in rows("features.user_features", events, columns)
+    assert ("u", 4) in rows("features.user_features", [*looks, sent("11:00", "v", name="pay")], columns)
+    assert rows("activity.fct_pricing_looks", [*looks[:1], looks[0] | {"event_id": "again"}]) == [
+        ("u", THIRD, at("10:00"), 2)
+    ]
+
+
+def test_last_trial_start_and_cancellation_of_a_day() -> None:
+    events = [sent(time, "u", name=name) for time in ("10:00", "11:00") for name in ("try", "cancel")]
+    columns = "last_trial_started_at last_cancelled_at"
+    assert rows("activity.fct_user_activity_daily", events, columns) == [(at("11:00"), at("11:00"))]
 
 
 # Streams

@@ -39,13 +39,20 @@ def test_streams_with_the_project_as_it_is(
 
 @pytest.mark.long
 def test_a_hundred_streams_with_other_vars(tmp_path: Path, project_copy: Path) -> None:
-    """Native session ids, another time zone, few users a device, short sessions."""
+    """Native session ids, another time zone, few users a device, short sessions, trials and cancellations."""
     settings = project_copy / "dbt_project.yml"
     text = settings.read_text()
     for name, value in OTHER_VARS.items():
         text, count = re.subn(rf"(?m)^  {name}: \S+", f"  {name}: {value}", text)
         assert count == 1, name
     settings.write_text(text)
+    # The shop knows neither trial nor cancellation; here some of its events stand for them.
+    catalog = project_copy / "seeds" / "event_catalog.csv"
+    meanings = catalog.read_text()
+    for name, behaviour in {"search": "cancelled", "add_to_cart": "trial_started"}.items():
+        meanings, count = re.subn(rf"(?m)^(shop,{name},,,),[a-z_]+,", rf"\1,{behaviour},", meanings)
+        assert count == 1, name
+    catalog.write_text(meanings)
     home = Home(Settings(home=tmp_path / "home", project=project_copy))
     made = trial(home, Project(home), seed=3, count=100)
     assert made.right, report_of(made)
