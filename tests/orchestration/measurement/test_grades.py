@@ -17,8 +17,8 @@ TRAIT = Trait(
     type="boolean",
     owner="somebody",
     version=2,
-    score="0",
-    rules=(TraitRule(rule="all", text="It is."),),
+    score="1",
+    rules=(TraitRule(rule="any", text="It holds."),),
     outcome=Outcome(title="silence", silence=True),
     purpose="",
 )
