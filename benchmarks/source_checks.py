@@ -19,11 +19,12 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.gates.source_checks import LOAD_CHECKS, judge_measures
+from orchestration.gates.source_checks import judge_measures
 from orchestration.gates.source_days import count_source_days
+from orchestration.gates.source_groups import measure_groups
 from orchestration.gates.source_history import History, read_histories
 from orchestration.gates.source_measures import measure_day
-from orchestration.gates.source_statistics import Measured
+from orchestration.gates.source_parts import NOTHING_MEASURED
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import write_and_audit
@@ -35,6 +36,9 @@ from orchestration.transform.dbt import Project
 FAULTY_DAYS = 10
 KIND = "kind_key in (select kind_key from events.event_kinds where event_name = '{}')"
 LATER = "set occurred_at = occurred_at + interval 3 hour"
+
+# Of the group's users, every event; ``make_groups`` chooses the groups.
+LOST = "delete from events.event_log where {{day}} and node_key in (select user_key from lost where name = '{}')"
 
 # What happens to the events of one day.
 FAULTS = {
@@ -51,16 +55,17 @@ FAULTS = {
     " from events.event_log where {day}",
     "no name in the catalogue": "update events.event_log set rule_key = null where {day}",
     "so for half of the people": "update events.event_log set rule_key = null where {day} and hash(node_key) % 2 = 0",
+    "largest account lost": LOST.format("largest account"),
+    "account of five lost": LOST.format("account of five"),
+    "a plan lost": LOST.format("plan"),
     "users not identified": "update events.event_log set is_identified = false where {day}",
 }
 
 
-NO_LOADS = {check.name: Measured(None, "no load is judged") for check in LOAD_CHECKS}
-
-
 def refused(connection: duckdb.DuckDBPyConnection, history: History, day: date) -> list[str]:
-    """Critical checks that a day fails."""
-    judged = judge_measures(connection, SOURCE, [NO_LOADS | measure_day(history, day)])
+    """Critical checks that a day fails; groups are measured in the tables that ``count`` made last."""
+    groups = measure_groups(connection, SOURCE, day)
+    judged = judge_measures(connection, SOURCE, [{**NOTHING_MEASURED, **measure_day(history, day), "groups": groups}])
     return [found.check.name for found in judged if found.check.severity == "critical" and not found.check.passed]
 
 
@@ -79,6 +84,31 @@ def count(connection: duckdb.DuckDBPyConnection) -> None:
         time_zone="UTC",
         bucket_minutes=30,
         rebuild=True,
+    )
+
+
+def make_groups(connection: duckdb.DuckDBPyConnection) -> None:
+    """Chooses the groups that faults lose: the table ``lost``."""
+    connection.execute(
+        """
+        create or replace temp table lost as
+        with sizes as (
+            select account_id, count(*) as users from identity.memberships where is_current group by account_id
+        ),
+        chosen as (
+            select 'largest account' as name, arg_max(account_id, (users, account_id)) as account_id from sizes
+            union all
+            select 'account of five', max(account_id) from sizes where users = 5
+            union all
+            select 'plan', entity_id from identity.attributes
+            where entity_type = 'account' and attribute = 'plan' and valid_to is null and value = (
+                select mode(value) from identity.attributes
+                where entity_type = 'account' and attribute = 'plan' and valid_to is null
+            )
+        )
+        select c.name, m.user_key
+        from chosen as c inner join identity.memberships as m on c.account_id = m.account_id and m.is_current
+        """
     )
 
 
@@ -104,6 +134,7 @@ def run(seeds: Sequence[int], days: int, accounts: int, console: Console) -> Non
             write_and_audit(Project(home))
             with home.connect() as connection:
                 count(connection)
+                make_groups(connection)
                 judged = [DEFAULT_END - timedelta(days=number) for number in range(days, 0, -1)]
                 alarms = [
                     (day, names) for day in judged if (names := refused(connection, known_until(connection, day), day))

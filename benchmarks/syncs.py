@@ -201,7 +201,7 @@ def publish(home: Home, number: int, users: int, traits: int, changed: int = 0) 
                     when 'score' then cast((n % 1000) / 10 + if(n < {changed}, 1000, 0) as varchar)
                     when 'paying' then if(n % 3 = 0, 'true', 'false') else 'new'
                 end as value,
-                'It is so.' as reason
+                'It is so.' as reason, false as is_anonymous
             from range({users}) as r(n)
             cross join (select unnest(['score', 'paying', 'stage'][:{traits}]) as trait)
             order by trait, entity_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -36,9 +36,10 @@ def trait(name: str, kind: str = "boolean", entity: str = "user") -> Trait:
     )
 
 
-def catalog_of(traits: Mapping[str, str], *syncs: Sync) -> Catalog:
-    """Traits (name -> type) and syncs."""
-    return Catalog(traits=tuple(trait(name, kind) for name, kind in traits.items()), syncs=syncs)
+def catalog_of(traits: Mapping[str, str], *syncs: Sync, everyone: Sequence[str] = ()) -> Catalog:
+    """Traits (name -> type) and syncs; those named in ``everyone`` count anonymous visitors, too."""
+    declared = (trait(name, kind).model_copy(update={"everyone": name in everyone}) for name, kind in traits.items())
+    return Catalog(traits=tuple(declared), syncs=syncs)
 
 
 def serve(
@@ -50,6 +51,7 @@ def serve(
     people: Mapping[str, Mapping[str, str]] | None = None,
     catalog: Catalog | None = None,
     entity: str = "user",
+    visitors: Sequence[str] = (),
 ) -> None:
     """Publishes a snapshot as readers find it.
 
@@ -61,6 +63,7 @@ def serve(
         people: entity -> attribute -> value, as it is now.
         catalog: its syncs say which of these are kept; all, when it is left out.
         entity: user or account.
+        visitors: entities that are anonymous.
 
     """
     build_id = f"{number:06d}-20240630T000000Z"
@@ -74,12 +77,14 @@ def serve(
             """
             create schema traits;
             create table traits.trait_values (
-                entity_type varchar, entity_id varchar, trait varchar, value varchar, reason varchar
+                entity_type varchar, entity_id varchar, trait varchar, value varchar, reason varchar,
+                is_anonymous boolean
             );
             create table traits.trait_catalog (trait varchar, grade varchar);
             """
         )
-        _insert(connection, "traits.trait_values", [(entity, *row, f"{row[1]} is {row[2]}.") for row in rows], 5)
+        marked = [(entity, *row, f"{row[1]} is {row[2]}.", str(row[0] in visitors)) for row in rows]
+        _insert(connection, "traits.trait_values", marked, 6)
         _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
         if people is not None:
             attributes = [

@@ -49,7 +49,7 @@ class Derived(Declaration):
     type: Literal["number", "text", "boolean"] = "number"
 
 
-class Rule(Declaration):
+class TraitRule(Declaration):
     """One rule of a trait; of several that hold, the first decides.
 
     Attributes:

@@ -28,8 +28,8 @@ def check_trait(trait: Trait, behaviours: set[str], columns: Sequence[Column], w
     """
     _check_needs(trait, behaviours, where)
     _check_outcome(trait, where)
-    _check_columns(trait, columns, where)
     _check_rules(trait, where)
+    _check_columns(trait, columns, where)
     for upstream in trait.upstream_traits:
         if upstream not in trait.ancestors:
             raise UsageError(
@@ -59,7 +59,7 @@ def check_contradictions(trait: Trait, traits: Mapping[str, Trait]) -> None:
             raise UsageError(f"{where} describes another entity.", f"Name a trait of a {trait.entity}.")
     seen, left = set[str](), [trait.name]
     while left:
-        for name in {*(found.trait for found in traits[left.pop()].contradicts)} - seen:
+        for name in {*(found.trait for found in traits[left.pop()].contradicts)} & traits.keys() - seen:
             if name == trait.name:
                 raise UsageError(
                     f"trait {trait.name}: contradicts: it comes back to the trait itself.",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from orchestration.declarations.base import Declaration
-from orchestration.declarations.decisions import Column, Contradiction, Derived, Rule
+from orchestration.declarations.decisions import Column, Contradiction, Derived, TraitRule
 
 TRAIT_FOLDER = "models/traits/"
 THRESHOLDS_SUFFIX = "__thresholds"
@@ -102,7 +102,7 @@ class Trait(Declaration):
     derived: tuple[Derived, ...] = ()
     scorecard: tuple[str, ...] = ()
     score: str
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[TraitRule, ...] = Field(min_length=1)
     monotone: dict[str, Literal["rising", "falling"]] = Field(default_factory=dict)
     contradicts: tuple[Contradiction, ...] = ()
     outcome: Outcome

@@ -6,7 +6,7 @@ Great Expectations compares the measures with the limits; nothing else does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -126,7 +126,25 @@ DAY_CHECKS = (
         "at most 20% of what people usually do under names that the event catalogue does not know",
         "traithouse catalog suggest writes the rows of the event catalogue",
     ),
+    SourceCheck(
+        "groups",
+        "critical",
+        None,
+        0,
+        "no account, plan or country without any of its usual users",
+        "Look whether their rows were lost on the way; load them, or waive it if they did stay away",
+    ),
 )
+# Checks of anonymous events, which are judged by themselves: their prefix, and the checks that have no such part.
+ANONYMOUS = "anonymous_"
+_OF_KNOWN_USERS = ("ids", "groups")
+ANONYMOUS_CHECKS = {
+    f"{ANONYMOUS}{check.name}": replace(
+        check, name=f"{ANONYMOUS}{check.name}", expected=f"of anonymous visitors, {check.expected}"
+    )
+    for check in DAY_CHECKS
+    if check.name not in _OF_KNOWN_USERS
+}
 # Column of the day's place in the list of measures.
 _PLACE = "place"
 SOURCE_CHECKS = {check.name: check for check in (*LOAD_CHECKS, *DAY_CHECKS)}
@@ -134,7 +152,7 @@ SOURCE_CHECKS = {check.name: check for check in (*LOAD_CHECKS, *DAY_CHECKS)}
 
 def source_check_names() -> list[str]:
     """Names of all checks of a source."""
-    return [*ROW_CHECKS, *SOURCE_CHECKS]
+    return [*ROW_CHECKS, *SOURCE_CHECKS, *ANONYMOUS_CHECKS]
 
 
 def row_suite() -> list[Expected]:

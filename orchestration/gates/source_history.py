@@ -1,4 +1,7 @@
-"""What a source has delivered so far, by day: the past that a new day is compared with."""
+"""What a source has delivered so far, by day: the past that a new day is compared with.
+
+Events of known users and anonymous events are two histories; neither sees the other.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +64,13 @@ class History:
 
     @property
     def first(self) -> date:
-        """First day with an event."""
-        return min(self.days)
+        """First day with an event; the last known day when there is none."""
+        return min(self.days, default=self.until)
 
     @property
     def last(self) -> date:
-        """Last day with an event."""
-        return max(self.days)
+        """Last day with an event; the last known day when there is none."""
+        return max(self.days, default=self.until)
 
     def day(self, day: date) -> DayCount:
         """The counts of a day; those of a day without events are empty."""
@@ -87,21 +90,24 @@ class History:
         return (day - self.first).days >= LEAST_HISTORY_DAYS
 
 
-def read_histories(connection: duckdb.DuckDBPyConnection, until: date) -> dict[str, History]:
-    """What each source delivered, by name of the source.
+def read_histories(
+    connection: duckdb.DuckDBPyConnection, until: date, *, is_anonymous: bool = False
+) -> dict[str, History]:
+    """What each source delivered of known users, by name of the source; empty where it delivered nothing of the kind.
 
     Args:
         connection: the warehouse, after ``count_source_days``.
         until: the last day (reporting time zone); later days are left out.
+        is_anonymous: read the anonymous events instead.
 
     """
     days: dict[str, dict[date, DayCount]] = {}
     for source, day, hour, events, users, identified, shifted in connection.execute(
         """
         select source, day, cast(hour(hour) as integer), events, users, identified, shifted
-        from state.source_hours where day <= $1
+        from state.source_hours where day <= $1 and is_anonymous = $2
         """,
-        [until],
+        [until, is_anonymous],
     ).fetchall():
         found = days.setdefault(source, {}).setdefault(day, DayCount())
         found.events += events
@@ -110,7 +116,14 @@ def read_histories(connection: duckdb.DuckDBPyConnection, until: date) -> dict[s
         found.users[hour] += users
     units: dict[str, dict[Unit, dict[date, int]]] = {}
     for source, name, behaviour, day, users in connection.execute(
-        "select source, event_name, behaviour, day, users from state.source_days where day <= $1", [until]
+        """
+        select source, event_name, behaviour, day, users from state.source_days
+        where day <= $1 and is_anonymous = $2
+        """,
+        [until, is_anonymous],
     ).fetchall():
         units.setdefault(source, {}).setdefault((name, behaviour), {})[day] = users
-    return {source: History(days[source], units.get(source, {}), until) for source in sorted(days)}
+    sources = connection.execute(
+        "select distinct source from state.source_hours where day <= $1 order by source", [until]
+    ).fetchall()
+    return {source: History(days.get(source, {}), units.get(source, {}), until) for (source,) in sources}

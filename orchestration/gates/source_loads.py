@@ -1,4 +1,7 @@
-"""The loads of a source that are judged as new, and what is measured of their rows."""
+"""The loads of a source that are judged as new, and what is measured of their rows.
+
+Anonymous events are no part of these measures: those without a user_id, of a device that is known with none.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ def loads_to_judge(
     loaded_until: int,
     last: SourceVerdict | None,
 ) -> Loads:
-    """Loads since the last verdict; when nothing came, the loads of that verdict, for it still stands.
+    """Loads since the last verdict; when nothing came but anonymous events, those of that verdict: it still stands.
 
     Args:
-        connection: the warehouse, with the event log.
+        connection: the warehouse, after ``count_source_days``.
         source: whose loads.
         build: the current one.
         loaded_until: newest load that the event log holds.
@@ -40,9 +43,12 @@ def loads_to_judge(
         return Loads(build.loaded_after, loaded_until)
     came = connection.execute(
         f"""
-        select 1 from raw.loads where source = $1 and load_id > $2 and load_id <= $3 and accepted > 0
+        with came as ({all_new_rows(source, Loads(last.loaded_until, loaded_until))})
+        select 1 from raw.loads
+        where source = $1 and load_id > $2 and load_id <= $3 and accepted > 0
+            and (rejected > 0 or load_id not in (select load_id from came))
         union all
-        select 1 from ({new_rows(source, Loads(last.loaded_until, loaded_until))})
+        select 1 from came where not is_anonymous
         limit 1
         """,
         [source, last.loaded_until, loaded_until],
@@ -51,15 +57,22 @@ def loads_to_judge(
 
 
 def new_rows(source: str, loads: Loads) -> str:
-    """SQL of a source's events in these loads."""
+    """SQL of a source's events in these loads, anonymous ones left out."""
+    return f"select * from ({all_new_rows(source, loads)}) where not is_anonymous"
+
+
+def all_new_rows(source: str, loads: Loads) -> str:
+    """SQL of all of a source's events in these loads."""
     name = source.replace("'", "''")
     return f"""
         select
             log.event_id, kinds.event_name, log.occurred_at, log.received_at, log.node_key as entity, log.load_id,
-            coalesce(rules.behaviour, '') = '' as is_unmapped
+            coalesce(rules.behaviour, '') = '' as is_unmapped,
+            not log.is_identified and known.anonymous_key is null as is_anonymous
         from events.event_log as log
         inner join events.event_kinds as kinds on log.kind_key = kinds.kind_key
         left join events.catalog_rules as rules on log.rule_key = rules.rule_key
+        left join known_devices as known on log.anonymous_key = known.anonymous_key
         where kinds.source = '{name}' and log.load_id > {loads.after} and log.load_id <= {loads.until}
     """
 
@@ -85,45 +98,65 @@ def measure_loads(connection: duckdb.DuckDBPyConnection, source: str, loads: Loa
     ).fetchone() or (0, 0, 0, 0)
     shares = {"unmapped": unmapped, "lateness": late, "clock_skew": early}
     words = {name: Measured(found / count if count else None, f"{found} of {count}") for name, found in shares.items()}
-    refused = _refused(connection, source, loads, rows)
+    refused = _refused(connection, source, loads)
     return words | {"rejected": refused, "rejected_share": refused}
 
 
-def _refused(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads, rows: str) -> Measured:
+_USER_KEYS, _DEVICE_KEYS = (
+    ", ".join(f"json_extract_string(raw_text, '$.{key}')" for key in keys)
+    for keys in (("user_id", "userId"), ("anonymous_id", "anonymousId"))
+)
+_NAMES_NO_USER = f"""case when json_valid(raw_text)
+    then coalesce({_USER_KEYS}, '') = '' and coalesce({_DEVICE_KEYS}, '') != '' else false end"""
+
+
+def _refused(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads) -> Measured:
     """Share of the rows of the new loads that were rejected at load or quarantined after it, with the reasons.
 
-    A load without any accepted row is left out: it changed nothing, and the command ``load`` has said so.
+    A load without any accepted row is left out: it changed nothing, and the command ``load`` has said so. A row that
+    was rejected as anonymous is one that can be read, and names a device and no user.
     """
-    total, rejected = connection.execute(
+    given = [loads.after, loads.until, source]
+    rows = all_new_rows(source, loads)
+    total, rejected, anonymous = connection.execute(
         f"""
-        select coalesce(sum(accepted + duplicates + rejected), 0), coalesce(sum(rejected), 0)
+        select
+            coalesce(sum(accepted + duplicates + rejected), 0), coalesce(sum(rejected), 0),
+            (select count(*) from ({rows}) where is_anonymous)
         from raw.loads
         where load_id > $1 and load_id <= $2 and accepted > 0
             and (source = $3 or load_id in (select load_id from ({rows})))
         """,
-        [loads.after, loads.until, source],
-    ).fetchone() or (0, 0)
+        given,
+    ).fetchone() or (0, 0, 0)
     reasons = connection.execute(
         f"""
         with refused as (
-            select reason, count(*) as count from raw.rejected_events
+            select reason, {_NAMES_NO_USER} as is_anonymous from raw.rejected_events
             where load_id > $1 and load_id <= $2 and (source = $3 or load_id in (select load_id from ({rows})))
                 and load_id in (select load_id from raw.loads where accepted > 0)
-            group by reason
             union all
-            select quarantine_reason, count(*) from events.quarantined_events
+            select quarantine_reason, user_id is null and anonymous_id is not null from events.quarantined_events
             where load_id > $1 and load_id <= $2 and source = $3
-            group by quarantine_reason
         )
-        select reason, sum(count) from refused group by reason order by 2 desc, 1
+        select reason, count(*) filter (not is_anonymous), count(*) filter (is_anonymous)
+        from refused group by reason order by 2 desc, 1
         """,
-        [loads.after, loads.until, source],
+        given,
     ).fetchall()
-    quarantined = connection.execute(
-        "select count(*) from events.quarantined_events where load_id > $1 and load_id <= $2 and source = $3",
-        [loads.after, loads.until, source],
-    ).fetchone() or (0,)
-    refused = rejected + quarantined[0]
+    quarantined, of_devices = connection.execute(
+        """
+        select count(*), count(*) filter (user_id is null and anonymous_id is not null)
+        from events.quarantined_events where load_id > $1 and load_id <= $2 and source = $3
+        """,
+        given,
+    ).fetchone() or (0, 0)
+    # Rejected records are kept once, however often they were loaded, and counted each time.
+    anonymous_refused = sum(count for *_, count in reasons)
+    refused = rejected + quarantined - anonymous_refused
+    # What was quarantined is not among the events.
+    total -= anonymous + of_devices + min(rejected, anonymous_refused - of_devices)
+    reasons = [(reason, count) for reason, count, _ in reasons if count]
     frequent = ", ".join(f"{reason} ({count})" for reason, count in reasons[:3])
     words = f"{refused} of {total}" + (f": {frequent}" if frequent else "")
     return Measured(refused / total if total else None, words)

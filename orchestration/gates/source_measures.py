@@ -40,6 +40,21 @@ LEAST_SHIFT_HOURS = 2
 LEAST_SHIFT_EVIDENCE = 10.0
 
 
+HISTORY_MEASURES = (
+    "volume",
+    "volume_low",
+    "volume_high",
+    "density_low",
+    "density_high",
+    "silence",
+    "hours",
+    "lag",
+    "ids",
+    "trackers",
+    "renamed",
+)
+
+
 def measure_day(history: History, day: date) -> dict[str, Measured]:
     """Measures of one complete day by check; a value is null where it cannot be measured.
 
@@ -49,8 +64,7 @@ def measure_day(history: History, day: date) -> dict[str, Measured]:
 
     """
     if not history.is_known(day):
-        names = ("volume", "volume_low", "volume_high", "density_low", "density_high", "silence", "hours", "lag")
-        return dict.fromkeys((*names, "ids", "trackers", "renamed"), Measured(None, TOO_LITTLE))
+        return dict.fromkeys(HISTORY_MEASURES, Measured(None, TOO_LITTLE))
     return {
         **_volume(history, day),
         **_density(history, day),

@@ -2,12 +2,14 @@
 
 A critical check that fails withholds the traits that it touches: those that need a behaviour of the source (or of the
 event that fell silent), and, where the whole source is in doubt, those that need no behaviour. A warning is only shown.
+
+Anonymous events are judged by themselves (checks ``anonymous_*``). Their failure touches only traits that declare
+``everyone``, and the checks of known users never see them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 import duckdb
@@ -15,15 +17,25 @@ import duckdb
 from orchestration.declarations.catalog import Catalog
 from orchestration.gates.candidate_checks import INPUTS
 from orchestration.gates.engine import Judged, run_suite
-from orchestration.gates.source_checks import DAY_CHECKS, SOURCE_CHECKS, judge_measures, row_suite
+from orchestration.gates.source_checks import (
+    ANONYMOUS,
+    ANONYMOUS_CHECKS,
+    DAY_CHECKS,
+    SOURCE_CHECKS,
+    judge_measures,
+    row_suite,
+)
 from orchestration.gates.source_days import count_source_days
+from orchestration.gates.source_groups import measure_groups
 from orchestration.gates.source_history import History, read_histories
 from orchestration.gates.source_loads import Loads, loads_to_judge, measure_loads, new_rows
 from orchestration.gates.source_measures import measure_day
+from orchestration.gates.source_parts import NOTHING_MEASURED, SourcePart
 from orchestration.gates.source_statistics import TOO_LITTLE, Measured
 from orchestration.gates.source_verdicts import SourceVerdict, last_source_verdicts, save_source_verdicts
 from orchestration.gates.verdicts import Check, Verdict, with_check
 from orchestration.home import Notify, silent, utc_now
+from orchestration.published.who_counts import counts_everyone
 from orchestration.transform.build import Build
 from orchestration.transform.clock import local_date
 from orchestration.transform.dbt import Project
@@ -61,10 +73,13 @@ def judge_sources(
     )
     last = last_source_verdicts(connection, build.build_id)
     verdicts = []
-    for source, history in read_histories(connection, until=today - timedelta(days=1)).items():
+    yesterday = today - timedelta(days=1)
+    anonymous = read_histories(connection, until=yesterday, is_anonymous=True)
+    for source, history in read_histories(connection, until=yesterday).items():
         loads = loads_to_judge(connection, source, build, loaded_until, last.get(source))
         days = _days_to_judge(history, last.get(source))
-        verdicts.append(_judge(connection, project.catalog, build, source, history, loads, days))
+        parts = SourcePart(history), SourcePart(anonymous[source], ANONYMOUS)
+        verdicts.append(_judge(connection, project.catalog, build, source, *parts, loads, days))
         notify(f"gate {source}: {verdicts[-1].verdict}")
     save_source_verdicts(connection, build.build_id, build.as_of, verdicts)
     return verdicts
@@ -112,23 +127,33 @@ def _judge(
     catalog: Catalog,
     build: Build,
     source: str,
-    history: History,
+    known: SourcePart,
+    anonymous: SourcePart,
     loads: Loads,
     days: Sequence[date],
 ) -> SourceVerdict:
-    measures: list[Mapping[str, Measured]] = []
     try:
         rows = new_rows(source, loads)
-        judged = [Judged(check) for check in run_suite(connection, f"source {source}", rows, row_suite())]
-        of_loads = measure_loads(connection, source, loads, rows) | {"arrival": _arrival(history)}
-        of_days = [measure_day(history, day) for day in days] or [_nothing_to_judge()]
-        measures = [of_loads | of_day for of_day in of_days]
-        judged += [_in_words(found, measures) for found in judge_measures(connection, source, measures)]
+        known.judged = [Judged(check) for check in run_suite(connection, f"source {source}", rows, row_suite())]
+        of_loads = measure_loads(connection, source, loads, rows) | {"arrival": _arrival(known.history)}
+        of_days = [
+            measure_day(known.history, day) | {"groups": measure_groups(connection, source, day)} for day in days
+        ]
+        known.measures = [{**of_loads, **of_day} for of_day in of_days or [_nothing_to_judge()]]
+        of_days = [measure_day(anonymous.history, day) for day in days]
+        anonymous.measures = [{**NOTHING_MEASURED, **of_day} for of_day in of_days or [_nothing_to_judge()]]
+        judged = judge_measures(connection, source, [*known.measures, *anonymous.measures])
+        known.add(judged, first=0)
+        of_visitors = [found for found in judged if ANONYMOUS + found.check.name in ANONYMOUS_CHECKS]
+        anonymous.add(of_visitors, first=len(known.measures))
     except Exception as error:  # a source that cannot be judged has failed, and the others are judged
         why = f"could not be evaluated: {' '.join(str(error).split())[:300]}"
-        judged = [Judged(Check("evaluated", False, "critical", "checks that can be evaluated", why))]
-    failed = [found for found in judged if not found.check.passed]
-    critical = [found for found in failed if found.check.severity == "critical"]
+        known.judged = [Judged(Check("evaluated", False, "critical", "checks that can be evaluated", why))]
+        anonymous.judged = []
+    of_everyone = {trait.name for trait in catalog.traits if trait.entity == "user" and counts_everyone(trait)}
+    by_visitors = anonymous.touched(catalog) & of_everyone
+    withholds = [*known.failed("critical"), *(anonymous.failed("critical") if by_visitors else [])]
+    failed = [*known.failed(), *anonymous.failed()]
     return SourceVerdict(
         build_id=build.build_id,
         source=source,
@@ -136,39 +161,19 @@ def _judge(
         loaded_after=loads.after,
         loaded_until=loads.until,
         first_day=days[0] if days else None,
-        last_day=min(history.until, history.last),
-        verdict="failed" if critical else "warned" if failed else "passed",
-        reason=" ".join(_sentence(found.check) for found in critical or failed),
-        checks=tuple(found.check for found in judged),
-        touched=_touched(catalog, history, critical, measures),
+        last_day=min(known.history.until, known.history.last),
+        verdict="failed" if withholds else "warned" if failed else "passed",
+        reason=" ".join(_sentence(found.check) for found in withholds or failed),
+        checks=tuple(found.check for found in (*known.judged, *anonymous.judged)),
+        touched=tuple(sorted(known.touched(catalog) | by_visitors)),
         decided_at=utc_now(),
     )
 
 
 def _sentence(check: Check) -> str:
-    declared = SOURCE_CHECKS.get(check.name)
+    declared = (SOURCE_CHECKS | ANONYMOUS_CHECKS).get(check.name)
     remedy = f" {declared.remedy}." if declared else ""
     return f"{check.name}: expected {check.expected}, found {check.observed}.{remedy}"
-
-
-def _touched(
-    catalog: Catalog, history: History, critical: Sequence[Judged], measures: Sequence[Mapping[str, Measured]]
-) -> tuple[str, ...]:
-    """Traits that need what is in doubt; when the whole source is in doubt, also those that need no behaviour."""
-    delivered = {behaviour for _, behaviour in history.units}
-    doubted: set[str] = set()
-    for found in critical:
-        about = [measures[place][found.check.name].behaviours for place in found.broken]
-        if not about or None in about:
-            return tuple(trait.name for trait in catalog.traits if not trait.needs or delivered & set(trait.needs))
-        doubted.update(*(behaviours for behaviours in about if behaviours is not None))
-    return tuple(trait.name for trait in catalog.traits if doubted & set(trait.needs))
-
-
-def _in_words(found: Judged, measures: Sequence[Mapping[str, Measured]]) -> Judged:
-    """The check with what was observed in words: on the first day that broke it, or else on the newest day."""
-    place = found.broken[0] if found.broken else -1
-    return replace(found, check=replace(found.check, observed=measures[place][found.check.name].observed))
 
 
 def _nothing_to_judge() -> dict[str, Measured]:
@@ -177,6 +182,8 @@ def _nothing_to_judge() -> dict[str, Measured]:
 
 def _arrival(history: History) -> Measured:
     """Complete days since the last day with an event."""
+    if not history.days:
+        return Measured(None, "no event of a known user yet")
     behind = (history.until - history.last).days
     if behind > LONGEST_PAUSE_DAYS:
         return Measured(None, f"none since {history.last}: the source has ended")

@@ -157,7 +157,7 @@ def _known_clocks(history: KnownHistory, horizon: int, time_zone: str) -> list[d
 
 
 def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: date) -> pd.DataFrame:
-    """Features of those who are eligible at a replayed clock, and whether the outcome came in the days from it on.
+    """Features of those who count and are eligible at a replayed clock, and whether the outcome came from then on.
 
     A feature is what the declaration names in ``scorecard``: the only list of features.
     """
@@ -165,8 +165,8 @@ def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
     columns = "".join(f', cast({quoted_value(name)} as double) as "{name}"' for name in features)
     came = "coalesce(sum(day.event_count), 0) = 0"
     if trait.outcome.behaviours:
-        counted = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
-        came = f"coalesce(sum({counted}), 0) > 0"
+        counts = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
+        came = f"coalesce(sum({counts}), 0) > 0"
     rows: Any = connection.execute(
         f"""
         with outcomes as (

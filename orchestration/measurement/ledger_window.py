@@ -1,6 +1,7 @@
 """What the ledger says of a window of days: SQL that makes rates of change and spells of membership of it.
 
-Days, members, flips and spells are defined in orchestration/measurement/stability.py.
+Days, members, flips and spells are defined in orchestration/measurement/stability.py. Anonymous visitors are left out,
+unless a trait declares ``everyone``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import duckdb
 
 from orchestration.declarations.traits import Trait
 from orchestration.published.rows import insert_row
+from orchestration.published.who_counts import counts_everyone
 
 DRIFT_DAYS = 7
 REPEATED = 3
@@ -30,14 +32,14 @@ def prepare_window(connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait
         grid: naive UTC; the window's opening, and then the midnight that ends each of its days.
 
     """
-    declared = (
-        "create or replace temp table declared (trait varchar, version bigint, member varchar, is_number boolean)"
+    connection.execute(
+        "create or replace temp table declared"
+        " (trait varchar, version bigint, member varchar, is_number boolean, counts_everyone boolean)"
     )
-    connection.execute(declared)
     for trait in traits:
         member = "true" if trait.type == "boolean" else trait.outcome.value
         row = {"trait": trait.name, "version": trait.version, "member": member, "is_number": trait.type == "number"}
-        insert_row(connection, "declared", row)
+        insert_row(connection, "declared", row | {"counts_everyone": counts_everyone(trait)})
     connection.execute("create or replace temp table grid (begins timestamp, ends timestamp, number bigint)")
     for number, (begins, ends) in enumerate(pairwise(grid), start=1):
         insert_row(connection, "grid", {"begins": begins, "ends": ends, "number": number})
@@ -77,7 +79,9 @@ def prepare_window(connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait
         select
             c.trait, c.entity_id, c.as_of, c.seq, c.new_value, c.cause, c.as_of <= windows.ending as in_window
         from traits.trait_changes as c
-        inner join windows on c.trait = windows.trait and c.as_of > windows.opening;
+        inner join windows on c.trait = windows.trait and c.as_of > windows.opening
+        inner join declared on c.trait = declared.trait
+        where declared.counts_everyone or c.is_anonymous is not true;
 
         create or replace temp table opening as
         with touched as (
@@ -96,6 +100,8 @@ def prepare_window(connection: duckdb.DuckDBPyConnection, traits: Sequence[Trait
         select v.trait, v.entity_id, v.value, v.since
         from traits.trait_values as v
         inner join windows on v.trait = windows.trait and v.since <= windows.opening
+        inner join declared
+            on v.trait = declared.trait and (declared.counts_everyone or v.is_anonymous is not true)
         anti join touched on v.trait = touched.trait and v.entity_id = touched.entity_id
         union all
         select trait, entity_id, value, since from earlier where value != '';

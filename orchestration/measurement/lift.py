@@ -7,7 +7,8 @@ Baptista, Azen and Pike, "Obtaining confidence intervals for the risk ratio in c
 implemented by scipy.stats.contingency.relative_risk.
 
 Who had the trait: of a boolean those with true, of a category those with the value that its outcome names, of a number
-the lowest tenth of the eligible, ties at the cut included.
+the lowest tenth of the eligible, ties at the cut included. Anonymous visitors are left out, unless the trait declares
+``everyone``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, last_date
 from orchestration.published.rows import fetch_rows, insert_row
+from orchestration.published.who_counts import counted
 from orchestration.transform.build import Build
 from orchestration.transform.clock import days_before, local_date
 from orchestration.transform.dbt import Project
@@ -143,7 +145,7 @@ def count_outcomes(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
         judged as (
             select {key}, eligible, coalesce({had_trait(trait)}, false) as had
             from read
-            where rule != '{NOT_ENOUGH_EVIDENCE}'
+            where rule != '{NOT_ENOUGH_EVIDENCE}' and {counted(trait, key)}
         ),
         followed as (
             select any_value(judged.eligible) as eligible, any_value(judged.had) as had, {came_true} as came_true

@@ -25,6 +25,7 @@ from orchestration.errors import TraithouseError
 from orchestration.gates.requirements import missing_behaviour
 from orchestration.home import Notify, silent
 from orchestration.published.state import copy_prior_state
+from orchestration.published.who_counts import counted
 from orchestration.transform.clock import grid_point_before, local_date
 from orchestration.transform.dbt import Project
 
@@ -178,13 +179,17 @@ def drop_replayed(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def is_publishable(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date) -> bool:
-    """Whether a replayed trait could be published: its behaviours had happened by then, and evidence is sufficient."""
+    """Whether a replayed trait could be published: its behaviours had happened by then, and evidence is sufficient.
+
+    Evidence is that of those who count (orchestration/published/who_counts.py).
+    """
     if missing_behaviour(connection, trait, until):
         return False
     row = connection.execute(
         f"""
         select count(*), count(*) filter (json_extract_string(evidence, '$.rule') = $1)
         from replay_candidates."{trait.name}"
+        where {counted(trait, trait.id_column)}
         """,
         [NOT_ENOUGH_EVIDENCE],
     ).fetchone()

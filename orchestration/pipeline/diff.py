@@ -1,4 +1,7 @@
-"""``traithouse diff``: what the current definition of a trait would change; nothing is published."""
+"""``traithouse diff``: what the current definition of a trait would change; nothing is published.
+
+Every number is of those who count: anonymous visitors are left out, unless the trait declares ``everyone``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from orchestration.home import Notify, silent
 from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.tables import PUBLISHED_TABLES
+from orchestration.published.who_counts import counted, counts_everyone
 from orchestration.publishing.snapshot import served_build
 from orchestration.serving.snapshot import rows
 from orchestration.sync.ledger import SyncLedger
@@ -108,7 +112,7 @@ def diff(project: Project, name: str, *, notify: Notify = silent) -> Diff:
                 connection.execute(
                     f"""
                     select {trait.id_column}, cast(value as varchar) from replay_candidates."{name}"
-                    where value is not null
+                    where value is not null and {counted(trait, trait.id_column)}
                     """
                 ).fetchall()
             )
@@ -136,9 +140,11 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
             select
                 {trait.id_column} as entity_id, cast(value as varchar) as value, {sentence_sql(trait)} as reason
             from replay_candidates."{trait.name}"
+            where {counted(trait, trait.id_column)}
         ),
         known as (
-            select entity_id, value, reason, definition_version from traits.trait_values where trait = $trait
+            select entity_id, value, reason, definition_version from traits.trait_values
+            where trait = $trait and ($everyone or is_anonymous is not true)
         )
         select
             coalesce(i.entity_id, k.entity_id) as entity_id, k.value as old_value, i.value,
@@ -146,7 +152,7 @@ def _compared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> dict[str, 
         from incoming as i
         full join known as k on i.entity_id = k.entity_id
         """,
-        {"trait": trait.name},
+        {"trait": trait.name, "everyone": counts_everyone(trait)},
     )
     [facts] = rows(
         connection,

@@ -1,4 +1,7 @@
-"""What the last publishes of each trait were like: the past that the audit compares a candidate with."""
+"""What the last publishes of each trait were like: the past that the audit compares a candidate with.
+
+It speaks of those who count: identified users, or all where a trait declares ``everyone``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import duckdb
 from orchestration.declarations.catalog import Catalog
 from orchestration.published.rows import fetch_rows
 from orchestration.published.tables import PUBLISHED_TABLES
+from orchestration.published.who_counts import counts_everyone
 from orchestration.transform.build import Build
 
 
@@ -49,6 +53,7 @@ def read_pasts(
 
     """
     connection.execute(PUBLISHED_TABLES)
+    of_everyone = [trait.name for trait in catalog.traits if counts_everyone(trait)]
     found = fetch_rows(
         connection,
         """
@@ -76,6 +81,7 @@ def read_pasts(
             from traits.trait_changes
             where
                 old_value is not null and new_value is not null and cause in ('behaviour', 'waived')
+                and (list_contains($of_everyone, trait) or is_anonymous is not true)
                 and as_of >= (select min(as_of) - interval 1 day from newest)
             group by all
         )
@@ -96,9 +102,19 @@ def read_pasts(
             "as_of": build.as_of,
             "most": most,
             "declared": [f"{trait.name} {trait.version}" for trait in catalog.traits],
+            "of_everyone": of_everyone,
         },
     )
-    rows = dict(connection.execute("select trait, count(*) from traits.trait_values group by trait").fetchall())
+    rows = dict(
+        connection.execute(
+            """
+            select trait, count(*) from traits.trait_values
+            where list_contains($1, trait) or is_anonymous is not true
+            group by trait
+            """,
+            [of_everyone],
+        ).fetchall()
+    )
     pasts = {trait.name: PublishedPast(rows=rows.get(trait.name, 0)) for trait in catalog.traits}
     for past in found:
         trait, last = past.pop("trait"), past.pop("last_as_of")

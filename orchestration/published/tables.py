@@ -61,6 +61,8 @@ create table if not exists traits.sync_failures (
 
 # Columns that a home of an earlier version lacks; in a table that is made now they are the last columns.
 _ADDED_LATER = {
+    "trait_values": ("is_anonymous boolean",),
+    "trait_changes": ("is_anonymous boolean",),
     "trait_catalog": (
         "flip_rate double",
         "member_flip_rate double",
@@ -130,8 +132,13 @@ _SQL_TYPES = {"boolean": "boolean", "number": "double", "category": "string"}
 
 
 def wide_query(entity: str, traits: Iterable[Trait]) -> str:
-    """SQL of the wide relation: one row an entity, with the typed value, score and since of each trait."""
+    """SQL of the wide relation: one row an entity, with the typed value, score and since of each trait.
+
+    A user's row also says whether the user is an anonymous visitor.
+    """
     columns = [f"entity_id as {entity}_id"]
+    if entity == "user":
+        columns.append("max(is_anonymous) as is_anonymous")
     for trait in traits:
         if trait.entity == entity:
             of_trait = f"case when trait = '{trait.name}' then"

@@ -105,15 +105,20 @@ def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime)
         known as (
             select entity_id, value, since from replay_state.trait_state
             where trait = $trait and entity_type = $entity
+        ),
+        visitors as (
+            select user_id as entity_id, is_anonymous from identity.dim_users where $entity = 'user'
         )
         select
             (select coalesce(max(seq), 0) from traits.trait_changes)
             + row_number() over (order by coalesce(i.entity_id, k.entity_id)) as seq,
             $entity as entity_type, coalesce(i.entity_id, k.entity_id) as entity_id, $trait as trait,
             k.value as old_value, i.value as new_value, k.since as old_since,
-            $clock as as_of, $build_id as build_id, 'backfill' as cause
+            $clock as as_of, $build_id as build_id, 'backfill' as cause,
+            case when $entity = 'account' then false else u.is_anonymous end as is_anonymous
         from incoming as i
         full join known as k on i.entity_id = k.entity_id
+        left join visitors as u on coalesce(i.entity_id, k.entity_id) = u.entity_id
         where i.value is distinct from k.value
         """,
         {"trait": trait.name, "entity": trait.entity, "clock": clock, "build_id": backfill_id(clock)},

@@ -42,8 +42,8 @@ def publish_trait(
 ) -> TraitCounts:
     """Writes the rows of one trait that changed.
 
-    A trait that has no values and was backfilled continues from its history. An entity that no longer exists was merged
-    into another entity.
+    A trait that has no values and was backfilled continues from its history. An anonymous visitor who no longer exists
+    became known: the device belongs to a user now (cause ``merged``). A user who no longer exists is another one now.
 
     Args:
         connection: the warehouse; call it in a transaction.
@@ -69,15 +69,18 @@ def publish_trait(
             {ledger_state("where trait = $trait and not exists (select 1 from valued)")}
         ),
         known as (
-            select entity_id, value, since, score, evidence, reason, definition_version from valued
+            select entity_id, value, since, score, evidence, reason, is_anonymous, definition_version from valued
             union all
             select
-                entity_id, value, since, null, null, null,
+                entity_id, value, since, null, null, null, null,
                 (select arg_max(definition_version, as_of) from state.backfilled_days where trait = $trait)
             from backfilled
         ),
         anybody as (
-            select {trait.id_column} as entity_id from identity.dim_{trait.entity}s
+            select
+                {trait.id_column} as entity_id,
+                {"is_anonymous" if trait.entity == "user" else "false"} as is_anonymous
+            from identity.dim_{trait.entity}s
         )
         select
             coalesce(i.entity_id, k.entity_id) as entity_id,
@@ -85,15 +88,17 @@ def publish_trait(
             i.value is distinct from k.value as flips,
             case when i.value is distinct from k.value then i.reason else coalesce(k.reason, i.reason) end as reason,
             case when i.value is distinct from k.value then $as_of else k.since end as since,
+            coalesce(a.is_anonymous, k.is_anonymous) as is_anonymous,
             case
-                when i.entity_id is null and not exists (select 1 from anybody as a where a.entity_id = k.entity_id)
-                    then 'identity'
+                when i.entity_id is null and a.entity_id is null and k.is_anonymous then 'merged'
+                when i.entity_id is null and a.entity_id is null then 'identity'
                 when k.definition_version != $version then 'definition'
                 when $waived then 'waived'
                 else 'behaviour'
             end as cause
         from incoming as i
         full join known as k on i.entity_id = k.entity_id
+        left join anybody as a on coalesce(i.entity_id, k.entity_id) = a.entity_id
         where
             i.value is distinct from k.value
             or i.score is distinct from k.score
@@ -108,7 +113,7 @@ def publish_trait(
         select
             (select coalesce(max(seq), 0) from traits.trait_changes) + row_number() over (order by entity_id) as seq,
             $entity as entity_type, entity_id, $trait as trait, old_value, value as new_value, old_since,
-            $as_of as as_of, $build_id as build_id, cause
+            $as_of as as_of, $build_id as build_id, cause, is_anonymous
         from moved
         where flips
         order by entity_id
@@ -129,7 +134,7 @@ def publish_trait(
         insert into traits.trait_values by name
         select
             $entity as entity_type, entity_id, $trait as trait, value, score, evidence, reason, since, $as_of as as_of,
-            $version as definition_version, $build_id as build_id
+            $version as definition_version, $build_id as build_id, is_anonymous
         from moved
         where value is not null
         order by entity_id
@@ -233,7 +238,7 @@ def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
             (select coalesce(max(seq), 0) from traits.trait_changes)
             + row_number() over (order by trait, entity_id) as seq,
             entity_type, entity_id, trait, value as old_value, null as new_value, since as old_since,
-            $as_of as as_of, $build_id as build_id, 'retirement' as cause
+            $as_of as as_of, $build_id as build_id, 'retirement' as cause, is_anonymous
         from traits.trait_values
         where not list_contains($declared, trait)
         """,
@@ -243,7 +248,7 @@ def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build
         connection.execute(f"delete from {table} where not list_contains($1, trait)", [declared])
     orphans = connection.execute(
         "select table_name from duckdb_tables() where schema_name = 'candidates' and not list_contains($1, table_name)",
-        [declared],
+        [[*declared, *(trait.thresholds_model for trait in catalog.traits)]],
     ).fetchall()
     for (name,) in orphans:
         connection.execute(f'drop table candidates."{name}"')

@@ -25,6 +25,7 @@ from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_v
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
+from orchestration.publishing.visitors import mark_visitors
 from orchestration.transform.build import Build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
@@ -125,7 +126,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
             raise TraithouseError("There is no build to publish.", "traithouse refresh makes one.")
         verdicts = _binding_verdicts(connection, catalog, build)
         connection.execute("begin")
-        reports, written = [], 0
+        reports, written = [], mark_visitors(connection)
         for trait in catalog.traits:
             verdict = verdicts.get(trait.name)
             if verdict and verdict.verdict == "passed":

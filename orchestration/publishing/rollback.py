@@ -19,6 +19,7 @@ from orchestration.home import Home, Notify, read_json, silent, utc_now
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
+from orchestration.publishing.visitors import mark_visitors
 from orchestration.transform.state_tables import STATE_TABLES
 
 
@@ -86,6 +87,7 @@ def rollback(
             connection.execute("begin")
             build_id = _next_build(connection, as_of)
             changes = _restore(connection, build_id, as_of)
+            mark_visitors(connection)
             for entity in WIDE_TABLES:
                 connection.execute(wide_view(entity, ever_published(connection, catalog)))
             _record(connection, build_id, as_of, changes, undone, f"to {target}, by {who}: {why}")
@@ -126,13 +128,16 @@ def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: dateti
         f"c.{name} is not distinct from t.{name}"
         for name in ("value", "score", "evidence", "reason", "since", "definition_version")
     )
+    # A build of an earlier version does not say who is anonymous.
+    says = "select 1 from duckdb_columns() where database_name = 'target' and column_name = 'is_anonymous'"
+    said = "t.is_anonymous, c.is_anonymous" if connection.execute(says).fetchone() else "c.is_anonymous"
     connection.execute(
         f"""
         create or replace temp table restored as
         select
             coalesce(t.entity_type, c.entity_type) as entity_type, coalesce(t.entity_id, c.entity_id) as entity_id,
             coalesce(t.trait, c.trait) as trait, t.value, t.score, t.evidence, t.reason, t.since, t.as_of,
-            t.definition_version, c.value as old_value, c.since as old_since
+            t.definition_version, c.value as old_value, c.since as old_since, coalesce({said}) as is_anonymous
         from traits.trait_values as c
         full join target.traits.trait_values as t
             on c.entity_type = t.entity_type and c.entity_id = t.entity_id and c.trait = t.trait
@@ -146,7 +151,7 @@ def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: dateti
             (select coalesce(max(seq), 0) from traits.trait_changes)
             + row_number() over (order by trait, entity_type, entity_id) as seq,
             entity_type, entity_id, trait, old_value, value as new_value, old_since,
-            $as_of as as_of, $build_id as build_id, 'rollback' as cause
+            $as_of as as_of, $build_id as build_id, 'rollback' as cause, is_anonymous
         from restored
         where value is distinct from old_value
         """,

@@ -34,8 +34,12 @@ READ_AT_HOME = (
     "identity.attributes",
     "identity.dim_accounts",
     "identity.dim_users",
+    "identity.memberships",
     "sessions.fct_sessions",
     "activity.fct_user_activity_daily",
+    "features.user_features",
+    "features.account_features",
+    "features.observed_behaviours",
 )
 READ_TO_FORGET = (
     "identity.identity_links",
@@ -81,7 +85,8 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
         whole: bring everything, because another engine may have made what the home has.
 
     """
-    names = (*READ_AT_HOME, *also, *(f"candidates.{trait.name}" for trait in project.catalog.traits))
+    traits = [name for trait in project.catalog.traits for name in (trait.name, trait.thresholds_model) if name]
+    names = (*READ_AT_HOME, *also, *(f"candidates.{name}" for name in traits))
     wanted = [name for name in names if spark.catalog.tableExists(name)]
     with exchange(project.home) as folder, project.home.connect() as connection:
         connection.execute(PULLED_PARTS)
@@ -100,6 +105,9 @@ def pull_models(project: Project, spark: SparkSession, *, also: Sequence[str] = 
 
 def _change(connection: duckdb.DuckDBPyConnection, spark: SparkSession, table: str) -> _Change | None:
     frame = spark.table(table)
+    if spark.catalog.getTable(table).tableType == "VIEW":
+        # Its rows change with the clock, too.
+        return _Change(table, {name: _TYPES.get(kind, kind) for name, kind in frame.dtypes}, {}, parts=None, gone=[])
     is_partitioned = any(column.isPartition for column in spark.catalog.listColumns(table))
     files = _files_of_parts(frame.inputFiles(), is_partitioned)
     columns = {name: _TYPES.get(kind, kind) for name, kind in frame.dtypes}

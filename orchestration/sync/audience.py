@@ -1,6 +1,7 @@
 """Which entities a sync sends, and under which identifier: the served snapshot, through the declaration.
 
-Identifiers and consent are personal: they are read from the contacts of the home (published/contacts.py).
+Identifiers and consent are personal: they are read from the contacts of the home (published/contacts.py). Anonymous
+visitors are not sent; of a trait that declares ``everyone`` they are, with the values of such traits alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, read_json
 from orchestration.published.contacts import CONSENT, asked_contacts, contacts_file
 from orchestration.sync.fields import Overrides, declaration_hash
+from orchestration.sync.served_values import create_current_values, need_marks, served_folder, traits_of_everyone
 
 
 class Wanted(NamedTuple):
@@ -95,7 +97,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
         connection.execute(f"attach '{attached}' as served (read_only)")
         held = _held(connection, sync, traits)
         sent = [trait.name for trait in traits if trait.name not in held]
-        _create_current_values(connection, sync, overrides)
+        create_current_values(connection, catalog, sync, overrides)
         rows = connection.execute(
             f"""
             with entities as (
@@ -142,9 +144,14 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
                 ),
             },
         ).fetchall()
+        visitors = connection.execute(
+            "select distinct entity_id from visitors where list_contains($chosen, trait)",
+            {"chosen": [trait.name for trait in traits]},
+        ).fetchall()
     wanted: dict[str, Wanted] = {}
-    skipped: dict[str, Skipped] = {}
+    skipped = {entity_id: Skipped("anonymous visitor") for (entity_id,) in visitors}
     for entity_id, source, identifier, in_scope, has_consent in rows:
+        skipped.pop(entity_id, None)
         if not in_scope:
             skipped[entity_id] = Skipped("out of scope")
         elif not has_consent:
@@ -177,6 +184,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
         connection.execute(f"attach '{attached}' as served (read_only)")
         held = _held(connection, sync, traits)
+        need_marks(connection)
         scoped = {sync.scope.trait} if sync.scope else set()
         names = sorted({trait.name for trait in traits} | scoped)
         # A row of a held trait counts, but not its value: an entity may have nothing else.
@@ -188,9 +196,17 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
                     bit_xor(md5_number(concat_ws(
                         chr(31), entity_id, trait, case when list_contains($held, trait) then '' else value end
                     )))
-                from served.traits.trait_values where entity_type = $entity and list_contains($names, trait)
+                from served.traits.trait_values
+                where
+                    entity_type = $entity and list_contains($names, trait)
+                    and (list_contains($of_everyone, trait) or is_anonymous is not true)
                 """,
-                {"held": sorted(held.keys() - scoped), "entity": sync.entity, "names": names},
+                {
+                    "held": sorted(held.keys() - scoped),
+                    "entity": sync.entity,
+                    "names": names,
+                    "of_everyone": traits_of_everyone(catalog),
+                },
             ).fetchone()
             or ()
         )
@@ -223,19 +239,6 @@ _NO_CONTACTS = """
 identifiers as (select null::varchar as entity_id, null::varchar as value where false),
 consents as (select null::varchar as entity_id, null::varchar as value where false)
 """
-
-
-def served_folder(home: Home) -> Path:
-    """The folder of the snapshot; resolve it once a run, so that a publish meanwhile cannot mix two builds.
-
-    Raises:
-        UsageError: nothing is published yet.
-
-    """
-    current = home.serving / "current"
-    if not current.exists():
-        raise UsageError("Nothing is published yet.", "Run traithouse refresh: it publishes what passes its gate.")
-    return current.resolve()
 
 
 def _contacts(home: Home, sync: Sync) -> Path | None:
@@ -276,24 +279,3 @@ def _held(connection: duckdb.DuckDBPyConnection, sync: Sync, traits: Sequence[Tr
             "Lower minimum_grade, or name other traits.",
         )
     return held
-
-
-def _create_current_values(connection: duckdb.DuckDBPyConnection, sync: Sync, overrides: Overrides) -> None:
-    """Creates ``current_values``: what is published of the sync's entities, with overrides in its place."""
-    connection.execute("create temp table overrides (entity_id varchar, trait varchar, value varchar)")
-    for trait, values in overrides.items():
-        if values:
-            connection.execute(
-                "insert into overrides select unnest($ids), $trait, unnest($values)",
-                {"ids": list(values), "trait": trait, "values": list(values.values())},
-            )
-    entity, replaced = sync.entity, ", ".join(f"'{name}'" for name in overrides) or "''"
-    connection.execute(
-        f"""
-        create temp view current_values as
-        select entity_id, trait, value from served.traits.trait_values
-        where entity_type = '{entity}' and trait not in ({replaced})
-        union all
-        select entity_id, trait, value from overrides
-        """
-    )

@@ -14,6 +14,7 @@ import duckdb
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
+from orchestration.published.who_counts import counts_everyone
 
 Overrides = Mapping[str, Mapping[str, str]]
 """Trait -> entity -> value that counts in place of what is published."""
@@ -53,11 +54,13 @@ def read_fields(
             """
             select entity_id, trait, value, reason from traits.trait_values
             where entity_type = $entity_type and list_contains($traits, trait)
+                and (list_contains($of_everyone, trait) or is_anonymous is not true)
                 and ($read_all or entity_id in (select unnest($entities::varchar[])))
             """,
             {
                 "entity_type": sync.entity,
                 "traits": [name for name in by_name if name not in overrides],
+                "of_everyone": [trait.name for trait in traits if counts_everyone(trait)],
                 "entities": entities,
                 "read_all": len(entities) > _READ_ALL_FROM,
             },

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.declarations.traits import TRAIT_FOLDER
+from orchestration.declarations.traits import THRESHOLDS_SUFFIX, TRAIT_FOLDER
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
 from orchestration.transform.runner import GOOD_STATUSES, NodeResult
 
 
 def is_trait(project: Project, unique_id: str) -> bool:
-    """Whether a node is a trait's candidate."""
+    """Whether a node is a trait's candidate or its thresholds."""
     node = project.manifest_dict["nodes"].get(unique_id, {})
     return bool(node.get("original_file_path", "").startswith(TRAIT_FOLDER))
 
@@ -29,7 +29,7 @@ def whole_stages(project: Project, select: Sequence[str]) -> list[str]:
     nodes = project.manifest_dict["nodes"].values()
     traits = {node["name"] for node in nodes if is_trait(project, node["unique_id"])}
     if not select or set(select) <= traits:
-        return list(select)
+        return [*select, *({name + THRESHOLDS_SUFFIX for name in select} & traits)]
     folders = sorted(
         {path.parts[1] for node in nodes if (path := Path(node["original_file_path"])).parts[0] == "models"}
         - {Path(TRAIT_FOLDER).parts[-1]}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestration.declarations.traits import TRAIT_FOLDER
+from orchestration.declarations.traits import THRESHOLDS_SUFFIX, TRAIT_FOLDER
 from orchestration.home import PROJECT_ROOT
 from orchestration.transform.dbt import Project
 
@@ -179,13 +179,31 @@ def test_schemas_are_named_after_the_stage(project: Project) -> None:
         assert node["schema"] == {"traits": "candidates"}.get(folder, folder), node["name"]
 
 
-def test_a_trait_is_two_files(project: Project) -> None:
+def test_a_trait_is_two_files_and_a_third_where_it_ranks(project: Project) -> None:
     folder = project.folder / TRAIT_FOLDER
-    expected = {f"{trait.entity}s/{trait.name}.{kind}" for trait in project.catalog.traits for kind in ("sql", "yml")}
-    assert {str(path.relative_to(folder)) for path in folder.glob("*/*")} == expected
+    expected = set()
     for trait in project.catalog.traits:
+        models = [trait.name, *filter(None, [trait.thresholds_model])]
+        expected |= {f"{trait.entity}s/{trait.name}.yml", *(f"{trait.entity}s/{name}.sql" for name in models)}
         declared = yaml.safe_load((folder / f"{trait.entity}s" / f"{trait.name}.yml").read_text())
-        assert [model["name"] for model in declared["models"]] == [trait.name]
+        assert [model["name"] for model in declared["models"]] == models
+    assert {str(path.relative_to(folder)) for path in folder.glob("*/*")} == expected
+
+
+def test_only_thresholds_read_the_thresholds_of_the_day_before(project: Project) -> None:
+    for node in own(project, "model"):
+        reads = "source.traithouse.state.trait_thresholds" in node["depends_on"]["nodes"]
+        assert not reads or node["name"].endswith(THRESHOLDS_SUFFIX), node["name"]
+
+
+def test_a_trait_reads_features_state_thresholds_and_upstream_traits_alone(project: Project) -> None:
+    for trait in project.catalog.traits:
+        node = project.manifest_dict["nodes"][f"model.traithouse.{trait.name}"]
+        read = {parent.split(".", 2)[-1] for parent in node["depends_on"]["nodes"]}
+        allowed = {f"{trait.entity}_features", "observed_behaviours", "state.trait_state", *trait.upstream_traits}
+        allowed |= {trait.thresholds_model}
+        allowed |= {"learning.score_points", "learning.score_probabilities"} if trait.scorecard else set()
+        assert read <= allowed, (trait.name, read - allowed)
 
 
 def test_descriptions_are_whole(project: Project) -> None:
@@ -193,7 +211,7 @@ def test_descriptions_are_whole(project: Project) -> None:
     for path in (project.folder / "models").rglob("*.yml"):
         for model in yaml.safe_load(path.read_text()).get("models", []):
             for column in model["columns"]:
-                unknown = set(column) - {"name", "data_type", "description", "constraints", "data_tests"}
+                unknown = set(column) - {"name", "data_type", "description", "constraints", "data_tests", "config"}
                 assert not unknown, (path.name, model["name"], column["name"])
 
 

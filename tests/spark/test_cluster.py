@@ -32,7 +32,9 @@ def test_none_is_left_when_the_block_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_none_is_left_when_its_user_is_killed(tmp_path: Path, ending: signal.Signals) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from tests.spark.cluster import cluster\n"
+        "import signal, sys, time; from pathlib import Path; from tests.spark.cluster import cluster\n"
+        # A background job of a shell ignores it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with cluster(Path(sys.argv[1])) as made: print(made.group, flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

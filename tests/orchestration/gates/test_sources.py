@@ -11,13 +11,15 @@ import pytest
 
 from orchestration.gates.source_checks import (
     DAY_CHECKS,
-    LOAD_CHECKS,
     SOURCE_CHECKS,
     judge_measures,
     source_check_names,
 )
+from orchestration.gates.source_days import COUNTED_TABLES
+from orchestration.gates.source_groups import measure_groups
 from orchestration.gates.source_history import read_histories
 from orchestration.gates.source_measures import measure_day
+from orchestration.gates.source_parts import NOTHING_MEASURED
 from orchestration.gates.source_statistics import Measured
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.sources import judge_sources
@@ -124,7 +126,7 @@ def test_an_ordinary_day_passes_every_check_and_a_first_load_is_compared_with_no
 
 
 def test_judging_the_same_build_again_changes_nothing(watched: Home, project_in: Callable[[Home], Project]) -> None:
-    tables = ("source_verdicts", "source_days", "source_hours")
+    tables = ("source_verdicts", *COUNTED_TABLES)
     before = {
         table: queried(watched, f"from (select columns(c -> c != 'decided_at') from state.{table}) order by all")
         for table in tables
@@ -136,7 +138,7 @@ def test_judging_the_same_build_again_changes_nothing(watched: Home, project_in:
 
 
 def test_counting_day_by_day_equals_counting_all_anew(watched: Home, project_in: Callable[[Home], Project]) -> None:
-    before = {table: queried(watched, f"from state.{table} order by all") for table in ("source_days", "source_hours")}
+    before = {table: queried(watched, f"from state.{table} order by all") for table in COUNTED_TABLES}
     assert (
         sum(row[4] for row in before["source_days"])
         == queried(watched, "select count(*) from events.event_log where not is_bot")[0][0]
@@ -149,8 +151,14 @@ def test_counting_day_by_day_equals_counting_all_anew(watched: Home, project_in:
 def test_ordinary_days_raise_no_alarm(watched: Home) -> None:
     with watched.connect() as connection:
         days = [DAY - timedelta(days=number) for number in range(45)]
-        no_loads = {check.name: Measured(None, "no load is judged") for check in LOAD_CHECKS}
-        measures = [no_loads | measure_day(read_histories(connection, until=day)["sandbox"], day) for day in days]
+        measures = [
+            {
+                **NOTHING_MEASURED,
+                **measure_day(read_histories(connection, until=day)["sandbox"], day),
+                "groups": measure_groups(connection, "sandbox", day),
+            }
+            for day in days
+        ]
         judged = judge_measures(connection, "sandbox", measures)
     alarms = {found.check.name: [days[place] for place in found.broken] for found in judged if found.broken}
     assert sum(measured["volume"].value is not None for measured in measures) >= 40
@@ -376,3 +384,63 @@ def test_a_source_that_has_stopped_is_shown_and_keeps_its_last_verdict(
     assert row[0] == "warned"
     assert row[1].startswith(f"arrival: expected events on the newest complete day, found the last event on {DAY}")
     assert row[2:] == (DAY, DAY, 1, 2)
+
+
+# A visit of a device that nobody has logged in from; n tells devices apart.
+VISITS = f"""
+    insert into events.event_log
+    select
+        log.* replace (
+            log.event_id || '#' || n as event_id, 1000000 + n as node_key, 1000000 + n as anonymous_key,
+            false as is_identified
+        )
+    from (select * from events.event_log where {TODAY} limit 1) as log, range({{devices}}) as visits (n)
+"""
+
+
+def test_a_flood_of_anonymous_visitors_is_judged_by_itself_and_touches_only_traits_of_everyone(
+    watched: Home, project_in: Callable[[Home], Project]
+) -> None:
+    project = project_in(watched)
+    known = "from state.source_hours where not is_anonymous order by all"
+    before = queried(watched, known)
+    flood = VISITS.format(devices=5000)
+    verdict = judged_again(watched, project, flood)
+    assert queried(watched, known) == before
+    failed = failed_checks(verdict)
+    assert failed
+    assert all(name.startswith("anonymous_") for name in failed)
+    assert (verdict.verdict, verdict.touched) == ("warned", ())
+    asking = [
+        trait.model_copy(update={"everyone": trait.name in ("dormant", "health")}) for trait in project.catalog.traits
+    ]
+    asking_project = project.replace(watched, catalog=project.catalog.model_copy(update={"traits": tuple(asking)}))
+    verdict = judged_again(watched, asking_project, "select 1")
+    assert (verdict.verdict, verdict.touched) == ("failed", ("dormant",))
+    assert verdict.reason.startswith("anonymous_")
+
+
+def test_anonymous_visitors_hide_no_fault_of_known_users(watched: Home, project_in: Callable[[Home], Project]) -> None:
+    lost = f"delete from events.event_log where {TODAY} and hash(event_id) % 100 < 75"
+    alone = failed_checks(judged_again(watched, project_in(watched), lost))
+    both = failed_checks(judged_again(watched, project_in(watched), VISITS.format(devices=5000)))
+    assert "density_low" in alone
+    assert {name for name in both if not name.startswith("anonymous_")} == alone
+
+
+def test_a_plan_whose_users_are_all_missing_is_named(watched: Home, project_in: Callable[[Home], Project]) -> None:
+    verdict = judged_again(
+        watched,
+        project_in(watched),
+        f"""
+        delete from events.event_log where {TODAY} and node_key in (
+            select m.user_key
+            from identity.memberships as m
+            inner join identity.attributes as a on a.entity_type = 'account' and a.entity_id = m.account_id
+            where m.is_current and a.attribute = 'plan' and a.valid_to is null and a.value = 'starter'
+        )
+        """,
+    )
+    assert failed_checks(verdict) == {"groups"}
+    assert f"found vanished on {DAY}: plan starter (about " in verdict.reason
+    assert "dormant" in verdict.touched

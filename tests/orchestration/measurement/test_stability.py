@@ -26,14 +26,17 @@ TRAIT = Trait(
     purpose="",
 )
 Change = tuple[str, str | None, str | None, float, str]
-Measured = Callable[[Sequence[Change], Sequence[int]], Stability]
+Measured = Callable[..., Stability]
 
 
 @pytest.fixture
 def measured(home: Home) -> Measured:
-    """Stability of a ledger: entity, old and new value, day number (the morning it is published), cause."""
+    """Stability of a ledger: entity, old and new value, day number (the morning it is published), cause.
 
-    def measure(changes: Sequence[Change], days: Sequence[int]) -> Stability:
+    Entities whose names begin with ``cookie`` are anonymous.
+    """
+
+    def measure(changes: Sequence[Change], days: Sequence[int], trait: Trait = TRAIT) -> Stability:
         with home.connect() as connection:
             connection.execute(PUBLISHED_TABLES + BACKFILLED_DAYS)
             for day in days:
@@ -44,18 +47,18 @@ def measured(home: Home) -> Measured:
             for number, (entity, old, new, day, cause) in enumerate(changes):
                 instant = START + timedelta(days=day)
                 connection.execute(
-                    "insert into traits.trait_changes values ($1, 'user', $2, 't', $3, $4, null, $5, 'b', $6)",
-                    [number, entity, old, new, instant, cause],
+                    "insert into traits.trait_changes values ($1, 'user', $2, 't', $3, $4, null, $5, 'b', $6, $7)",
+                    [number, entity, old, new, instant, cause, entity.startswith("cookie")],
                 )
                 since[entity] = instant
                 connection.execute("delete from traits.trait_values where entity_id = $1", [entity])
                 if new is not None:
                     connection.execute(
                         "insert into traits.trait_values by name select 'user' as entity_type, $1 as entity_id,"
-                        " 't' as trait, $2 as value, $3 as since",
+                        " 't' as trait, $2 as value, $3 as since, starts_with($1, 'cookie') as is_anonymous",
                         [entity, new, instant],
                     )
-            return measure_window(connection, [TRAIT], GRID)["t"]
+            return measure_window(connection, [trait], GRID)["t"]
 
     return measure
 
@@ -115,6 +118,20 @@ def test_history_before_the_window_is_what_it_opens_with(measured: Measured) -> 
     assert found.median_dwell_days == 14
     # A member on 3 of the first 7 days, a half each; none on the last 7.
     assert found.prevalence_drift == pytest.approx(-100 * 3 / 7 / 2, abs=0.01)
+
+
+def test_anonymous_visitors_change_no_rate_unless_the_trait_asks(measured: Measured) -> None:
+    people: list[Change] = [("u0", None, "true", 1, "behaviour"), ("u1", None, "false", 1, "behaviour")]
+    people += [("u0", "true", "false", 9, "behaviour")]
+    visits: list[Change] = [(f"cookie{number}", None, "false", 1, "behaviour") for number in range(8)]
+    visits += [(f"cookie{number}", "false", "true", 5, "behaviour") for number in range(3)]
+    visits += [(f"cookie{number}", "true", "false", 6, "behaviour") for number in range(3)]
+    days = range(1, 20)
+    with_visits = measured([*people, *visits], days)
+    assert with_visits.flip_rate == pytest.approx(0.5 / 18, abs=1e-5)
+    assert (with_visits.repeat_flip_share, with_visits.median_dwell_days) == (0, 8)
+    asked = measured([*people, *visits], days, TRAIT.model_copy(update={"everyone": True}))
+    assert asked.flip_rate == pytest.approx((0.3 + 0.3 + 0.1) / 18, abs=1e-5)
 
 
 def spell(found_at: int, ended_at: int, *, left: bool, count: int = 1) -> Spells:

@@ -25,7 +25,7 @@ def state_at(home: Home, grid_point: datetime) -> list[tuple[object, ...]]:
             {"monday": MONDAY, "noon": NOON},
         )
         connection.executemany(
-            "insert into traits.trait_changes values (?, 'user', ?, 't', ?, ?, ?, ?, 'b', 'behaviour')",
+            "insert into traits.trait_changes values (?, 'user', ?, 't', ?, ?, ?, ?, 'b', 'behaviour', false)",
             [
                 [1, "stays", None, "true", None, MONDAY],
                 [2, "flips", None, "true", None, MONDAY],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pytest
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Scope, Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.sync.audience import Audience, read_audience
+from orchestration.sync.audience import Audience, audience_hash, read_audience
+from orchestration.sync.fields import read_fields
 from tests.serving import catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
@@ -151,4 +153,42 @@ def test_what_the_sync_needs_of_persons_has_to_have_been_read(home: Home) -> Non
         found(home, sync_of(purpose="ads"))
     with pytest.raises(UsageError, match="Nothing is published yet"):
         (home.serving / "current").unlink()
+        found(home, sync_of())
+
+
+def test_an_anonymous_visitor_is_sent_only_by_a_trait_of_everyone_and_with_its_values_alone(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, visitors=("u1", "u3"))
+    sync = sync_of()
+    made = found(home, sync)
+    assert set(made.wanted) == {"u2"}
+    assert why_skipped(made) == dict.fromkeys(("u1", "u3"), "anonymous visitor")
+    catalog = catalog_of(TRAITS, sync, everyone=("stage",))
+    asked = found(home, sync, catalog)
+    assert set(asked.wanted) == {"u2", "u3"}
+    assert why_skipped(asked) == {"u1": "anonymous visitor"}
+    both = read_fields(asked.folder, sync, catalog.traits, ["u1", "u2", "u3"], {})
+    assert {user: sorted(fields.values) for user, fields in both.items()} == {
+        "u2": ["paying", "stage"],
+        "u3": ["stage"],
+    }
+
+
+def test_traffic_of_anonymous_visitors_leaves_nothing_to_do(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES)
+    sync = sync_of()
+    catalog = catalog_of(TRAITS, sync)
+    before = audience_hash(home, catalog, sync)
+    serve(home, 2, VALUES | {"cookie": {"paying": "true"}}, visitors=("cookie",))
+    assert audience_hash(home, catalog, sync) == before
+    assert audience_hash(home, catalog_of(TRAITS, sync, everyone=("paying",)), sync) != before
+
+
+def test_a_snapshot_that_does_not_say_who_is_anonymous_is_not_sent(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES)
+    with duckdb.connect(str(home.serving / "current" / "traithouse.duckdb")) as connection:
+        connection.execute("alter table traits.trait_values drop is_anonymous")
+    with pytest.raises(UsageError, match="does not say who is an anonymous visitor"):
         found(home, sync_of())
