@@ -173,7 +173,8 @@ def declared(url: str, destination: str, **given: Any) -> tuple[Catalog, Sync]:
         Trait.model_validate(
             {
                 **{"name": name, "title": name, "description": name, "type": kind, "entity": "user", "owner": "x"},
-                **{"version": 1, "enter": {"r": "It is."}, "outcome": {"title": "x", "silence": True}, "purpose": "x"},
+                **{"version": 1, "score": "1", "rules": [{"rule": "r", "text": "It is."}], "purpose": "x"},
+                **{"outcome": {"title": "x", "silence": True}},
             }
         )
         for name, kind in (("paying", "boolean"), ("score", "number"), ("stage", "category"))

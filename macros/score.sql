@@ -73,17 +73,22 @@
     {%- endfor %} as points
 {%- endmacro %}
 
-{#- Joins of the bins that these values of the step `judged` fall into. -#}
+{#- Joins of the bins that the values of the scorecard fall into, behind the step `judged`. -#}
 {% macro join_points() -%}
     {%- for name in declared_trait().get('scorecard', []) %}
+    {{ join_bin(name, 'judged') }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- Join of the bin that a value of `relation` falls into; `<name>_bin.points` are its points. -#}
+{% macro join_bin(name, relation) -%}
     left join score_points as {{ name }}_bin
         on {{ name }}_bin.feature = '{{ name }}'
         and case
-            when judged.{{ name }} is null then {{ name }}_bin.is_missing
+            when {{ relation }}.{{ name }} is null then {{ name }}_bin.is_missing
             else
                 not {{ name }}_bin.is_missing
-                and ({{ name }}_bin.low is null or judged.{{ name }} >= {{ name }}_bin.low)
-                and ({{ name }}_bin.high is null or judged.{{ name }} < {{ name }}_bin.high)
+                and ({{ name }}_bin.low is null or {{ relation }}.{{ name }} >= {{ name }}_bin.low)
+                and ({{ name }}_bin.high is null or {{ relation }}.{{ name }} < {{ name }}_bin.high)
         end
-    {%- endfor %}
 {%- endmacro %}

@@ -29,7 +29,8 @@ def trait(name: str, kind: str = "boolean", entity: str = "user") -> Trait:
             "type": kind,
             "owner": "tests",
             "version": 1,
-            "enter": {"rule": "It holds."},
+            "score": "1",
+            "rules": [{"rule": "rule", "value": "true", "text": "It holds."}],
             "outcome": {"title": "It happens.", "silence": True},
             "purpose": "A test.",
         }

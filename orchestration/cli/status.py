@@ -124,7 +124,9 @@ def explain_command(call: Call, entity: str | None, count: int | None, entity_ty
 
 def show_explanation(answer: dict[str, Any]) -> None:
     """Each trait in sentences."""
-    OUT.print(f"{answer['entity_type'].title()} {escape(answer['entity_id'])}")
+    visitor = any(trait["is_anonymous"] for trait in answer["traits"])
+    what = "Anonymous visitor" if visitor else answer["entity_type"].title()
+    OUT.print(f"{what} {escape(answer['entity_id'])}")
     for trait in answer["traits"]:
         score = "" if trait["score"] is None else f", score {trait['score']:g}"
         OUT.print(f"\n{trait['title']} ({trait['trait']}): {_value(trait)}, since {trait['since']} UTC{score}")

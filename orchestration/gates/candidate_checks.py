@@ -1,275 +1,199 @@
-"""What is expected of a candidate: one default suite for all traits, and the expectations of the trait's YAML entry.
+"""What is expected of a candidate: one suite for all traits, and the expectations of the trait's YAML entry.
 
-``CANDIDATE_CHECKS`` is the only list of the default suite's names. Their order there is the order in which they run.
+``CANDIDATE_CHECKS`` is the only list of the suite. Each check is a number that SQL measures for each trait
+(candidate_measures.py) and bounds beside it (candidate_bounds.py); Great Expectations compares the two, for all traits
+at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.candidate_measures import SIZE_QUANTILES
 from orchestration.gates.engine import Expected
-from orchestration.gates.interval import LearnedInterval, most_flips, usual_rows, usual_share, usual_size
-from orchestration.published.history import PublishedPast
-from orchestration.published.sentences import quoted_value
 
 # Checks outside the suite: the first two come before it, the others after it.
 BUILT, REQUIRED_BEHAVIOURS = "built", "required_behaviours"
-INPUTS, UPSTREAM = "inputs", "upstream"
-SCORE_SIZE = "score_size"
+CONTRADICTIONS, INPUTS, UPSTREAM = "contradictions", "inputs", "upstream"
+# Among the numbers of a trait, the ends of a measure are called after it.
+LOW, HIGH = "_low", "_high"
+# Counted by their share and not one by one.
+BOUNDED_ROWS = frozenset({"flips"})
 
-# Without enough history, a larger share that changes at once is a fault and not news.
-MOST_FLIPS_WITHOUT_HISTORY = 0.5
 
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What the expectations of a candidate depend on, besides its trait.
-
-    Attributes:
-        as_of: clock that every row must carry, naive UTC.
-        past: what was published of the trait.
-        scores: rows whose score is not 0.
-        hours_allowed: how old the newest event may be at as_of.
-
-    """
-
-    as_of: datetime
-    past: PublishedPast
-    scores: int
-    hours_allowed: float
+def _every(_: Trait) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
 class CandidateCheck:
-    """One check of the default suite.
+    """One check of the suite.
 
     Attributes:
         name: stable.
-        expectation: makes the expectation from the name, the trait and the circumstances.
+        expected: in words, for a person; {entity} and {id} are the trait's.
+        rows: SQL condition of the rows that break it; it is measured by how many there are, and none may. Empty where
+            the check has a measure with bounds.
         waivable: whether a person may let a failure through: it may be unusual and real. What is wrong is never waived.
-        of_type: the only type of trait that has the check; empty when all have it.
+        measures: names of its measures; its name alone when there are none.
+        concerns: which traits have it.
 
     """
 
     name: str
-    expectation: Callable[[str, Trait, Circumstances], Expected]
+    expected: str
+    rows: str = ""
     waivable: bool = False
-    of_type: str = ""
+    measures: tuple[str, ...] = ()
+    concerns: Callable[[Trait], bool] = _every
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is measured by the rows that break it, of which none may be there."""
+        return bool(self.rows) and self.name not in BOUNDED_ROWS
 
-def check_names(trait: Trait) -> list[str]:
-    """Names of all checks of a trait in the order in which they run, known before anything runs."""
-    suite = [*_default_names(trait), *_declared_names(trait)]
-    return [BUILT, REQUIRED_BEHAVIOURS, *suite, INPUTS, *([UPSTREAM] if trait.ancestors else [])]
-
-
-def candidate_suite(trait: Trait, circumstances: Circumstances) -> list[Expected]:
-    """The default suite and the trait's own expectations."""
-    suite = [check.expectation(check.name, trait, circumstances) for check in _default_checks(trait)]
-    suite += [
-        Expected(name, declared.type, declared.kwargs, severity=declared.severity, expected=declared.description)
-        for name, declared in zip(_declared_names(trait), trait.gate, strict=True)
-    ]
-    return suite
-
-
-def no_rows(name: str, condition: str, *, expected: str) -> Expected:
-    """An expectation that no row fulfils a condition."""
-    return Expected(
-        name,
-        "unexpected_rows_expectation",
-        {"unexpected_rows_query": f"select * from {{batch}} where {condition}"},
-        expected=expected,
-        rows=condition,
-    )
-
-
-def _default_checks(trait: Trait) -> list[CandidateCheck]:
-    return [check for check in CANDIDATE_CHECKS if check.of_type in ("", trait.type)]
-
-
-def _default_names(trait: Trait) -> list[str]:
-    return [check.name for check in _default_checks(trait)]
-
-
-def _declared_names(trait: Trait) -> list[str]:
-    """Names of the trait's own expectations: that of the type, and a number where another check begins with it."""
-    names: list[str] = []
-    for declared in trait.gate:
-        name = declared.type.removeprefix("expect_")
-        taken = sum(other.startswith(name) for other in (*_default_names(trait), *names))
-        names.append(f"{name}_{taken + 1}" if taken else name)
-    return names
-
-
-def _grain(name: str, trait: Trait, _: Circumstances) -> Expected:
-    id_column = trait.id_column
-    return Expected(
-        name,
-        "expect_column_values_to_be_unique",
-        {"column": id_column},
-        expected=f"one row for each {trait.entity}",
-        rows=f"{id_column} in (select {id_column} from batch group by {id_column} having count(*) > 1)",
-    )
-
-
-def _entity(name: str, trait: Trait, _: Circumstances) -> Expected:
-    return _not_null(name, trait.id_column, expected=f"every {trait.id_column} there")
-
-
-def _value(name: str, _: Trait, __: Circumstances) -> Expected:
-    return _not_null(name, "value", expected="every value known")
-
-
-def _not_null(name: str, column: str, *, expected: str) -> Expected:
-    return Expected(
-        name,
-        "expect_column_values_to_not_be_null",
-        {"column": column},
-        expected=expected,
-        rows=f"{column} is null",
-    )
-
-
-def _value_type(name: str, trait: Trait, _: Circumstances) -> Expected:
-    text = "cast(value as varchar)"
-    is_typed = {
-        "boolean": f"value is null or {text} in ('true', 'false')",
-        "number": f"value is null or coalesce(isfinite(try_cast({text} as double)), false)",
-        "category": f"value is null or {text} != ''",
-    }[trait.type]
-    return no_rows(name, f"({is_typed}) is not true", expected=f"every value a {trait.type}")
-
-
-def _score(name: str, _: Trait, __: Circumstances) -> Expected:
-    return no_rows(name, "isnan(score) or isinf(score)", expected="every score null or finite")
-
-
-def _score_size(name: str, _: Trait, circumstances: Circumstances) -> Expected:
-    """Whether the scores, those of 0 left out, have kept their order of magnitude."""
-    past, scores = circumstances.past, circumstances.scores
-    usual = {
-        "median": usual_size(past.medians, scores, days=past.days),
-        "p95": usual_size(past.p95s, scores, days=past.days),
-    }
-    known = {quantile: interval for quantile, interval in usual.items() if interval.low is not None}
-    outside = [f"{quantile} not between {interval.low!r} and {interval.high!r}" for quantile, interval in known.items()]
-    return Expected(
-        name,
-        "unexpected_rows_expectation",
-        {
-            "unexpected_rows_query": f"""
-                select *
-                from (select {SIZE_QUANTILES} from {{batch}}) as sizes
-                where {" or ".join(outside) or "false"}
-            """
-        },
-        expected="scores as large as those published: "
-        + (
-            ", ".join(f"{quantile} {interval.words}" for quantile, interval in known.items())
-            or "there are none to compare with"
-        ),
-    )
-
-
-def _evidence(name: str, trait: Trait, _: Circumstances) -> Expected:
-    """The evidence is readable, and the sentence of its rule can be written."""
-    cases = []
-    for rule in trait.sentences:
-        known = [f"{quoted_value(placeholder)} is not null" for placeholder in trait.placeholders(rule)]
-        cases.append(f"when '{rule}' then {' and '.join(known) or 'true'}")
-    is_whole = f"""case when json_valid(evidence) and json_type(evidence) = 'OBJECT' then
-        case json_extract_string(evidence, '$.rule') {" ".join(cases)} else false end end"""
-    return no_rows(
-        name,
-        f"({is_whole}) is not true",
-        expected="JSON that names a declared rule and holds what its sentence quotes",
-    )
-
-
-def _as_of(name: str, _: Trait, circumstances: Circumstances) -> Expected:
-    as_of = circumstances.as_of
-    return no_rows(name, f"as_of is distinct from timestamp '{as_of}'", expected=f"every as_of {as_of}")
-
-
-def _known(name: str, trait: Trait, _: Circumstances) -> Expected:
-    entities = f"identity.dim_{trait.entity}s"
-    return no_rows(
-        name,
-        f"{trait.id_column} not in (select {trait.id_column} from {entities})",
-        expected=f"every {trait.entity} in {entities}",
-    )
-
-
-def _population(name: str, _: Trait, circumstances: Circumstances) -> Expected:
-    past = circumstances.past
-    rows = usual_rows(past.populations or (past.rows,), days=past.days)
-    low, high = round(rows.low or 1), None if rows.high is None else round(rows.high)
-    return Expected(
-        name,
-        "expect_table_row_count_to_be_between",
-        {"min_value": low, "max_value": high},
-        expected=f"{low} rows or more" + (f", {high} at most" if high else "") + f"; {past.rows} are published",
-    )
-
-
-def _flips(name: str, trait: Trait, circumstances: Circumstances) -> Expected:
-    past = circumstances.past
-    most = most_flips(past.flips, past.populations, past.rows, days=past.days) or MOST_FLIPS_WITHOUT_HISTORY
-    return Expected(
-        name,
-        "expect_column_mean_to_be_between",
-        {"column": "flips", "max_value": most},
-        expected=f"a share of {most:.4g} of the {trait.entity}s, or less, to change at once",
-        rows="flips = 1",
-    )
-
-
-def _freshness(name: str, _: Trait, circumstances: Circumstances) -> Expected:
-    hours = circumstances.hours_allowed
-    return Expected(
-        name,
-        "expect_column_max_to_be_between",
-        {"column": "hours_behind", "max_value": hours},
-        expected=f"the newest event at most {hours:g} hours before as_of",
-    )
-
-
-def _prevalence(name: str, _: Trait, circumstances: Circumstances) -> Expected:
-    past = circumstances.past
-    share: LearnedInterval = usual_share(past.shares, past.flips, past.rows, days=past.days)
-    return Expected(
-        name,
-        "expect_column_mean_to_be_between",
-        {
-            "column": "value_number",
-            "min_value": 0 if share.low is None else share.low,
-            "max_value": 1 if share.high is None else share.high,
-        },
-        expected=f"share of members: {share.words}",
-    )
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its measures."""
+        return self.measures or (self.name,)
 
 
 CANDIDATE_CHECKS = (
-    CandidateCheck("grain", _grain),
-    CandidateCheck("entity", _entity),
-    CandidateCheck("value", _value),
-    CandidateCheck("value_type", _value_type),
-    CandidateCheck("score", _score),
-    CandidateCheck(SCORE_SIZE, _score_size, waivable=True),
-    CandidateCheck("evidence", _evidence),
-    CandidateCheck("as_of", _as_of),
-    CandidateCheck("known", _known),
-    CandidateCheck("population", _population, waivable=True),
-    CandidateCheck("flips", _flips, waivable=True),
-    CandidateCheck("freshness", _freshness, waivable=True),
-    CandidateCheck("prevalence", _prevalence, waivable=True, of_type="boolean"),
+    CandidateCheck(
+        "grain",
+        "one row for each {entity}",
+        "entity_id in (select entity_id from compared where is_there group by entity_id having count(*) > 1)",
+    ),
+    CandidateCheck("entity", "every {id} there", "is_there and entity_id is null"),
+    CandidateCheck("value", "every value known", "is_there and value is null"),
+    CandidateCheck("value_type", "every value a {type}", "is_there and is_typed is not true"),
+    CandidateCheck("score", "every score null or finite", "isnan(score) or isinf(score)"),
+    CandidateCheck(
+        "evidence",
+        "JSON that names a declared rule and holds what its sentence quotes",
+        "is_there and is_readable is not true",
+    ),
+    CandidateCheck("as_of", "every as_of that of the build", "is_there and is_of_build is not true"),
+    CandidateCheck("known", "every {entity} one that has features", "is_there and not is_expected"),
+    CandidateCheck("complete", "every {entity} that has features", "is_expected and not is_there"),
+    CandidateCheck(
+        "features",
+        "features that are what the activity of the entity says, as of the build",
+        "entity_id in (select * from disagreeing)",
+    ),
+    CandidateCheck(
+        "value_agrees",
+        "every value as its features, thresholds and prior value give it",
+        "is_there and is_expected and agrees_in_value is not true",
+    ),
+    CandidateCheck(
+        "score_agrees",
+        "every score as its features, thresholds and prior value give it",
+        "is_there and is_expected and agrees_in_score is not true",
+    ),
+    CandidateCheck(
+        "evidence_agrees",
+        "every evidence of its own {entity}: rule, eligibility, features, derived values and thresholds",
+        "is_there and is_expected and is_readable and agrees_in_evidence is not true",
+    ),
+    CandidateCheck(
+        "markup", "no text with a sign of markup or a control character", "is_there and has_markup is not false"
+    ),
+    CandidateCheck("thresholds", "one row of thresholds", concerns=lambda trait: bool(trait.thresholds)),
+    CandidateCheck(
+        "thresholds_population",
+        "thresholds of as many as the declared population has",
+        concerns=lambda trait: bool(population_counts(trait)),
+    ),
+    CandidateCheck(
+        "thresholds_move",
+        "thresholds that move no further than usual in the days since the last publish",
+        waivable=True,
+        concerns=lambda trait: bool(trait.thresholds),
+    ),
+    CandidateCheck(
+        "score_size",
+        "scores as large as those published",
+        waivable=True,
+        measures=("score_median", "score_p95"),
+    ),
+    CandidateCheck("score_nulls", "as large a share without a score as published", waivable=True),
+    CandidateCheck("score_sign", "no larger a share of negative scores than published", waivable=True),
+    CandidateCheck("score_rank", "scores in about the order of those published", waivable=True),
+    CandidateCheck("score_factor", "no common factor between all scores and those published", waivable=True),
+    CandidateCheck(
+        "score_monotone",
+        "scores that follow the features that they are declared to follow",
+        concerns=lambda trait: bool(trait.monotone),
+    ),
+    CandidateCheck("population", "as many as usual who count", waivable=True),
+    CandidateCheck("vanished", "those who are published, unless they were merged into others", waivable=True),
+    CandidateCheck("vanished_groups", "no whole account, plan or country that is gone", waivable=True),
+    CandidateCheck("flips", "a usual share whose value changes at once", "is_counted and flips", waivable=True),
+    CandidateCheck("freshness", "hours from the newest event to as_of", waivable=True),
+    CandidateCheck(
+        "prevalence", "a usual share of members", waivable=True, concerns=lambda trait: trait.type == "boolean"
+    ),
+    CandidateCheck(
+        CONTRADICTIONS,
+        "no member of whom another trait says the contrary",
+        waivable=True,
+        concerns=lambda trait: bool(trait.contradicts),
+    ),
 )
 # What these checks find is wrong, and no matter of opinion.
 NON_WAIVABLE = frozenset(
     {BUILT, REQUIRED_BEHAVIOURS, UPSTREAM, *(check.name for check in CANDIDATE_CHECKS if not check.waivable)}
 )
+
+
+def population_counts(trait: Trait) -> tuple[str, ...]:
+    """Thresholds that say how large the population is that they were taken from."""
+    return tuple(column.name for column in trait.thresholds if column.name in ("eligible_count", "population_count"))
+
+
+def checks_of(trait: Trait) -> list[CandidateCheck]:
+    """The checks of the suite that a trait has."""
+    return [check for check in CANDIDATE_CHECKS if check.concerns(trait)]
+
+
+def check_names(trait: Trait) -> list[str]:
+    """Names of all checks of a trait in the order in which they run, known before anything runs."""
+    suite = [*(check.name for check in checks_of(trait)), *declared_names(trait)]
+    return [BUILT, REQUIRED_BEHAVIOURS, *suite, INPUTS, *([UPSTREAM] if trait.ancestors else [])]
+
+
+def measure_suite() -> list[Expected]:
+    """The suite over the measures, a row each; a measure or an end that is null is not compared."""
+    return [
+        _not_less("no measure below its lower end", "measure", "low"),
+        _not_less("no measure above its upper end", "high", "measure"),
+    ]
+
+
+def declared_suite(trait: Trait) -> list[Expected]:
+    """The trait's own expectations."""
+    return [
+        Expected(name, declared.type, declared.kwargs, severity=declared.severity, expected=declared.description)
+        for name, declared in zip(declared_names(trait), trait.gate, strict=True)
+    ]
+
+
+def declared_names(trait: Trait) -> list[str]:
+    """Names of the trait's own expectations: that of the type, and a number where another check begins with it."""
+    names: list[str] = []
+    default = [check.name for check in checks_of(trait)]
+    for declared in trait.gate:
+        name = declared.type.removeprefix("expect_")
+        taken = sum(other.startswith(name) for other in (*default, *names))
+        names.append(f"{name}_{taken + 1}" if taken else name)
+    return names
+
+
+def _not_less(name: str, larger: str, smaller: str) -> Expected:
+    return Expected(
+        name,
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        {"column_A": larger, "column_B": smaller, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
+    )

@@ -1,29 +1,24 @@
 """The candidate audit: which candidates may be published.
 
+SQL measures every candidate (candidate_measures.py), and one suite of Great Expectations judges all of them at once.
 One trait's failure withholds that trait and the traits that are built on it, and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 
-from orchestration.declarations.traits import NOT_ENOUGH_EVIDENCE, Trait
-from orchestration.gates.candidate_checks import (
-    BUILT,
-    REQUIRED_BEHAVIOURS,
-    SCORE_SIZE,
-    UPSTREAM,
-    Circumstances,
-    candidate_suite,
-)
-from orchestration.gates.candidate_measures import RowCounts, ScoreSizes, count_rows, measure_scores
+from orchestration.declarations.traits import Trait
+from orchestration.gates.candidate_checks import BUILT, CONTRADICTIONS, REQUIRED_BEHAVIOURS, UPSTREAM
+from orchestration.gates.candidate_order import judged_in_order
+from orchestration.gates.candidate_suite import Measured, MeasuredTraits, judge_declared, measure_traits
 from orchestration.gates.data_docs import write_data_docs
-from orchestration.gates.engine import collecting, run_suite
+from orchestration.gates.engine import collecting
 from orchestration.gates.failed_rows import keep_failed_rows
-from orchestration.gates.interval import MOST_HISTORY
 from orchestration.gates.requirements import missing_behaviour
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.sources import judge_sources, with_inputs
@@ -38,7 +33,6 @@ from orchestration.gates.verdicts import (
 )
 from orchestration.gates.waivers import with_waiver
 from orchestration.home import Notify, silent, utc_now
-from orchestration.published.history import PublishedPast, read_pasts
 from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence
 from orchestration.transform.build import Build, current_build
@@ -69,26 +63,26 @@ def audit(
             return []
         made = _made_candidates(connection, build)
         sources = judge_sources(connection, project, build, notify=notify)
-        pasts = read_pasts(connection, project.catalog, build, MOST_HISTORY)
-        hours_allowed = float(project.variables["input_freshness_hours"])
-        hours_behind = _hours_behind(connection, build)
+        wanted = [
+            trait
+            for trait in judged_in_order(project.catalog.traits)
+            if trait.name in made and _is_asked_for(trait, traits)
+        ]
+        early = {trait.name: _judge_without_rows(connection, build, trait, made[trait.name]) for trait in wanted}
+        left = [trait for trait in wanted if isinstance(early[trait.name], _Candidate)]
+        measured = measure_traits(connection, project, build, left)
         last = last_verdicts(connection)
-        judged = []
-        # A trait has more upstream traits than any of its upstream traits, so these are judged before it.
-        for trait in sorted(project.catalog.traits, key=lambda trait: len(trait.ancestors)):
-            if trait.name not in made or not _is_asked_for(trait, traits):
-                continue
-            try:
-                gate = _Gate(connection, build, pasts[trait.name], hours_allowed, hours_behind)
-                verdict = gate.judge(trait, made[trait.name])
-            except Exception as error:  # whatever breaks one gate must not hold the other traits
-                reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
-                verdict = _verdict(trait, build, "failed", reason)
-            verdict = _with_others(trait, verdict, sources, last)
+        for trait in wanted:
+            begun = early[trait.name]
+            if isinstance(begun, _Candidate):
+                try:
+                    begun = _judge(connection, build, trait, begun, measured, last)
+                except Exception as error:  # whatever breaks one gate must not hold the other traits
+                    begun = _could_not_be_evaluated(trait, build, error)
+            verdict = _with_others(trait, begun, sources, last)
             last[trait.name] = with_waiver(connection, verdict)
-            judged.append(trait.name)
             notify(f"gate {trait.name}: {last[trait.name].verdict}")
-        verdicts = [last[name] for name in sorted(judged)]
+        verdicts = [last[name] for name in sorted(trait.name for trait in wanted)]
         save_verdicts(connection, verdicts)
     if traits is None:
         try:
@@ -106,9 +100,6 @@ def broken_reason(checks: Iterable[Check]) -> str:
     return "; ".join(sentences) + "." * bool(broken)
 
 
-_NO_ROWS = RowCounts()
-
-
 @dataclass(frozen=True)
 class _Made:
     """How dbt made one candidate: status and message of its model, and the hash of the rows that it made."""
@@ -116,6 +107,14 @@ class _Made:
     status: str
     message: str
     content_hash: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A candidate whose rows have to be looked at: its hash, and the checks that have passed so far."""
+
+    content_hash: str
+    checks: tuple[Check, ...]
 
 
 def _made_candidates(connection: duckdb.DuckDBPyConnection, build: Build) -> dict[str, _Made]:
@@ -132,6 +131,76 @@ def _is_asked_for(trait: Trait, traits: Sequence[str] | None) -> bool:
     return traits is None or bool({trait.name, *trait.ancestors} & {*traits})
 
 
+def _judge_without_rows(
+    connection: duckdb.DuckDBPyConnection, build: Build, trait: Trait, made: _Made
+) -> Verdict | _Candidate:
+    """The verdict on a candidate that need not or cannot be looked at; otherwise what is known of it."""
+    try:
+        built = Check(BUILT, made.status == "success", "critical", "the model runs in this build", made.message)
+        if not built.passed:
+            why = "an upstream model failed" if made.status == "skipped" else f"the model failed: {made.message}"
+            return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
+        content = content_hash(connection, trait.candidate, trait.id_column)
+        if content != made.content_hash:
+            reason = "Its rows are not those that its model made in this build."
+            return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
+        missing = missing_behaviour(connection, trait)
+        needed = f"events for {', '.join(trait.needs) or 'nothing'}"
+        # Nobody is told what was not judged, also where it was published before.
+        required = Check(REQUIRED_BEHAVIOURS, not missing, "warning", needed, missing or "there are")
+        if missing:
+            return _verdict(trait, build, "not_enough_evidence", missing, checks=(built, required))
+        if connection.execute(
+            f"""
+            select 1 where not exists (from {trait.candidate})
+                and not exists (from traits.trait_values where trait = $1)
+            """,
+            [trait.name],
+        ).fetchone():
+            reason = f"No {trait.entity} has been seen yet."
+            return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, required))
+        return _Candidate(content, (built, required))
+    except Exception as error:
+        return _could_not_be_evaluated(trait, build, error)
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection,
+    build: Build,
+    trait: Trait,
+    candidate: _Candidate,
+    measured: MeasuredTraits,
+    last: Mapping[str, Verdict],
+) -> Verdict:
+    """The verdict on a candidate whose rows were measured."""
+    own = measured.of(trait)
+    passed = {
+        name for name, verdict in last.items() if verdict.build_id == build.build_id and verdict.verdict == "passed"
+    }
+    of_suite = measured.checks(trait, passed)
+    checks = (*candidate.checks, *of_suite, *judge_declared(connection, trait))
+    broken = {check.name: own.rows[check.name] for check in of_suite if not check.passed and check.name in own.rows}
+    if CONTRADICTIONS in {check.name for check in of_suite if not check.passed}:
+        broken[CONTRADICTIONS] = measured.contradicting_rows(trait, passed)
+    keep_failed_rows(connection, build.build_id, trait, own.steps, broken)
+    if reason := broken_reason(checks):
+        return _of_rows(trait, build, "failed", reason, candidate, own, checks)
+    if own.row["unjudged"]:
+        why = sentence(trait, own.row["unjudged"])
+        return _of_rows(trait, build, "not_enough_evidence", why, candidate, own, checks)
+    unjudged = _unjudged_inputs(trait, last)
+    if unjudged:
+        why = f"It is made of {' and '.join(unjudged)}, of which there is not enough evidence."
+        return _of_rows(trait, build, "not_enough_evidence", why, candidate, own, checks)
+    return _of_rows(trait, build, "passed", "", candidate, own, checks)
+
+
+def _unjudged_inputs(trait: Trait, last: Mapping[str, Verdict]) -> list[str]:
+    """Traits that it is made of, that were not judged, and that it has no rule for; traits it declares have one."""
+    inputs = sorted(trait.ancestors - {*trait.upstream_traits}) if not trait.upstream_traits else []
+    return [name for name in inputs if name in last and last[name].verdict == "not_enough_evidence"]
+
+
 def _with_others(trait: Trait, verdict: Verdict, sources: Iterable[SourceVerdict], last: dict[str, Verdict]) -> Verdict:
     """The verdict with the checks on what the trait is built on: sources, and upstream traits if it has any."""
     verdict = with_inputs(verdict, sources)
@@ -142,112 +211,26 @@ def _with_others(trait: Trait, verdict: Verdict, sources: Iterable[SourceVerdict
     return with_check(verdict, UPSTREAM, "no withheld upstream trait", found)
 
 
-def _hours_behind(connection: duckdb.DuckDBPyConnection, build: Build) -> float:
-    """Hours from the newest event to as_of; 0 or less when there are later events."""
-    row = connection.execute("select max(newest_event_at) from raw.loads").fetchone()
-    return (build.as_of - row[0]).total_seconds() / 3600 if row and row[0] else 0.0
+def _could_not_be_evaluated(trait: Trait, build: Build, error: Exception) -> Verdict:
+    reason = f"Its gate could not be evaluated: {' '.join(str(error).split())[:300]}"
+    return _verdict(trait, build, "failed", reason)
 
 
-@dataclass(frozen=True)
-class _Gate:
-    """What one trait is judged with.
-
-    Attributes:
-        connection: the warehouse.
-        build: the current one.
-        past: what was published of the trait.
-        hours_allowed: how old the newest event may be at as_of.
-        hours_behind: how old it is.
-
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    build: Build
-    past: PublishedPast
-    hours_allowed: float
-    hours_behind: float
-
-    def judge(self, trait: Trait, made: _Made) -> Verdict:
-        connection, build, past = self.connection, self.build, self.past
-        built = Check(BUILT, made.status == "success", "critical", "the model runs in this build", made.message)
-        if not built.passed:
-            why = "an upstream model failed" if made.status == "skipped" else f"the model failed: {made.message}"
-            return _verdict(trait, build, "failed", f"It was not computed, because {why}.", checks=(built,))
-        if content_hash(connection, trait.candidate, trait.id_column) != made.content_hash:
-            reason = "Its rows are not those that its model made in this build."
-            return _verdict(trait, build, "failed", reason, checks=(replace(built, passed=False, observed=reason),))
-        missing = missing_behaviour(connection, trait)
-        required = Check(
-            REQUIRED_BEHAVIOURS,
-            not missing,
-            "critical" if past.rows else "warning",
-            f"events for {', '.join(trait.needs) or 'nothing'}",
-            missing or "there are",
-        )
-        if missing:
-            decision: Decision = "failed" if past.rows else "not_enough_evidence"
-            return _verdict(trait, build, decision, missing, checks=(built, required))
-        if not past.rows and connection.execute(f"select 1 from {trait.candidate} limit 1").fetchone() is None:
-            reason = f"No {trait.entity} has been seen yet."
-            return _verdict(trait, build, "not_enough_evidence", reason, checks=(built, required))
-        sizes = measure_scores(connection, trait)
-        checks = (built, required, *self._run_suite(trait, sizes))
-        if reason := broken_reason(checks):
-            return _measured(connection, trait, build, "failed", reason, checks, sizes)
-        too_few = connection.execute(
-            f"select evidence from {trait.candidate} where json_extract_string(evidence, '$.rule') = $1 limit 1",
-            [NOT_ENOUGH_EVIDENCE],
-        ).fetchone()
-        if too_few:
-            why = sentence(trait, too_few[0])
-            return _measured(connection, trait, build, "not_enough_evidence", why, checks, sizes)
-        return _measured(connection, trait, build, "passed", "", checks, sizes)
-
-    def _run_suite(self, trait: Trait, sizes: ScoreSizes) -> tuple[Check, ...]:
-        """Checks of the suite; rows that broke one of them are kept."""
-        query = self._rows(trait)
-        suite = candidate_suite(
-            trait, Circumstances(self.build.as_of, self.past, scores=sizes.scores, hours_allowed=self.hours_allowed)
-        )
-        checks = tuple(
-            replace(check, observed=sizes.words) if check.name == SCORE_SIZE else check
-            for check in run_suite(self.connection, trait.name, query, suite)
-        )
-        keep_failed_rows(self.connection, self.build.build_id, trait, query, suite, checks)
-        return checks
-
-    def _rows(self, trait: Trait) -> str:
-        """SQL of the candidate with value_number (the value as a number), flips (0 or 1) and hours_behind."""
-        return f"""
-            select
-                c.*, {_as_number(trait)} as value_number, cast({self.hours_behind!r} as double) as hours_behind,
-                cast(v.value is not null and cast(c.value as varchar) is distinct from v.value as integer) as flips
-            from {trait.candidate} as c
-            left join traits.trait_values as v
-                on v.trait = '{trait.name}' and v.entity_id = c.{trait.id_column}
-                    and v.definition_version = {trait.version}
-        """
-
-
-def _as_number(trait: Trait) -> str:
-    if trait.type == "boolean":
-        return "case when c.value then 1 when not c.value then 0 end"
-    return "cast(c.value as double)" if trait.type == "number" else "cast(null as double)"
-
-
-def _measured(
-    connection: duckdb.DuckDBPyConnection,
+def _of_rows(
     trait: Trait,
     build: Build,
     decision: Decision,
     reason: str,
+    candidate: _Candidate,
+    own: Measured,
     checks: tuple[Check, ...],
-    sizes: ScoreSizes,
 ) -> Verdict:
     """The verdict on a candidate whose rows were judged."""
-    content = content_hash(connection, trait.candidate, trait.id_column)
-    verdict = _verdict(trait, build, decision, reason, count_rows(connection, trait), content, checks)
-    return replace(verdict, score_median=sizes.median, score_p95=sizes.p95)
+    verdict = _verdict(trait, build, decision, reason, own.row, candidate.content_hash, checks)
+    return replace(verdict, score_median=own.row["score_median"], score_p95=own.row["score_p95"])
+
+
+_NO_ROWS: Mapping[str, Any] = {"population": 0, "eligible": 0, "members": 0}
 
 
 def _verdict(
@@ -255,7 +238,7 @@ def _verdict(
     build: Build,
     decision: Decision,
     reason: str,
-    counts: RowCounts = _NO_ROWS,
+    counts: Mapping[str, Any] = _NO_ROWS,
     content: str = "",
     checks: tuple[Check, ...] = (),
 ) -> Verdict:
@@ -266,9 +249,9 @@ def _verdict(
         definition_version=trait.version,
         verdict=decision,
         reason=reason,
-        population=counts.population,
-        eligible=counts.eligible,
-        members=counts.members,
+        population=counts["population"],
+        eligible=counts["eligible"],
+        members=counts["members"],
         content_hash=content,
         decided_at=utc_now(),
         checks=checks,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 
 import duckdb
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.engine import Expected
-from orchestration.gates.verdicts import Check
 
-# Grain: build x trait x check x row; at most ROWS_KEPT of total rows. row_json is the candidate's row.
+# Grain: build x trait x check x row; at most ROWS_KEPT of total rows. row_json is the candidate's row and what is due.
 FAILED_ROWS = """
 create schema if not exists state;
 create table if not exists state.failed_rows (
@@ -19,15 +17,11 @@ create table if not exists state.failed_rows (
 """
 ROWS_KEPT = 20
 BUILDS_KEPT = 10
+_DUE = ("due_value", "due_score", "due_evidence", "old_value", "old_score")
 
 
 def keep_failed_rows(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    trait: Trait,
-    query: str,
-    suite: Sequence[Expected],
-    checks: Iterable[Check],
+    connection: duckdb.DuckDBPyConnection, build_id: str, trait: Trait, steps: str, broken: Mapping[str, str]
 ) -> None:
     """Replaces the rows that are kept of this build and trait, and deletes those of old builds.
 
@@ -35,30 +29,28 @@ def keep_failed_rows(
         connection: the warehouse.
         build_id: the build that was judged.
         trait: whose candidate.
-        query: SQL of the rows that the suite looked at.
-        suite: the expectations.
-        checks: their results.
+        steps: SQL of the step ``compared`` and those before it.
+        broken: name of each check that failed, and the SQL condition of the rows that broke it.
 
     """
     connection.execute(FAILED_ROWS)
     connection.execute("delete from state.failed_rows where build_id = $1 and trait = $2", [build_id, trait.name])
-    failed = {check.name for check in checks if not check.passed}
-    for expected in suite:
-        if expected.rows and expected.name in failed:
-            connection.execute(
-                f"""
-                insert into state.failed_rows by name
-                with batch as ({query})
-                select
-                    $build_id as build_id, $trait as trait, $check as check_name, count(*) over () as total,
-                    cast({trait.id_column} as varchar) as entity_id, cast(to_json(batch) as varchar) as row_json
-                from batch
-                where {expected.rows}
-                order by {trait.id_column}
-                limit {ROWS_KEPT}
-                """,
-                {"build_id": build_id, "trait": trait.name, "check": expected.name},
-            )
+    columns = ", ".join(f"{name} := {name}" for name in (trait.id_column, "value", "score", "evidence", "as_of", *_DUE))
+    for name, condition in broken.items():
+        connection.execute(
+            f"""
+            insert into state.failed_rows by name
+            with {steps}
+            select
+                $build_id as build_id, $trait as trait, $check as check_name, count(*) over () as total,
+                cast(entity_id as varchar) as entity_id, cast(to_json(struct_pack({columns})) as varchar) as row_json
+            from compared
+            where {condition}
+            order by entity_id
+            limit {ROWS_KEPT}
+            """,
+            {"build_id": build_id, "trait": trait.name, "check": name},
+        )
     connection.execute(
         """
         delete from state.failed_rows where build_id not in (

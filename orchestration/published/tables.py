@@ -72,6 +72,7 @@ _ADDED_LATER = {
         "stability_days bigint",
         "grade varchar",
         "grade_reason varchar",
+        "everyone boolean",
     ),
     "builds": ("kind varchar", "reason varchar", "rolled_back boolean"),
     "gate_verdicts": tuple(f"{name} double" for name in SCORE_SIZES),

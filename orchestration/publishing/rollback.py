@@ -129,8 +129,8 @@ def _restore(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: dateti
         for name in ("value", "score", "evidence", "reason", "since", "definition_version")
     )
     # A build of an earlier version does not say who is anonymous.
-    says = "select 1 from duckdb_columns() where database_name = 'target' and column_name = 'is_anonymous'"
-    said = "t.is_anonymous, c.is_anonymous" if connection.execute(says).fetchone() else "c.is_anonymous"
+    columns = [row[0] for row in connection.execute("describe target.traits.trait_values").fetchall()]
+    said = "t.is_anonymous, c.is_anonymous" if "is_anonymous" in columns else "c.is_anonymous"
     connection.execute(
         f"""
         create or replace temp table restored as

@@ -52,6 +52,7 @@ def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, ver
             "members": verdict.members,
             "prevalence": round(verdict.prevalence, 4),
             "outcome": trait.outcome.title,
+            "everyone": trait.everyone,
         }
         row |= lifts.get(trait.name, {}) | stability.get(trait.name, {})
         insert_row(connection, "new_catalog", row)

@@ -11,7 +11,7 @@ from orchestration.declarations.catalog import Catalog
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.published.sentences import sentence
-from orchestration.serving.snapshot import rows, snapshot
+from orchestration.serving.snapshot import rows, says_who_is_anonymous, snapshot
 
 
 def explain(
@@ -24,8 +24,9 @@ def explain(
 ) -> list[dict[str, Any]]:
     """Each published trait of one entity, one row a trait.
 
-    A row holds value, since when, score, evidence, the ``reason`` of the last change, and ``now``: the sentence that
-    today's evidence gives.
+    A row holds value, since when, score, evidence, the ``reason`` of the last change, ``now``: the sentence that
+    today's evidence gives, and ``is_anonymous``: whether it is a visitor, who is counted and delivered nowhere; null
+    where an earlier version published it.
 
     Raises:
         UsageError: nothing is published, or there is no such entity or trait.
@@ -34,10 +35,11 @@ def explain(
     if trait is not None:
         catalog.trait(trait)
     with snapshot(home) as connection:
+        marked = "is_anonymous" if says_who_is_anonymous(connection) else "null as is_anonymous"
         found = rows(
             connection,
-            """
-            select trait, value, since, score, reason, evidence, as_of, definition_version, build_id
+            f"""
+            select trait, value, since, score, reason, evidence, as_of, definition_version, build_id, {marked}
             from traits.trait_values
             where entity_type = $1 and entity_id = $2 and ($3 is null or trait = $3)
             order by trait
@@ -52,6 +54,8 @@ def explain(
 def examples(home: Home, catalog: Catalog, count: int, *, trait: str | None = None) -> list[dict[str, Any]]:
     """Some entities of each published trait, explained: half of them with the trait, drawn by a hash of their id.
 
+    Anonymous visitors are left out.
+
     Raises:
         UsageError: nothing is published, or there is no such trait.
 
@@ -59,9 +63,10 @@ def examples(home: Home, catalog: Catalog, count: int, *, trait: str | None = No
     if trait is not None:
         catalog.trait(trait)
     with snapshot(home) as connection:
+        known = "is_anonymous is not true" if says_who_is_anonymous(connection) else "true"
         found = rows(
             connection,
-            """
+            f"""
             with drawn as (
                 select
                     *,
@@ -69,7 +74,7 @@ def examples(home: Home, catalog: Catalog, count: int, *, trait: str | None = No
                     count(*) over (partition by trait, value = 'false') as of_its_kind,
                     count(*) over (partition by trait) as of_all
                 from traits.trait_values
-                where $2 is null or trait = $2
+                where ($2 is null or trait = $2) and {known}
             )
             select trait, entity_id, value, since, score, reason, evidence, as_of, definition_version, build_id
             from drawn

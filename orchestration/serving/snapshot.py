@@ -40,31 +40,40 @@ def rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: object = N
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def says_who_is_anonymous(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a snapshot says it; one that an earlier version wrote does not."""
+    says = "select 1 from duckdb_columns() where table_name = 'trait_values' and column_name = 'is_anonymous'"
+    return connection.execute(says).fetchone() is not None
+
+
 def published_traits(home: Home) -> list[dict[str, Any]]:
     """The published catalogue, one row a trait; empty before the first publish.
 
-    ``population``, ``members`` and ``prevalence`` are counted in what is served; ``values_build_id`` is the newest
-    build that changed a value, null where the trait was never published.
+    ``population``, ``members`` and ``prevalence`` are counted in what is served, of those who count;
+    ``values_build_id`` is the newest build that changed a value, null where the trait was never published.
     """
     if served_build(home) is None:
         return []
     with snapshot(home) as connection:
+        counts = "(v.is_anonymous is not true or c.everyone)" if says_who_is_anonymous(connection) else "true"
         return rows(
             connection,
-            """
+            f"""
             select
                 c.* replace (
                     coalesce(v.population, 0) as population,
                     coalesce(v.members, 0) as members,
-                    coalesce(v.members / v.population, 0) as prevalence
+                    coalesce(v.members / nullif(v.population, 0), 0) as prevalence
                 ),
                 v.build_id as values_build_id
             from traits.trait_catalog as c
             left join (
                 select
-                    trait, max(build_id) as build_id, count(*) as population,
-                    count(*) filter (value != 'false') as members
-                from traits.trait_values group by trait
+                    v.trait, max(v.build_id) as build_id, count(*) filter ({counts}) as population,
+                    count(*) filter (v.value != 'false' and {counts}) as members
+                from traits.trait_values as v
+                left join traits.trait_catalog as c on v.trait = c.trait
+                group by v.trait
             ) as v on c.trait = v.trait
             order by c.trait
             """,

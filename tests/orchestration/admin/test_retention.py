@@ -89,15 +89,15 @@ def test_the_ledger_tells_every_kept_state_without_its_old_rows(sample_home: Hom
         connection.execute("delete from traits.trait_changes")
         connection.execute(
             """
-            insert into traits.trait_changes
+            insert into traits.trait_changes by name
             with steps as (
                 select unnest(range(40)) as day, entity_id, trait
                 from (select distinct entity_id, trait from traits.trait_values limit 50)
             )
             select
-                row_number() over (order by day, entity_id, trait), 'user', entity_id, trait,
-                null, case when hash(entity_id, trait, day) % 5 = 0 then null else 'v' || day end,
-                null, timestamp '2024-01-01' + interval 1 day * day, 'b', 'behaviour'
+                row_number() over (order by day, entity_id, trait) as seq, 'user' as entity_type, entity_id, trait,
+                case when hash(entity_id, trait, day) % 5 = 0 then null else 'v' || day end as new_value,
+                timestamp '2024-01-01' + interval 1 day * day as as_of, 'b' as build_id, 'behaviour' as cause
             from steps where hash(trait, entity_id, day) % 3 = 0
             """
         )

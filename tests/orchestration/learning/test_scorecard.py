@@ -109,8 +109,8 @@ def test_a_feature_that_says_nothing_has_no_points() -> None:
 def in_sql(card: Scorecard, frame: pd.DataFrame) -> list[int]:
     """Points as a score trait's model joins them, with the macro of the project."""
     source = re.sub(r"{#-.*?-#}", "", (PROJECT_ROOT / "macros" / "score.sql").read_text(), flags=re.S)
-    (macro,) = re.findall(r"{% macro join_points.*?endmacro %}", source, flags=re.S)
-    join = Environment().from_string(macro).module.join_points  # type: ignore[attr-defined]
+    (macro,) = re.findall(r"{% macro join_bin.*?endmacro %}", source, flags=re.S)
+    join = Environment().from_string(macro).module.join_bin  # type: ignore[attr-defined]
     score_points = pd.DataFrame([vars(own) for own in card.bins]).astype({"low": float, "high": float})
     inputs = frame.rename_axis("number").reset_index()
     with duckdb.connect() as connection:

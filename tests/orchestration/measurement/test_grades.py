@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestration.declarations.decisions import TraitRule
 from orchestration.declarations.traits import Outcome, Trait
 from orchestration.measurement.grades import Stability, graded
 from orchestration.measurement.lift import RiskRatio
@@ -16,7 +17,8 @@ TRAIT = Trait(
     type="boolean",
     owner="somebody",
     version=2,
-    enter={},
+    score="1",
+    rules=(TraitRule(rule="any", text="It holds."),),
     outcome=Outcome(title="silence", silence=True),
     purpose="",
 )

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from orchestration.declarations.decisions import TraitRule
 from orchestration.declarations.traits import Outcome, Trait
 from orchestration.home import Home
 from orchestration.measurement.grades import Stability
@@ -21,7 +22,8 @@ TRAIT = Trait(
     type="boolean",
     owner="somebody",
     version=2,
-    enter={},
+    score="1",
+    rules=(TraitRule(rule="any", text="It holds."),),
     outcome=Outcome(title="silence", silence=True),
     purpose="",
 )
