@@ -57,7 +57,7 @@ FAULTS = {
     "so for half of the people": "update events.event_log set rule_key = null where {day} and hash(node_key) % 2 = 0",
     "largest account lost": LOST.format("largest account"),
     "account of five lost": LOST.format("account of five"),
-    "a plan lost": LOST.format("plan"),
+    "largest plan lost": LOST.format("plan"),
     "users not identified": "update events.event_log set is_identified = false where {day}",
 }
 
@@ -95,16 +95,22 @@ def make_groups(connection: duckdb.DuckDBPyConnection) -> None:
         with sizes as (
             select account_id, count(*) as users from identity.memberships where is_current group by account_id
         ),
+        plans as (
+            select a.value as plan, sum(s.users) as users
+            from identity.attributes as a
+            inner join sizes as s on a.entity_id = s.account_id
+            where a.entity_type = 'account' and a.attribute = 'plan' and a.valid_to is null
+            group by a.value
+        ),
         chosen as (
             select 'largest account' as name, arg_max(account_id, (users, account_id)) as account_id from sizes
             union all
             select 'account of five', max(account_id) from sizes where users = 5
             union all
             select 'plan', entity_id from identity.attributes
-            where entity_type = 'account' and attribute = 'plan' and valid_to is null and value = (
-                select mode(value) from identity.attributes
-                where entity_type = 'account' and attribute = 'plan' and valid_to is null
-            )
+            where
+                entity_type = 'account' and attribute = 'plan' and valid_to is null
+                and value = (select arg_max(plan, (users, plan)) from plans)
         )
         select c.name, m.user_key
         from chosen as c inner join identity.memberships as m on c.account_id = m.account_id and m.is_current

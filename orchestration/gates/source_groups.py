@@ -1,8 +1,8 @@
 """Whether a day of a source lacks all usual users of an account, a plan or a country, while the others came.
 
 Each user comes with some chance on a weekday: what their last eight weeks say of such days. The evidence against a day
-without any user of a group is minus the logarithm of the chance that all of them stay away, as busy as the others were
-at least. Members of a group may stay away together, as on a holiday of one company: so there must also be much more
+without any user of a group is minus the logarithm of the chance that all of them stay away, as busy as the others were.
+Members of a group may stay away together, as on a holiday of one company: so there must also be much more
 than on any such day of any group of the kind that ended with the users' return. It takes users who come often, or many:
 one day cannot tell whether three users who come every other day were lost.
 """
@@ -19,7 +19,7 @@ from orchestration.published.rows import fetch_rows
 
 # Attributes of users, or of their accounts, whose values are groups; an account is one, too.
 GROUPED_BY = ("plan", "country")
-# With the logarithm of the number of groups added, chance gives so much evidence on one day in three thousand.
+# With the logarithm of the number of groups of the kind added, chance gives so much on one day in three thousand.
 LEAST_EVIDENCE = 8.0
 OVER_KNOWN_EVIDENCE = 1.5
 # A loss that lets a few rows through is one; a group that is silent for longer has left.
@@ -140,10 +140,7 @@ known as (
 compared as (
     select
         e.kind, e.name, d.day, d.weekday, e.expected, coalesce(s.came, 0) as came,
-        least(
-            1, greatest(0, d.came - coalesce(s.came, 0) - sqrt(d.came - coalesce(s.came, 0)))
-            / (u.expected - e.expected)
-        ) as as_busy
+        least(1, (d.came - coalesce(s.came, 0)) / (u.expected - e.expected)) as as_busy
     from expected as e
     inner join known as k on e.kind = k.kind and e.name = k.name
     inner join days as d
@@ -170,7 +167,9 @@ from missing as m
 left join learned as l on m.kind = l.kind
 where
     m.day = $day
-    and m.evidence >= {LEAST_EVIDENCE} + (select ln(greatest(1, count(*))) from compared where day = $day)
+    and m.evidence >= {LEAST_EVIDENCE} + (
+        select ln(greatest(1, count(*))) from compared as c where c.day = $day and c.kind = m.kind
+    )
     and m.evidence >= {OVER_KNOWN_EVIDENCE} * coalesce(l.most, 0)
 order by m.evidence desc, m.kind, m.name
 """
