@@ -4,9 +4,9 @@ with user_steps as (
 
 ),
 
-dim_users as (
+user_rhythm as (
 
-    select * from {{ ref('dim_users') }}
+    select * from {{ ref('user_rhythm') }}
 
 ),
 
@@ -23,8 +23,8 @@ ranked as (
             order by count(*) desc nulls last, sum(user_steps.failures_7d) desc nulls last, user_steps.step asc nulls last
         ) as badness
     from user_steps
-    inner join dim_users on user_steps.user_id = dim_users.user_id
-    where not dim_users.is_anonymous and user_steps.is_setup and not user_steps.has_succeeded_since and user_steps.failures_7d >= 2
+    inner join user_rhythm on user_steps.user_id = user_rhythm.user_id
+    where not user_rhythm.is_anonymous and user_steps.is_setup and not user_steps.has_succeeded_since and user_steps.failures_7d >= 2
     group by user_steps.account_id, user_steps.step
 
 ),

@@ -42,9 +42,9 @@ account_failing_steps as (
 
 ),
 
-dim_users as (
+user_rhythm as (
 
-    select * from {{ ref('dim_users') }}
+    select * from {{ ref('user_rhythm') }}
 
 ),
 
@@ -54,9 +54,9 @@ members as (
         memberships.account_id,
         count(*) as member_count
     from memberships
-    inner join dim_users on memberships.user_key = dim_users.user_key
+    inner join user_rhythm on memberships.user_key = user_rhythm.user_key
     where
-        not dim_users.is_anonymous
+        not user_rhythm.is_anonymous
         and memberships.valid_from < {{ as_of() }}
         and (memberships.valid_to is null or memberships.valid_to >= {{ as_of() }})
     group by memberships.account_id

@@ -10,9 +10,9 @@ fct_user_account_activity_daily as (
 
 ),
 
-dim_users as (
+user_rhythm as (
 
-    select * from {{ ref('dim_users') }}
+    select * from {{ ref('user_rhythm') }}
 
 ),
 
@@ -32,9 +32,9 @@ days as (
             'fct_user_account_activity_daily.activity_date', 'day'
         ) }} as gap_days
     from fct_user_account_activity_daily
-    inner join dim_users on fct_user_account_activity_daily.user_key = dim_users.user_key
+    inner join user_rhythm on fct_user_account_activity_daily.user_key = user_rhythm.user_key
     where
-        not dim_users.is_anonymous
+        not user_rhythm.is_anonymous
         and fct_user_account_activity_daily.account_id != ''
         and fct_user_account_activity_daily.activity_date > {{ days_ago(180) }}
         and fct_user_account_activity_daily.activity_date <= {{ as_of_date() }}

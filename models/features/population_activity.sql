@@ -4,9 +4,9 @@ with fct_user_activity_daily as (
 
 ),
 
-dim_users as (
+user_rhythm as (
 
-    select * from {{ ref('dim_users') }}
+    select * from {{ ref('user_rhythm') }}
 
 ),
 
@@ -23,9 +23,9 @@ active_by_day as (
         fct_user_activity_daily.activity_date,
         count(*) as active_users
     from fct_user_activity_daily
-    inner join dim_users on fct_user_activity_daily.user_key = dim_users.user_key
+    inner join user_rhythm on fct_user_activity_daily.user_key = user_rhythm.user_key
     where
-        not dim_users.is_anonymous
+        not user_rhythm.is_anonymous
         and fct_user_activity_daily.activity_date >= {{ days_ago(365) }}
         and fct_user_activity_daily.activity_date <= {{ as_of_date() }}
     group by fct_user_activity_daily.activity_date

@@ -120,6 +120,7 @@ rhythm as (
     select
         gaps.user_key,
         max(gaps.user_id) as user_id,
+        sum(gaps.identified_event_count) = 0 as is_anonymous,
         min(gaps.activity_date) as first_active_date,
         max(gaps.activity_date) as last_active_date,
         min(gaps.first_event_at) as first_event_at,
@@ -169,6 +170,7 @@ final as (
     select
         cast(rebuilt.user_key as bigint) as user_key,
         cast(rebuilt.user_id as string) as user_id,
+        cast(rebuilt.is_anonymous as boolean) as is_anonymous,
         cast(rebuilt.first_active_date as date) as first_active_date,
         cast(rebuilt.last_active_date as date) as last_active_date,
         cast(rebuilt.first_core_value_at as timestamp) as first_core_value_at,

@@ -16,12 +16,6 @@ memberships as (
 
 ),
 
-dim_users as (
-
-    select * from {{ ref('dim_users') }}
-
-),
-
 attributes as (
 
     select * from {{ ref('attributes') }}
@@ -40,11 +34,11 @@ highest_plan as (
     select max(plan_catalog.rank) as highest_rank
     from plan_catalog
     inner join attributes on plan_catalog.plan = lower(attributes.value)
-    left join dim_users on attributes.entity_type = 'user' and attributes.entity_id = dim_users.user_id
+    left join user_rhythm on attributes.entity_type = 'user' and attributes.entity_id = user_rhythm.user_id
     where
         attributes.attribute = 'plan'
         and attributes.valid_from < {{ as_of() }}
-        and (attributes.entity_type != 'user' or not coalesce(dim_users.is_anonymous, true))
+        and (attributes.entity_type != 'user' or not coalesce(user_rhythm.is_anonymous, true))
 
 ),
 
@@ -118,10 +112,9 @@ known as (
             user_rhythm.last_trial_started_at + interval '{{ var("trial_days") }} days'
         ) as trial_end_at,
         left_all.user_id is not null as has_left,
-        coalesce(dim_users.is_anonymous, true) as is_anonymous
+        user_rhythm.is_anonymous
     from user_rhythm
     cross join highest_plan
-    left join dim_users on user_rhythm.user_id = dim_users.user_id
     left join left_all on user_rhythm.user_id = left_all.user_id
     left join joined on user_rhythm.user_id = joined.user_id and joined.newness = 1
     left join account_standing on joined.account_id = account_standing.account_id

@@ -11,7 +11,7 @@ import dagster as dg
 from orchestration.defs.events import POOL, asset_key, checked
 from orchestration.defs.lease import LEASE
 from orchestration.gates.candidate_checks import check_names
-from orchestration.gates.source_checks import ROW_CHECKS, SOURCE_CHECKS, source_check_names
+from orchestration.gates.source_checks import MEASURED_CHECKS, ROW_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import load_source_verdicts
 from orchestration.pipeline.asset_events import RAW_EVENTS, candidate_key
 from orchestration.pipeline.asset_reports import of_source_checks
@@ -67,5 +67,5 @@ def definitions(project: Project) -> dg.Definitions:
 
 
 def _description(name: str) -> str:
-    expected = ROW_CHECKS[name] if name in ROW_CHECKS else SOURCE_CHECKS[name].expected
+    expected = ROW_CHECKS[name] if name in ROW_CHECKS else MEASURED_CHECKS[name].expected
     return f"Source check, for each source: {expected}."

@@ -142,6 +142,8 @@ CANDIDATE_CHECKS = (
         concerns=lambda trait: bool(trait.contradicts),
     ),
 )
+# Checks that hold the rows against what they are made of.
+AGREEMENT = frozenset({"value_agrees", "score_agrees", "evidence_agrees"})
 # What these checks find is wrong, and no matter of opinion.
 NON_WAIVABLE = frozenset(
     {BUILT, REQUIRED_BEHAVIOURS, UPSTREAM, *(check.name for check in CANDIDATE_CHECKS if not check.waivable)}

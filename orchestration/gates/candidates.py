@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from orchestration.declarations.traits import Trait
-from orchestration.gates.candidate_checks import BUILT, CONTRADICTIONS, REQUIRED_BEHAVIOURS, UPSTREAM
+from orchestration.gates.candidate_checks import AGREEMENT, BUILT, CONTRADICTIONS, REQUIRED_BEHAVIOURS, UPSTREAM
 from orchestration.gates.candidate_order import judged_in_order
 from orchestration.gates.candidate_suite import Measured, MeasuredTraits, judge_declared, measure_traits
 from orchestration.gates.data_docs import write_data_docs
@@ -178,6 +178,9 @@ def _judge(
         name for name, verdict in last.items() if verdict.build_id == build.build_id and verdict.verdict == "passed"
     }
     of_suite = measured.checks(trait, passed)
+    if any(last[name].withheld for name in trait.upstream_traits if name in last):
+        # It cannot agree with what is wrong itself, and is withheld for that.
+        of_suite = tuple(replace(check, severity="info") if check.name in AGREEMENT else check for check in of_suite)
     checks = (*candidate.checks, *of_suite, *judge_declared(connection, trait))
     broken = {check.name: own.rows[check.name] for check in of_suite if not check.passed and check.name in own.rows}
     if CONTRADICTIONS in {check.name for check in of_suite if not check.passed}:

@@ -56,7 +56,7 @@ def expected_steps(trait: Trait, inputs: Inputs) -> str:
     columns = "".join(f"thresholds.{column.name}, " for column in trait.thresholds if column.name != "trait")
     upstream = "".join(f"{_judged_value(name)} as {name}, " for name in trait.upstream_traits)
     joins = "".join(
-        f' left join candidates."{name}" as {name} on features.{trait.id_column} = {name}.{trait.id_column}'
+        f" left join {_once(trait, name)} as {name} on features.{trait.id_column} = {name}.{trait.id_column}"
         for name in trait.upstream_traits
     )
     is_counted = "not features.is_anonymous" if trait.entity == "user" and not trait.everyone else "true"
@@ -143,6 +143,12 @@ def _judged_value(upstream: str) -> str:
     unjudged = ", ".join(f"'{rule}'" for rule in UNJUDGED)
     rule = f"case when json_valid({upstream}.evidence) then json_extract_string({upstream}.evidence, '$.rule') end"
     return f"case when {rule} not in ({unjudged}) then {upstream}.value end"
+
+
+def _once(trait: Trait, upstream: str) -> str:
+    """A row an entity, also where the other candidate has more: that is its own fault."""
+    id_column = trait.id_column
+    return f'(select distinct on ({id_column}) {id_column}, value, evidence from candidates."{upstream}")'
 
 
 def _unobserved(trait: Trait) -> str:

@@ -9,7 +9,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.gates.engine import Judged
-from orchestration.gates.source_checks import ANONYMOUS_CHECKS, SOURCE_CHECKS
+from orchestration.gates.source_checks import MEASURED_CHECKS, SOURCE_CHECKS
 from orchestration.gates.source_history import History, Unit
 from orchestration.gates.source_statistics import Measured
 
@@ -48,7 +48,7 @@ class SourcePart:
             passed = found.check.passed or (bool(found.broken) and not broken)
             measured = self.measures[broken[0] if broken else -1][found.check.name]
             declared = self.prefix + found.check.name
-            expected = (SOURCE_CHECKS | ANONYMOUS_CHECKS)[declared].expected
+            expected = MEASURED_CHECKS[declared].expected
             check = replace(found.check, name=declared, passed=passed, expected=expected, observed=measured.observed)
             self.judged.append(Judged(check, broken))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.gates.data_docs import page_of
-from orchestration.gates.source_checks import ROW_CHECKS, SOURCE_CHECKS, source_check_names
+from orchestration.gates.source_checks import MEASURED_CHECKS, ROW_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home
@@ -115,7 +115,7 @@ def of_source_checks(verdicts: Sequence[SourceVerdict]) -> Iterator[Checked]:
     for name in source_check_names():
         found = {verdict.source: check for verdict in verdicts for check in verdict.checks if check.name == name}
         failed = {source: check for source, check in found.items() if not check.passed}
-        critical = name in ROW_CHECKS or SOURCE_CHECKS[name].severity == "critical"
+        critical = name in ROW_CHECKS or MEASURED_CHECKS[name].severity == "critical"
         touched = {trait for verdict in verdicts if verdict.source in failed for trait in verdict.touched}
         yield Checked(
             RAW_EVENTS,

@@ -60,11 +60,11 @@ ranked as (
 
 ),
 
--- Where no number separates those who stay, one core value is what is asked for.
+-- Less than 0.05 is chance. Where no number separates those who stay, one core value is what is asked for.
 learned as (
 
     select
-        coalesce(max(case when ranked.separation > 0 then ranked.needed_core_values end), 1) as needed_core_values,
+        coalesce(max(case when ranked.separation >= 0.05 then ranked.needed_core_values end), 1) as needed_core_values,
         max({{ rounded('ranked.separation', 2) }}) as separation,
         coalesce(max(ranked.eligible_count), 0) as eligible_count
     from ranked

@@ -21,10 +21,10 @@ from orchestration.pipeline.refresh import refresh
 from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import served_build
 from orchestration.transform.dbt import Project
-from tests.builds import change_candidates, next_build, publish_day
+from tests.builds import FLIP, FLIPPED, change_features, next_build, publish_day
 from tests.conftest import queried, served
 
-FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
+HIDDEN_FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
 
 
 def test_publishing_again_changes_nothing(sample_home: Home, sample_project: Project) -> None:
@@ -83,11 +83,12 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
 ) -> None:
     next_build(sample_project, FLIP)
     report = publish(sample_project)
-    assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"at_risk": 1}
+    assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"pricing_before_value": 1}
+    [(user,)] = queried(sample_home, FLIPPED)
     assert served(
         sample_home,
         "select entity_id, old_value, new_value, cause, build_id from traits.trait_changes order by seq desc limit 1",
-    ) == [("user_0001", "false", "true", "behaviour", report.build_id)]
+    ) == [(user, "true", "false", "behaviour", report.build_id)]
     assert served_build(sample_home) == report.build_id
 
 
@@ -107,7 +108,7 @@ def test_values_that_changed_after_the_audit_are_not_published(sample_home: Home
     next_build(sample_project)
     publish(sample_project)
     before = served(sample_home, "from traits.trait_values order by all")
-    queried(sample_home, FLIP)
+    queried(sample_home, HIDDEN_FLIP)
     report = publish(sample_project)
     assert [(t.trait, t.reason) for t in report.withheld] == [("at_risk", "Its values changed after they were judged.")]
     assert served(sample_home, "from traits.trait_values order by all") == before
@@ -131,15 +132,16 @@ def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sample_project: Project) -> None:
-    newer = [t.model_copy(update={"version": t.version + (t.name == "at_risk")}) for t in sample_project.catalog.traits]
+    newer = [t.model_copy(update={"version": t.version + (t.name == "pricing_before_value")}) for t in sample_project.catalog.traits]
     catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
     sample_project = sample_project.replace(catalog=catalog)
     next_build(sample_project, FLIP)
     publish(sample_project)
+    [(user,)] = queried(sample_home, FLIPPED)
     assert served(sample_home, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
-        ("user_0001", "definition")
+        (user, "definition")
     ]
-    versions = "select distinct definition_version from traits.trait_values where trait = 'at_risk'"
+    versions = "select distinct definition_version from traits.trait_values where trait = 'pricing_before_value'"
     assert served(sample_home, versions) == [(3,)]
 
 
@@ -184,9 +186,9 @@ def test_a_crash_after_a_build_is_published_a_second_time_is_repaired(
     def crash(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    next_build(sample_project, "update candidates.power_user set score = score + 1")
+    next_build(sample_project, "update features.user_features set adjusted_silent_days = adjusted_silent_days + 0.1")
     first = publish(sample_project)
-    change_candidates(sample_project, FLIP)
+    change_features(sample_project, FLIP)
     audit(sample_project)
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.publishing.publish.write_snapshot", crash)
@@ -194,7 +196,10 @@ def test_a_crash_after_a_build_is_published_a_second_time_is_repaired(
             publish(sample_project)
     again = publish(sample_project)
     assert (again.build_id, again.published) == (first.build_id, False)
-    flipped = "select count(*) from traits.trait_changes where entity_id = 'user_0001' and trait = 'at_risk'"
+    [(user,)] = queried(sample_home, FLIPPED)
+    flipped = f"""
+        select count(*) from traits.trait_changes where entity_id = '{user}' and trait = 'pricing_before_value'
+    """
     assert served(sample_home, flipped) == [(2,)]
 
 

@@ -21,7 +21,7 @@ from orchestration.sync import deliver
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
-from tests.builds import FLIP, next_build
+from tests.builds import FLIP, FLIPPED, next_build
 from tests.conftest import served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
@@ -87,8 +87,8 @@ def production(home: Home) -> Home:
     return Home(home.settings.model_copy(update={"env": "production"}))
 
 
-def flip_one(project: Project, user: str = "user_0001") -> None:
-    next_build(project, f"update candidates.power_user set value = not value where user_id = '{user}'")
+def flip_one(project: Project) -> None:
+    next_build(project, FLIP)
     publish(project)
 
 
@@ -112,23 +112,28 @@ def test_only_changes_are_sent_with_what_they_were_and_why(sample_home: Home, sa
     report = run_sync(sample_home, sample_project.catalog, outbox)
     assert report.delivered == 1
     message = delivered(sample_home, "outbox")[-1]
-    reason = served(
-        sample_home, "select reason from traits.trait_values where trait = 'power_user' and entity_id = 'user_0001'"
-    )[0][0]
-    assert message["entity_id"] == "user_0001"
-    assert message["changed"] == {"power_user": {"from": False, "to": True, "reason": reason}}
+    [(user,)] = queried(sample_home, FLIPPED)
+    [(reason,)] = served(
+        sample_home,
+        f"select reason from traits.trait_values where trait = 'pricing_before_value' and entity_id = '{user}'",
+    )
+    assert message["entity_id"] == user
+    assert message["changed"] == {"pricing_before_value": {"from": True, "to": False, "reason": reason}}
 
 
 def test_live_evidence_triggers_no_delivery(sample_home: Home, sample_project: Project) -> None:
-    hook = webhook(destination="file", options={}, traits=("at_risk",))
+    hook = webhook(destination="file", options={}, traits=("pricing_before_value",))
     run_sync(sample_home, sample_project.catalog, hook)
-    before = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
-    evidence = 'json_merge_patch(evidence, \'{"features": {"silent_days": 99}}\')'
-    flip = "value = case when user_id = 'user_0001' then not value else value end"
-    next_build(sample_project, f"update candidates.at_risk set evidence = {evidence}, {flip}")
+    published = """
+        select entity_id, value, evidence from traits.trait_values where trait = 'pricing_before_value' order by 1
+    """
+    before = served(sample_home, published)
+    days = "days_since_pricing = days_since_pricing - 1 where days_since_pricing between 2 and 13"
+    next_build(sample_project, FLIP, f"update features.user_features set {days}")
     publish(sample_project)
-    after = served(sample_home, "select entity_id, value from traits.trait_values where trait = 'at_risk' order by 1")
-    flips = sum(a != b for a, b in zip(before, after, strict=True))
+    pairs = [*zip(before, served(sample_home, published), strict=True)]
+    assert sum(then[2] != now[2] for then, now in pairs) > 1
+    flips = sum(then[1] != now[1] for then, now in pairs)
     assert run_sync(sample_home, sample_project.catalog, hook).planned == flips == 1
 
 
@@ -190,7 +195,7 @@ def test_a_retry_in_a_later_build_has_the_same_webhook_id(
     receiver.status = 503
     run_sync(home, sample_project.catalog, webhook())
     first = set(receiver.ids)
-    flip_one(sample_project, user="user_0599")
+    flip_one(sample_project)
     run_sync(home, sample_project.catalog, webhook())
     assert set(receiver.ids) == first
 
