@@ -18,13 +18,17 @@ from orchestration.transform.build import begin_build, current_build
 from orchestration.transform.content import content_hash
 from orchestration.transform.dbt import Project
 
-# A build in which nothing changed is not published. Whether somebody bought decides on pricing_before_value alone, and
-# on no window of activity; made twice, everything is as before.
+# A build in which nothing changed is not published. Whether there is a higher plan decides on ready_to_upgrade alone,
+# and on no window of activity; made twice, everything is as before.
 FLIPPED = """
-    select min(user_id) from features.user_features
-    where pricing_28d >= 3 and days_since_pricing < 14 and not has_core_value and not is_anonymous
+    select user_id from features.user_features
+    where
+        has_core_value and not is_cancelled and active_days_28d > 0 and pricing_28d > 0
+        and not coalesce(has_bought_since_pricing, false)
+    order by pricing_since_purchase_28d desc, days_since_pricing, user_id
+    limit 1
 """
-FLIP = f"update features.user_features set has_subscribed = not has_subscribed where user_id = ({FLIPPED})"
+FLIP = f"update features.user_features set has_higher_plan = not has_higher_plan where user_id = ({FLIPPED})"
 
 
 def publish_day(project: Project, as_of: str | None = None, now: datetime | None = None) -> PublishReport:

@@ -23,6 +23,8 @@ LEAST_AGREEMENT = 0.3
 # A later comparison tells little: everybody's activity has moved on.
 LAST_COMPARABLE_DAY = 7
 FACTOR = 0.03
+# Share of the squares of all scores that one factor leaves unexplained.
+MOST_RESIDUAL = 1e-4
 SHARE_MOVE = 0.1
 # A threshold is a smoothed quantile, or counts a window that most days share with the day before.
 THRESHOLD_MOVE = 0.25
@@ -102,10 +104,15 @@ def _add_scores(row: dict[str, Any], given: Circumstances) -> None:
     # Ranks of a score that is 0 for nearly all are chance.
     if row["ranked_count"] >= LEAST_RANKED and row["old_spread"]:
         _bound(row, "score_rank", _number(row["rank_agreement"]) or 0.0, low=LEAST_AGREEMENT / days)
-    if row["ratio_count"] >= LEAST_RANKED:
-        low, middle, high = row["ratios"]
-        is_common = high - low <= 0.01 * abs(middle)
-        _bound(row, "score_factor", middle if is_common else None, 1 - FACTOR * days, 1 + FACTOR * days)
+        _bound(row, "score_factor", _common_factor(row), 1 - FACTOR * days, 1 + FACTOR * days)
+
+
+def _common_factor(row: Mapping[str, Any]) -> float | None:
+    """The factor between all scores and those published; null when they moved by factors of their own."""
+    new, old, products = (row[name] for name in ("new_squares", "old_squares", "products"))
+    if not new or not old or 1 - products * products / (new * old) > MOST_RESIDUAL:
+        return None
+    return float(products / old)
 
 
 def _add_thresholds(row: dict[str, Any], trait: Trait, given: Circumstances) -> None:

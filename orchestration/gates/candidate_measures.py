@@ -219,10 +219,9 @@ def _has_markup(trait: Trait) -> str:
 
 
 def _factor() -> str:
-    """The factor that nearly all scores were multiplied by; null when they moved by factors of their own."""
-    has_ratio = f"{_IN_BOTH} and score != 0 and old_score != 0"
-    ratios = f"quantile_cont(score / old_score, [0.1, 0.5, 0.9]) filter ({has_ratio})"
-    return f"{ratios} as ratios, count(*) filter ({has_ratio}) as ratio_count"
+    """Sums of squares and products of the scores and those published."""
+    pairs = {"new_squares": "score * score", "old_squares": "old_score * old_score", "products": "score * old_score"}
+    return ", ".join(f"sum({product}) filter ({_IN_BOTH}) as {name}" for name, product in pairs.items())
 
 
 def _ranked(trait: Trait, rows: FeatureRows) -> str:

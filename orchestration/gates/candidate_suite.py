@@ -123,7 +123,11 @@ def judge_declared(connection: duckdb.DuckDBPyConnection, trait: Trait) -> tuple
 
 
 def measure_traits(
-    connection: duckdb.DuckDBPyConnection, project: Project, build: Build, traits: Sequence[Trait]
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    build: Build,
+    traits: Sequence[Trait],
+    made: Collection[str],
 ) -> MeasuredTraits:
     """Measures candidates and judges the measures; a trait that cannot be measured holds no other.
 
@@ -132,6 +136,7 @@ def measure_traits(
         project: what is declared.
         build: the current one.
         traits: whose candidates.
+        made: names of all models that were made in the build.
 
     """
     if not traits:
@@ -156,7 +161,6 @@ def measure_traits(
                 found[trait.name] = _measure(connection, project, build, trait, rows, pasts[trait.name], behind)
             except Exception as error:  # the other traits are judged
                 found[trait.name] = error
-    made = {name for name, measured in found.items() if isinstance(measured, Measured)}
     for trait in traits:
         if isinstance(measured := found[trait.name], Measured) and trait.contradicts:
             try:

@@ -70,7 +70,8 @@ def audit(
         ]
         early = {trait.name: _judge_without_rows(connection, build, trait, made[trait.name]) for trait in wanted}
         left = [trait for trait in wanted if isinstance(early[trait.name], _Candidate)]
-        measured = measure_traits(connection, project, build, left)
+        whole = {name for name, how in made.items() if how.status == "success"}
+        measured = measure_traits(connection, project, build, left, whole)
         last = last_verdicts(connection)
         for trait in wanted:
             begun = early[trait.name]

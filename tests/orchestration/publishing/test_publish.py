@@ -83,7 +83,7 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
 ) -> None:
     next_build(sample_project, FLIP)
     report = publish(sample_project)
-    assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"pricing_before_value": 1}
+    assert {trait.trait: trait.changes for trait in report.traits if trait.changes} == {"ready_to_upgrade": 1}
     [(user,)] = queried(sample_home, FLIPPED)
     assert served(
         sample_home,
@@ -132,7 +132,10 @@ def queried_one(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sample_project: Project) -> None:
-    newer = [t.model_copy(update={"version": t.version + (t.name == "pricing_before_value")}) for t in sample_project.catalog.traits]
+    newer = [
+        t.model_copy(update={"version": t.version + (t.name == "ready_to_upgrade")})
+        for t in sample_project.catalog.traits
+    ]
     catalog = Catalog(traits=tuple(newer), syncs=sample_project.catalog.syncs)
     sample_project = sample_project.replace(catalog=catalog)
     next_build(sample_project, FLIP)
@@ -141,8 +144,8 @@ def test_a_raised_version_marks_the_changes_that_it_causes(sample_home: Home, sa
     assert served(sample_home, "select entity_id, cause from traits.trait_changes where cause != 'behaviour'") == [
         (user, "definition")
     ]
-    versions = "select distinct definition_version from traits.trait_values where trait = 'pricing_before_value'"
-    assert served(sample_home, versions) == [(3,)]
+    versions = "select distinct definition_version from traits.trait_values where trait = 'ready_to_upgrade'"
+    assert served(sample_home, versions) == [(sample_project.catalog.trait("ready_to_upgrade").version,)]
 
 
 def test_a_crash_between_commit_and_snapshot_is_repaired(
@@ -198,7 +201,7 @@ def test_a_crash_after_a_build_is_published_a_second_time_is_repaired(
     assert (again.build_id, again.published) == (first.build_id, False)
     [(user,)] = queried(sample_home, FLIPPED)
     flipped = f"""
-        select count(*) from traits.trait_changes where entity_id = '{user}' and trait = 'pricing_before_value'
+        select count(*) from traits.trait_changes where entity_id = '{user}' and trait = 'ready_to_upgrade'
     """
     assert served(sample_home, flipped) == [(2,)]
 

@@ -22,7 +22,7 @@ from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
 from tests.builds import FLIP, FLIPPED, next_build
-from tests.conftest import served
+from tests.conftest import queried, served
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
@@ -115,25 +115,25 @@ def test_only_changes_are_sent_with_what_they_were_and_why(sample_home: Home, sa
     [(user,)] = queried(sample_home, FLIPPED)
     [(reason,)] = served(
         sample_home,
-        f"select reason from traits.trait_values where trait = 'pricing_before_value' and entity_id = '{user}'",
+        f"select reason from traits.trait_values where trait = 'ready_to_upgrade' and entity_id = '{user}'",
     )
     assert message["entity_id"] == user
-    assert message["changed"] == {"pricing_before_value": {"from": True, "to": False, "reason": reason}}
+    assert message["changed"] == {"ready_to_upgrade": {"from": True, "to": False, "reason": reason}}
 
 
 def test_live_evidence_triggers_no_delivery(sample_home: Home, sample_project: Project) -> None:
-    hook = webhook(destination="file", options={}, traits=("pricing_before_value",))
+    hook = webhook(destination="file", options={}, traits=("at_risk", "ready_to_upgrade"))
     run_sync(sample_home, sample_project.catalog, hook)
     published = """
-        select entity_id, value, evidence from traits.trait_values where trait = 'pricing_before_value' order by 1
+        select entity_id, trait, value, evidence from traits.trait_values
+        where trait in ('at_risk', 'ready_to_upgrade') order by all
     """
     before = served(sample_home, published)
-    days = "days_since_pricing = days_since_pricing - 1 where days_since_pricing between 2 and 13"
-    next_build(sample_project, FLIP, f"update features.user_features set {days}")
+    next_build(sample_project, FLIP, "update features.user_features set long_gap_days = long_gap_days + 0.1")
     publish(sample_project)
     pairs = [*zip(before, served(sample_home, published), strict=True)]
-    assert sum(then[2] != now[2] for then, now in pairs) > 1
-    flips = sum(then[1] != now[1] for then, now in pairs)
+    assert sum(then[3] != now[3] for then, now in pairs) > 1
+    flips = sum(then[2] != now[2] for then, now in pairs)
     assert run_sync(sample_home, sample_project.catalog, hook).planned == flips == 1
 
 
