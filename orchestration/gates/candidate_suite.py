@@ -22,7 +22,7 @@ from orchestration.gates.candidate_checks import (
     declared_suite,
     measure_suite,
 )
-from orchestration.gates.candidate_contradictions import Basis, bases, count_contradictions, speaking
+from orchestration.gates.candidate_contradictions import JudgedRows, bases, count_contradictions, speaking
 from orchestration.gates.candidate_features import FeatureRows, read_features, read_merged
 from orchestration.gates.candidate_measures import compared_steps, measure_candidate, thresholds_of
 from orchestration.gates.candidate_words import expected_words, observed_words
@@ -56,7 +56,7 @@ class MeasuredTrait:
     row: dict[str, Any]
     steps: str
     rows: dict[str, str]
-    contradictions: dict[str, Basis] = field(default_factory=dict)
+    contradictions: dict[str, JudgedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
