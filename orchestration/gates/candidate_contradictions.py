@@ -13,7 +13,7 @@ from orchestration.gates.recompute import quoted
 
 
 @dataclass(frozen=True)
-class Basis:
+class JudgedRows:
     """One contradiction, and what the other trait says.
 
     Attributes:
@@ -45,17 +45,17 @@ class Basis:
         return f"is_counted and text_value = 'true' and entity_id in ({self.entities})"
 
 
-def bases(trait: Trait, made: Collection[str]) -> list[Basis]:
+def bases(trait: Trait, made: Collection[str]) -> list[JudgedRows]:
     """What a trait is compared with: both, for which of them speaks is known only when the other was judged."""
     return [
-        Basis(contradiction, is_candidate)
+        JudgedRows(contradiction, is_candidate)
         for contradiction in trait.contradicts
         for is_candidate in (True, False)
         if not is_candidate or contradiction.trait in made
     ]
 
 
-def count_contradictions(connection: duckdb.DuckDBPyConnection, trait: Trait, basis: Basis, counted: str) -> int:
+def count_contradictions(connection: duckdb.DuckDBPyConnection, trait: Trait, basis: JudgedRows, counted: str) -> int:
     """Members that contradict.
 
     Args:
@@ -74,6 +74,6 @@ def count_contradictions(connection: duckdb.DuckDBPyConnection, trait: Trait, ba
     return int(row[0]) if row else 0
 
 
-def speaking(trait: Trait, found: Mapping[str, Basis], passed: Collection[str]) -> list[str]:
+def speaking(trait: Trait, found: Mapping[str, JudgedRows], passed: Collection[str]) -> list[str]:
     """Keys of the measures that decide: the candidate's where the other trait has passed, else what is published."""
     return [key for key, basis in found.items() if basis.is_candidate == (basis.contradiction.trait in passed)]

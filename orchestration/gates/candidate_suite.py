@@ -23,7 +23,7 @@ from orchestration.gates.candidate_checks import (
     declared_suite,
     measure_suite,
 )
-from orchestration.gates.candidate_contradictions import Basis, bases, count_contradictions, speaking
+from orchestration.gates.candidate_contradictions import JudgedRows, bases, count_contradictions, speaking
 from orchestration.gates.candidate_features import FeatureRows, read_features, read_merged
 from orchestration.gates.candidate_measures import compared_steps, measure_candidate, thresholds_of
 from orchestration.gates.candidate_words import expected_words, observed_words
@@ -42,7 +42,7 @@ _KEY = "measured"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTrait:
     """What was measured of one trait.
 
     Attributes:
@@ -56,7 +56,7 @@ class Measured:
     row: dict[str, Any]
     steps: str
     rows: dict[str, str]
-    contradictions: dict[str, Basis] = field(default_factory=dict)
+    contradictions: dict[str, JudgedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class MeasuredTraits:
 
     """
 
-    found: Mapping[str, Measured | Exception]
+    found: Mapping[str, MeasuredTrait | Exception]
     contradictions: Mapping[str, Mapping[str, Any]]
     broken: frozenset[str] = frozenset()
     error: str = ""
 
-    def of(self, trait: Trait) -> Measured:
+    def of(self, trait: Trait) -> MeasuredTrait:
         """The measures of a trait; raises what went wrong."""
         measured = self.found[trait.name]
         if isinstance(measured, Exception):
@@ -142,7 +142,7 @@ def measure_traits(
     if not traits:
         return MeasuredTraits({}, {})
     pasts = read_pasts(connection, project.catalog, build, MOST_HISTORY)
-    found: dict[str, Measured | Exception] = {}
+    found: dict[str, MeasuredTrait | Exception] = {}
     contradictions: dict[str, dict[str, Any]] = {}
     read_merged(connection)
     behind = _hours_behind(connection, build)
@@ -162,7 +162,7 @@ def measure_traits(
             except Exception as error:  # the other traits are judged
                 found[trait.name] = error
     for trait in traits:
-        if isinstance(measured := found[trait.name], Measured) and trait.contradicts:
+        if isinstance(measured := found[trait.name], MeasuredTrait) and trait.contradicts:
             try:
                 contradictions |= _count_contradictions(connection, trait, measured, made)
             except Exception as error:
@@ -182,7 +182,7 @@ def _measure(
     rows: FeatureRows,
     past: PublishedPast,
     hours_behind: float,
-) -> Measured:
+) -> MeasuredTrait:
     inputs = Inputs(rows.rows, int(project.variables["minimum_population"]))
     row = measure_candidate(connection, trait, rows, inputs, build.as_of)
     circumstances = Circumstances(
@@ -194,7 +194,7 @@ def _measure(
     )
     steps = compared_steps(trait, rows, inputs, build.as_of)
     conditions = {check.name: check.rows for check in checks_of(trait) if check.rows}
-    return Measured(with_bounds(trait, row, circumstances), steps, conditions)
+    return MeasuredTrait(with_bounds(trait, row, circumstances), steps, conditions)
 
 
 def _published_thresholds(
@@ -232,7 +232,7 @@ def _hours_behind(connection: duckdb.DuckDBPyConnection, build: Build) -> float:
 
 
 def _count_contradictions(
-    connection: duckdb.DuckDBPyConnection, trait: Trait, measured: Measured, made: Collection[str]
+    connection: duckdb.DuckDBPyConnection, trait: Trait, measured: MeasuredTrait, made: Collection[str]
 ) -> dict[str, dict[str, Any]]:
     rows = {}
     high = int(MOST_CONTRADICTIONS * measured.row["members"])
@@ -245,14 +245,14 @@ def _count_contradictions(
 
 def _write_measures(
     connection: duckdb.DuckDBPyConnection,
-    found: Mapping[str, Measured | Exception],
+    found: Mapping[str, MeasuredTrait | Exception],
     contradictions: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """The table that the suite looks at: a row a measure of a trait, with its ends beside it."""
     rows = [
         (key_of(name, column), number, low, high)
         for name, measured in found.items()
-        if isinstance(measured, Measured)
+        if isinstance(measured, MeasuredTrait)
         for check in CANDIDATE_CHECKS
         for column in check.columns
         for number, low, high in [_ends(check, column, measured.row)]

@@ -15,7 +15,7 @@ import duckdb
 from orchestration.declarations.traits import Trait
 from orchestration.gates.candidate_checks import AGREEMENT, BUILT, CONTRADICTIONS, REQUIRED_BEHAVIOURS, UPSTREAM
 from orchestration.gates.candidate_order import judged_in_order
-from orchestration.gates.candidate_suite import Measured, MeasuredTraits, judge_declared, measure_traits
+from orchestration.gates.candidate_suite import MeasuredTrait, MeasuredTraits, judge_declared, measure_traits
 from orchestration.gates.data_docs import write_data_docs
 from orchestration.gates.engine import collecting
 from orchestration.gates.failed_rows import keep_failed_rows
@@ -226,7 +226,7 @@ def _of_rows(
     decision: Decision,
     reason: str,
     candidate: _Candidate,
-    own: Measured,
+    own: MeasuredTrait,
     checks: tuple[Check, ...],
 ) -> Verdict:
     """The verdict on a candidate whose rows were judged."""

@@ -31,7 +31,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Member:
+class EvidenceMember:
     """One member of the evidence: SQL name of its value, and how it is written (a number of decimals, or its kind)."""
 
     name: str
@@ -104,20 +104,23 @@ def thresholds_relation(trait: Trait) -> str:
     return f'candidates."{trait.thresholds_model}"'
 
 
-def evidence_members(trait: Trait) -> dict[str, list[Member]]:
+def evidence_members(trait: Trait) -> dict[str, list[EvidenceMember]]:
     """Part of the evidence -> its members, in order."""
-    features = [Member(column.name, _kind(column)) for column in trait.features]
-    derived = [Member(NOT_OBSERVED, "text"), *(Member(f"{name}_points", "number") for name in trait.scorecard)]
+    features = [EvidenceMember(column.name, _kind(column)) for column in trait.features]
+    derived = [
+        EvidenceMember(NOT_OBSERVED, "text"),
+        *(EvidenceMember(f"{name}_points", "number") for name in trait.scorecard),
+    ]
     if trait.scorecard:
-        derived.append(Member("points", "number"))
+        derived.append(EvidenceMember("points", "number"))
     for value in trait.derived:
         is_decimal = value.type == "number" and value.digits
-        derived.append(Member(value.name, value.digits if is_decimal and value.digits else value.type))
+        derived.append(EvidenceMember(value.name, value.digits if is_decimal and value.digits else value.type))
     numbers = [column for column in trait.thresholds if column.type in ("bigint", "double")]
     return {
         "features": features,
         "derived": derived,
-        "thresholds": [Member(column.name, _kind(column)) for column in numbers],
+        "thresholds": [EvidenceMember(column.name, _kind(column)) for column in numbers],
     }
 
 
@@ -262,7 +265,7 @@ def _evidence(trait: Trait) -> str:
     return f"'{{\"rule\": \"' || rule || '\", \"eligible\": ' || cast(is_eligible as varchar){parts} || '}}'"
 
 
-def _json_members(members: Iterable[Member]) -> str:
+def _json_members(members: Iterable[EvidenceMember]) -> str:
     pieces = []
     for number, member in enumerate(members):
         if member.kind == "text":

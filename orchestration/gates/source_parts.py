@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.gates.engine import Judged
 from orchestration.gates.source_checks import MEASURED_CHECKS, SOURCE_CHECKS
-from orchestration.gates.source_history import History
+from orchestration.gates.source_history import History, Unit
 from orchestration.gates.source_statistics import Measured
 
 
@@ -18,6 +20,7 @@ class SourcePart:
 
     Attributes:
         history: its past.
+        outcomes: what the event catalogue says that its event names and behaviours mean for steps: failure, success.
         prefix: of the names of its checks; empty for known users.
         measures: by check, one mapping for each judged day.
         judged: the results; a broken row is a place in ``measures``.
@@ -25,6 +28,7 @@ class SourcePart:
     """
 
     history: History
+    outcomes: Mapping[Unit, frozenset[str]]
     prefix: str = ""
     measures: list[Mapping[str, Measured]] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
@@ -54,8 +58,8 @@ class SourcePart:
         return [found for found in failed if not severities or found.check.severity in severities]
 
     def touched(self, catalog: Catalog) -> set[str]:
-        """Traits that need what is in doubt; when the whole part is, also those that need no behaviour."""
-        delivered = {behaviour for _, behaviour in self.history.units}
+        """Traits that need what is in doubt; when the whole part is, also those that need nothing."""
+        delivered = self._needed(self.history.units)
         doubted: set[str] = set()
         for found in self.failed("critical"):
             name = found.check.name.removeprefix(self.prefix)
@@ -63,7 +67,26 @@ class SourcePart:
             if not about or None in about:
                 return {trait.name for trait in catalog.traits if not trait.needs or delivered & set(trait.needs)}
             doubted.update(*(behaviours for behaviours in about if behaviours is not None))
+        doubted = self._needed(unit for unit in self.history.units if unit[1] in doubted)
         return {trait.name for trait in catalog.traits if doubted & set(trait.needs)}
+
+    def _needed(self, units: Iterable[Unit]) -> set[str]:
+        """What traits may need of event names and behaviours: the behaviours, and the outcomes of steps."""
+        return {name for unit in units for name in (unit[1], *self.outcomes.get(unit, ())) if name}
+
+
+def read_outcomes(connection: duckdb.DuckDBPyConnection, source: str) -> dict[Unit, frozenset[str]]:
+    """Outcomes of steps that the event catalogue names, by event name and behaviour."""
+    found: dict[Unit, frozenset[str]] = {}
+    for name, behaviour, outcome in connection.execute(
+        """
+        select distinct event_name, behaviour, outcome from events.catalog_rules
+        where source in ('', $1) and outcome != ''
+        """,
+        [source],
+    ).fetchall():
+        found[name, behaviour] = found.get((name, behaviour), frozenset()) | {outcome}
+    return found
 
 
 NOTHING_MEASURED: Mapping[str, Measured] = dict.fromkeys(SOURCE_CHECKS, Measured(None, "not judged"))

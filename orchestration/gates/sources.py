@@ -30,7 +30,7 @@ from orchestration.gates.source_groups import measure_groups
 from orchestration.gates.source_history import History, read_histories
 from orchestration.gates.source_loads import Loads, loads_to_judge, measure_loads, new_rows
 from orchestration.gates.source_measures import measure_day
-from orchestration.gates.source_parts import NOTHING_MEASURED, SourcePart
+from orchestration.gates.source_parts import NOTHING_MEASURED, SourcePart, read_outcomes
 from orchestration.gates.source_statistics import TOO_LITTLE, Measured
 from orchestration.gates.source_verdicts import SourceVerdict, last_source_verdicts, save_source_verdicts
 from orchestration.gates.verdicts import Check, Verdict, with_check
@@ -78,7 +78,8 @@ def judge_sources(
     for source, history in read_histories(connection, until=yesterday).items():
         loads = loads_to_judge(connection, source, build, loaded_until, last.get(source))
         days = _days_to_judge(history, last.get(source))
-        parts = SourcePart(history), SourcePart(anonymous[source], ANONYMOUS)
+        outcomes = read_outcomes(connection, source)
+        parts = SourcePart(history, outcomes), SourcePart(anonymous[source], outcomes, ANONYMOUS)
         verdicts.append(_judge(connection, project.catalog, build, source, *parts, loads, days))
         notify(f"gate {source}: {verdicts[-1].verdict}")
     save_source_verdicts(connection, build.build_id, build.as_of, verdicts)

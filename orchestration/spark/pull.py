@@ -34,6 +34,9 @@ READ_AT_HOME = (
     "identity.attributes",
     "identity.dim_accounts",
     "identity.dim_users",
+    "identity.identity_links",
+    "identity.identity_merges",
+    "identity.identity_nodes",
     "identity.memberships",
     "sessions.fct_sessions",
     "activity.fct_user_activity_daily",
@@ -41,12 +44,7 @@ READ_AT_HOME = (
     "features.account_features",
     "features.observed_behaviours",
 )
-READ_TO_FORGET = (
-    "identity.identity_links",
-    "identity.identity_merges",
-    "identity.identity_nodes",
-    "identity.identity_observations",
-)
+READ_TO_FORGET = ("identity.identity_observations",)
 
 # Grain: table x partition (`column=value`, empty for a table without partitions). files: a hash of the files' names.
 PULLED_PARTS = "create table if not exists state.pulled_parts (table_name varchar, part varchar, files varchar)"

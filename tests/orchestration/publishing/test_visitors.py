@@ -46,6 +46,11 @@ def test_a_build_of_an_earlier_version_is_restored_with_what_is_known_now(
         connection.execute("alter table traits.trait_changes drop is_anonymous")
     next_build(sample_project, FLIP)
     publish(sample_project)
+    with sample_home.connect() as connection:
+        connection.execute(
+            "update traits.trait_values set value = 'true' where trait = 'dormant' and entity_id in ("
+            " select min(entity_id) from traits.trait_values where trait = 'dormant' and value = 'false')"
+        )
     report = rollback(sample_home, sample_project.catalog, to=None, who="ada", why="a test")
     assert report.changes == 1
     for table in ("trait_values", "trait_changes"):
