@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.gates.candidate_suite import SUITE as CANDIDATES_SUITE
 from orchestration.gates.data_docs import page_of
 from orchestration.gates.source_checks import MEASURED_CHECKS, ROW_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import SourceVerdict
@@ -89,7 +90,7 @@ def of_candidate_audit(home: Home, verdicts: Iterable[Verdict]) -> Iterator[Chec
     """Each check of the candidate audit."""
     index = Path(home.status().get("data_docs") or "none")
     for verdict in verdicts:
-        page = page_of(index, verdict.trait)
+        page = page_of(index, CANDIDATES_SUITE)
         for check in verdict.checks:
             yield Checked(
                 candidate_key(verdict.trait),
