@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import duckdb
@@ -11,7 +12,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.gates.candidate_order import judged_in_order
 from orchestration.gates.candidates import audit
 from orchestration.gates.recompute import Inputs, expected_steps
-from orchestration.gates.verdicts import Verdict
+from orchestration.gates.verdicts import Verdict, last_verdicts, save_verdicts
 from orchestration.pipeline.refresh import write_and_audit
 from orchestration.publishing.publish import PublishReport, publish
 from orchestration.transform.build import begin_build, current_build
@@ -126,6 +127,33 @@ def change_features(project: Project, *changes: str) -> None:
         for trait in judged_in_order(project.catalog.traits):
             make_candidate(connection, project, trait)
         record_candidates(connection, project)
+
+
+def take_as_passed(project: Project, names: Iterable[str]) -> None:
+    """Records what the candidates hold as made by their models, and as judged good in the current build.
+
+    For tests of what comes behind the audit, with rows that it would not let through.
+    """
+    with project.home.connect() as connection:
+        record_candidates(connection, project)
+        build, last = current_build(connection), last_verdicts(connection)
+        assert build
+        taken = []
+        for name in names:
+            trait = project.catalog.trait(name)
+            content = content_hash(connection, trait.candidate, trait.id_column)
+            taken.append(
+                replace(
+                    last[name],
+                    build_id=build.build_id,
+                    as_of=build.as_of,
+                    verdict="passed",
+                    reason="",
+                    content_hash=content,
+                    checks=(),
+                )
+            )
+        save_verdicts(connection, taken)
 
 
 def change_candidates(project: Project, *changes: str) -> None:

@@ -23,11 +23,13 @@ LEAST_AGREEMENT = 0.3
 # A later comparison tells little: everybody's activity has moved on.
 LAST_COMPARABLE_DAY = 7
 FACTOR = 0.03
+# All scores together, from one day to the next.
+TOTAL_FACTOR = 1.5
 # Share of the squares of all scores that one factor leaves unexplained.
 MOST_RESIDUAL = 1e-4
 SHARE_MOVE = 0.1
 # A threshold is a smoothed quantile, or counts a window that most days share with the day before.
-THRESHOLD_MOVE = 0.25
+THRESHOLD_MOVE = 0.15
 _OVER_KNOWN_MOVES = 1.5
 
 
@@ -104,6 +106,8 @@ def _add_scores(row: dict[str, Any], given: Circumstances) -> None:
     # Ranks of a score that is 0 for nearly all are chance.
     if row["ranked_count"] >= LEAST_RANKED and row["old_spread"]:
         _bound(row, "score_rank", _number(row["rank_agreement"]) or 0.0, low=LEAST_AGREEMENT / days)
+        total = row["new_total"] / row["old_total"] if row["old_total"] else None
+        _bound(row, "score_total", total, 1 / (TOTAL_FACTOR * days), TOTAL_FACTOR * days)
         _bound(row, "score_factor", _common_factor(row), 1 - FACTOR * days, 1 + FACTOR * days)
 
 

@@ -16,6 +16,8 @@ from orchestration.gates.engine import Expected
 # Checks outside the suite: the first two come before it, the others after it.
 BUILT, REQUIRED_BEHAVIOURS = "built", "required_behaviours"
 CONTRADICTIONS, INPUTS, UPSTREAM = "contradictions", "inputs", "upstream"
+# Name of the suite.
+CANDIDATES = "candidates"
 # Among the numbers of a trait, the ends of a measure are called after it.
 LOW, HIGH = "_low", "_high"
 # Counted by their share and not one by one.
@@ -121,6 +123,7 @@ CANDIDATE_CHECKS = (
     CandidateCheck("score_nulls", "as large a share without a score as published", waivable=True),
     CandidateCheck("score_sign", "no larger a share of negative scores than published", waivable=True),
     CandidateCheck("score_rank", "scores in about the order of those published", waivable=True),
+    CandidateCheck("score_total", "scores of the same entities that add up to about what was published", waivable=True),
     CandidateCheck("score_factor", "no common factor between all scores and those published", waivable=True),
     CandidateCheck(
         "score_monotone",

@@ -219,8 +219,9 @@ def _has_markup(trait: Trait) -> str:
 
 
 def _factor() -> str:
-    """Sums of squares and products of the scores and those published."""
+    """Sums, squares and products of the scores and those published."""
     pairs = {"new_squares": "score * score", "old_squares": "old_score * old_score", "products": "score * old_score"}
+    pairs |= {"new_total": "abs(score)", "old_total": "abs(old_score)"}
     return ", ".join(f"sum({product}) filter ({_IN_BOTH}) as {name}" for name, product in pairs.items())
 
 

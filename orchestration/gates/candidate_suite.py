@@ -14,6 +14,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.gates.candidate_bounds import MOST_CONTRADICTIONS, Circumstances, with_bounds
 from orchestration.gates.candidate_checks import (
     CANDIDATE_CHECKS,
+    CANDIDATES,
     CONTRADICTIONS,
     HIGH,
     LOW,
@@ -37,7 +38,6 @@ from orchestration.transform.clock import local_date
 from orchestration.transform.dbt import Project
 
 MEASURES = "candidate_measures"
-SUITE = "candidates"
 _KEY = "measured"
 
 
@@ -168,7 +168,7 @@ def measure_traits(
             except Exception as error:
                 found[trait.name] = error
     _write_measures(connection, found, contradictions)
-    judged = run_suite_by_row(connection, SUITE, f"select * from {MEASURES}", measure_suite(), _KEY)
+    judged = run_suite_by_row(connection, CANDIDATES, f"select * from {MEASURES}", measure_suite(), _KEY)
     errors = [result.check.observed for result in judged if not result.check.passed and not result.broken]
     broken = frozenset(key for result in judged for key in result.broken)
     return MeasuredTraits(found, contradictions, broken, "; ".join(errors))

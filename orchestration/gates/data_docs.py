@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestration.gates.candidate_checks import CANDIDATE_CHECKS, CANDIDATES
 from orchestration.gates.engine import context
 
 FOLDER = "data_docs"
@@ -72,8 +73,14 @@ def write_data_docs(home: Path, build_id: str, results: Sequence[Any], *, kept: 
 
 
 def page_of(index: Path, suite: str) -> Path | None:
-    """The page of a suite (a trait's suite has the name of the trait) beside an index; none when there is no page."""
+    """The page of a suite beside an index; none when there is no page."""
     return next((index.parent / "validations" / suite).rglob("*.html"), None)
+
+
+def page_of_check(index: Path, trait: str, check: str) -> Path | None:
+    """The page on which a check of a trait stands: that of all candidates, or the trait's own of what it declares."""
+    is_of_all = check in {known.name for known in CANDIDATE_CHECKS}
+    return page_of(index, CANDIDATES if is_of_all else trait)
 
 
 def _index(site: Path, build_id: str, results: Sequence[Any]) -> str:

@@ -11,8 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.gates.candidate_suite import SUITE as CANDIDATES_SUITE
-from orchestration.gates.data_docs import page_of
+from orchestration.gates.data_docs import page_of_check
 from orchestration.gates.source_checks import MEASURED_CHECKS, ROW_CHECKS, source_check_names
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.gates.verdicts import Verdict
@@ -90,8 +89,8 @@ def of_candidate_audit(home: Home, verdicts: Iterable[Verdict]) -> Iterator[Chec
     """Each check of the candidate audit."""
     index = Path(home.status().get("data_docs") or "none")
     for verdict in verdicts:
-        page = page_of(index, CANDIDATES_SUITE)
         for check in verdict.checks:
+            page = page_of_check(index, verdict.trait, check.name)
             yield Checked(
                 candidate_key(verdict.trait),
                 check.name,

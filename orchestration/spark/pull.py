@@ -39,6 +39,7 @@ READ_AT_HOME = (
     "identity.identity_nodes",
     "identity.memberships",
     "sessions.fct_sessions",
+    "activity.fct_account_activity_daily",
     "activity.fct_user_activity_daily",
     "features.user_features",
     "features.account_features",

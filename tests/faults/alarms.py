@@ -91,7 +91,21 @@ def days_of_events(folder: Path, parameters: Parameters) -> Iterator[tuple[date,
         yield day, path
 
 
-def replayed(folder: Path, parsed_project: Project, days: int, accounts: int, notify: Callable[[str], None]) -> Alarms:
+def ordinary_days(
+    folder: Path, parsed_project: Project, days: int, accounts: int, notify: Callable[[str], None]
+) -> Alarms:
+    """So many days, one by one, and nothing is lost on any of them."""
+    return replayed(folder, parsed_project, days, accounts, notify, drops=())
+
+
+def replayed(
+    folder: Path,
+    parsed_project: Project,
+    days: int,
+    accounts: int,
+    notify: Callable[[str], None],
+    drops: Sequence[int] = DROPS,
+) -> Alarms:
     """So many days, one by one."""
     alarms = Alarms()
     home = Home(Settings(home=folder / "home"))
@@ -105,8 +119,8 @@ def replayed(folder: Path, parsed_project: Project, days: int, accounts: int, no
         if published:  # the first build has nothing to be compared with, and is no day of the replay
             _count(alarms, day, written.verdicts)
         passed = [verdict.trait for verdict in written.verdicts if verdict.verdict == "passed"]
-        if published >= LEARNING_DAYS and (published - LEARNING_DAYS) % EVERY_THIRD == 0:
-            for percent in DROPS:
+        if drops and published >= LEARNING_DAYS and (published - LEARNING_DAYS) % EVERY_THIRD == 0:
+            for percent in drops:
                 _drop(home, project, alarms, [project.catalog.trait(name) for name in passed], percent, day)
             change_candidates(project)
             with home.lock("fault injection"):

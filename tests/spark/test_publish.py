@@ -12,11 +12,12 @@ import pytest
 
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.pipeline.refresh import audit_again, publish_build, refresh, write_and_audit
+from orchestration.pipeline.refresh import publish_build, refresh, write_and_audit
 from orchestration.published.tables import TABLES
 from orchestration.publishing.rollback import rollback
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.dbt import Project
+from tests.builds import take_as_passed
 from tests.conftest import as_if_made
 from tests.spark.cluster import Cluster
 from tests.spark.harness import compare, drive
@@ -174,7 +175,7 @@ def home_of_builds(published_home: Path, tmp_path: Path, project_in: Callable[[H
     for number in range(3):
         write_and_audit(project, select=["power_user"])
         as_if_made(home, project, f"update candidates.power_user set score = {number / 10}")
-        audit_again(project, ["power_user"])
+        take_as_passed(project, ["power_user"])
         publish_build(project)
     rollback(home, project.catalog, to=None, who="a person", why="a test")
     assert len(snapshots(home_folder)) == 5
