@@ -71,7 +71,9 @@ def definitions(project: Project) -> dg.Definitions:
             )
             for result in build.results():
                 for event in of_models(project, [result], str(lease.build_id)):
-                    yield materialized(event)
+                    # A trait that is selected alone brings its thresholds with it.
+                    if (made := materialized(event)).asset_key in selected:
+                        yield made
             verdicts = build.written.verdicts
         else:
             traits = [key.asset_key.path[-1] for key in wanted]

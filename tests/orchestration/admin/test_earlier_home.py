@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from orchestration.admin.erasure import forget_person
-from orchestration.errors import TraithouseError
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import HOME_VERSION, Home, Settings
 from orchestration.pipeline.refresh import refresh
 from orchestration.pipeline.status import home_status
@@ -105,7 +105,7 @@ def test_a_home_with_waivers_and_history_continues_under_the_new_names(
 
     assert published.failed_models == ()
     # The history stands, row for row, but for the word for what was waived; new rows follow it.
-    after = queried(home_2, "from traits.trait_changes order by seq")
+    after = queried(home_2, "select * exclude (is_anonymous) from traits.trait_changes order by seq")
     assert [row[:-1] for row in after[: len(ledger)]] == [row[:-1] for row in ledger]
     renamed = {old[-1]: new[-1] for old, new in zip(ledger, after, strict=False)}
     assert renamed == {word: word for word in ("behaviour", "backfill", "rollback")} | {"accepted": "waived"}
@@ -138,13 +138,13 @@ def test_a_home_with_waivers_and_history_continues_under_the_new_names(
         assert all(record.fields[name] != have.get(name) for name in record.changed)
 
 
-def test_what_was_delivered_is_not_sent_again_before_anything_changes(
+def test_nothing_is_sent_before_it_is_known_who_is_an_anonymous_visitor(
     home_2: Home, project_in: Callable[[Home], Project]
 ) -> None:
     project = project_in(home_2)
-    with SyncLedger(home_2) as deliveries:
-        records = plan(home_2, project.catalog, project.catalog.sync("outbox"), deliveries).records
-    assert records == []
+    with SyncLedger(home_2) as deliveries, pytest.raises(UsageError, match="anonymous visitor") as refused:
+        plan(home_2, project.catalog, project.catalog.sync("outbox"), deliveries)
+    assert "traithouse refresh" in refused.value.hint
 
 
 def test_a_snapshot_of_the_version_before_can_be_rolled_back_to(

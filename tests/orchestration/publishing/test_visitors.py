@@ -52,7 +52,7 @@ def test_a_build_of_an_earlier_version_is_restored_with_what_is_known_now(
             " select min(entity_id) from traits.trait_values where trait = 'dormant' and value = 'false')"
         )
     report = rollback(sample_home, sample_project.catalog, to=None, who="ada", why="a test")
-    assert report.changes == 1
+    assert report.changes == 2
     for table in ("trait_values", "trait_changes"):
         assert [mark for mark, _ in served(sample_home, MARKS.format(table))] == [False]
 
