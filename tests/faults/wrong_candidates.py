@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -32,6 +33,8 @@ from tests.faults.fixture import Fixture, cached_fixture, table
 
 LEAST_WITHHELD = 0.9
 DONE = CACHE / "wrong_candidates.json"
+# What was found, for a reader who does not run it.
+TABLE = Path(__file__).with_suffix(".md")
 FEATURES = "features.user_features"
 
 
@@ -264,7 +267,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         _, project = written_home(fixture, Path(folder) / "home")
 
-        def once(key: str, make: Callable[[], object]) -> object:
+        def once(key: str, make: Callable[[], object]) -> Any:
             if key not in done:
                 done[key] = make()
                 DONE.write_text(json.dumps({"of": str(fixture.folder), "done": done}))
@@ -275,22 +278,28 @@ def main() -> int:
         for wrong in wrong_candidates():
             if wrong.trait in fixture.passed and given.only in f"{wrong.trait} {wrong.name}":
                 found = once(f"{wrong.trait}: {wrong.name}", lambda wrong=wrong: _outcome(project, wrong))  # type: ignore[misc]
-                lines.append((wrong.trait, wrong.name, *found))  # type: ignore[misc]
+                lines.append((wrong.trait, wrong.name, *found))
         swaps = [
             (trait, once(f"swap {trait}", lambda trait=trait: smallest_swap(project, trait)) or "all alike")  # type: ignore[misc]
             for trait in sorted(fixture.passed)
             if not given.only
         ]
-    print(table(("trait", "wrong candidate", "verdict", "by"), lines))
     withheld = sum(line[2] == "withheld" for line in lines)
-    print(f"\n{withheld} of {len(lines)} wrong candidates withheld\n")
+    parts = [
+        table(("trait", "wrong candidate", "verdict", "by"), lines),
+        f"{withheld} of {len(lines)} wrong candidates withheld",
+    ]
     good = withheld >= LEAST_WITHHELD * len(lines)
     if swaps:
-        print(table(("trait", "fewest pairs of entities whose values are swapped, caught"), swaps))
+        parts.append(table(("trait", "fewest pairs of entities whose values are swapped, caught"), swaps))
     if given.days:
         alarms = once(f"{given.days} days", lambda: _alarms(given.days))
-        print(f"\nordinary trait-days withheld: {alarms}")
-        good = good and bool(alarms) and alarms[0] <= MOST_FALSE_ALARMS * alarms[1]  # type: ignore[index]
+        false, days, *reasons = alarms
+        parts += [f"{false} of {days} ordinary trait-days withheld", *reasons]
+        good = good and false <= MOST_FALSE_ALARMS * days
+    print(*parts, sep="\n\n")
+    if not given.only:
+        TABLE.write_text("\n\n".join(["# Wrong candidates", "`make prove-audit` writes this.", *parts]) + "\n")
     return 0 if good else 1
 
 
@@ -313,7 +322,7 @@ def _alarms(days: int) -> list[object]:
     return [len(found.false), sum(found.judged.values()), *found.false]
 
 
-def _read_done(fixture: Fixture) -> dict[str, object]:
+def _read_done(fixture: Fixture) -> dict[str, Any]:
     if not DONE.exists():
         return {}
     kept = json.loads(DONE.read_text())
