@@ -78,7 +78,7 @@ def with_bounds(trait: Trait, measured: Mapping[str, Any], given: Circumstances)
 def _add_counts(row: dict[str, Any], trait: Trait, given: Circumstances) -> None:
     past, population = given.past, row["population"]
     # What is published now is what the last publish had, and counts as today's definition of who counts has it.
-    usual = usual_rows((*past.populations[:-1], past.rows), days=past.days)
+    usual = usual_rows((*past.populations[:-1], past.rows or (past.populations or (0,))[-1]), days=past.days)
     _bound(row, "population", population, usual.low or 1, usual.high)
     row["population_low"] = round(row["population_low"])
     row["population_high"] = None if usual.high is None else round(usual.high)

@@ -50,7 +50,7 @@ def compared_steps(trait: Trait, rows: FeatureRows, inputs: Inputs, as_of: datet
         gone as (
             select entity_id from published
             where
-                is_anonymous is not true
+                is_anonymous is not true and definition_version = {trait.version}
                 and entity_id not in (select {id_column} from {trait.candidate} where {id_column} is not null)
                 and entity_id not in (select entity_id from {MERGED} where entity_type = '{trait.entity}')
         ),

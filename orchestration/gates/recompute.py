@@ -41,7 +41,9 @@ class EvidenceMember:
 def features_of(trait: Trait) -> tuple[str, ...]:
     """Columns of the feature row that recomputing a trait reads."""
     also = (trait.id_column, *(["is_anonymous"] if trait.entity == "user" else []))
-    return tuple(dict.fromkeys((*also, *(column.name for column in trait.features))))
+    computed = {value.name for value in trait.derived} | {*_learned(trait)}
+    followed = (name for name in trait.monotone if name not in computed)
+    return tuple(dict.fromkeys((*also, *(column.name for column in trait.features), *followed)))
 
 
 def expected_steps(trait: Trait, inputs: Inputs) -> str:
@@ -179,11 +181,16 @@ def _derived(value: Derived) -> str:
     return f"floor(cast({value.sql} as double) * {power} + 0.5) / {power}"
 
 
+def _learned(trait: Trait) -> set[str]:
+    """Names of what a scorecard gives."""
+    return {"points", "probability", *(f"{name}_points" for name in trait.scorecard)} if trait.scorecard else set()
+
+
 def _late_values(trait: Trait) -> set[str]:
     """Derived values that read points or a probability, themselves or by way of another."""
     if not trait.scorecard:
         return set()
-    learned = {"points", "probability", *(f"{name}_points" for name in trait.scorecard)}
+    learned = _learned(trait)
     late: set[str] = set()
     for value in trait.derived:
         if {*_WORD.findall(value.sql)} & (learned | late):
