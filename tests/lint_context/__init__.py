@@ -49,3 +49,39 @@ def _dispatch(name: str) -> Any:
 
 
 adapter = SimpleNamespace(dispatch=_dispatch)
+
+
+# What macros/trait.sql renders from a model's YAML: the shape of it.
+def declared_trait(name: str | None = None) -> dict[str, Any]:
+    """Stands for what a trait declares."""
+    return {"scorecard": ["silent_days"]}
+
+
+def unobserved_needs(observed: str) -> str:
+    """Stands for a query of one row."""
+    return f"select min(observed.behaviour) as not_observed from {observed} as observed"
+
+
+def derived_values(after_points: bool = False) -> str:
+    """Stands for the columns of derived values."""
+    return "true as is_scored" if after_points else "true as is_derived"
+
+
+def _expression(*names: str) -> str:
+    return "'any'"
+
+
+def _condition(*names: str) -> str:
+    return "true"
+
+
+applies_to = population = _condition
+derived_value = _expression
+
+
+def judged_value(trait: str) -> str:
+    """Stands for the value of an upstream trait."""
+    return f"{trait}.value"
+
+
+decided_rule = decided_eligible = decided_value = decided_score = evidence = _expression

@@ -102,7 +102,7 @@ def scored(home: Home) -> list[tuple[Any, ...]]:
     return queried(
         home,
         f"""
-        select user_id, score, cast(evidence -> '$.features' as varchar), json_extract_string(evidence, '$.rule')
+        select user_id, score, evidence, json_extract_string(evidence, '$.rule')
         from candidates.{CHURN} order by user_id
         """,
     )
@@ -116,7 +116,8 @@ def test_sql_scores_as_python_does_and_the_points_in_the_evidence_add_up(
     report = publish_day(project_in(learned_home))
     assert {trait.trait: trait.verdict for trait in report.traits}[CHURN] == "passed"
     rows = scored(learned_home)
-    features = pd.DataFrame([json.loads(row[2]) for row in rows])
+    evidence = [json.loads(row[2]) for row in rows]
+    features = pd.DataFrame([read["features"] | read["derived"] for read in evidence])
     frame = features[card.features].astype(float)
     points = [f"{name}_points" for name in card.features]
     assert features[points].sum(axis=1).tolist() == features["points"].tolist() == card.score(frame).tolist()
