@@ -219,7 +219,10 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Text as a JSON string. Engines write escapes differently, so a sign that needs one becomes another sign. -#}
+{#-
+    Text as a JSON string. Engines write escapes differently, so a sign that needs one, and what a page would take for
+    markup, becomes another sign.
+-#}
 {% macro quoted(text) -%}
-    '"' || replace(replace({{ text }}, chr(92), '/'), '"', '`') || '"'
+    '"' || translate({{ text }}, chr(92) || '"<>' || chr(9) || chr(10) || chr(13), '/`()   ') || '"'
 {%- endmacro %}

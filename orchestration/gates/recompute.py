@@ -276,7 +276,8 @@ def _json_members(members: Iterable[EvidenceMember]) -> str:
     pieces = []
     for number, member in enumerate(members):
         if member.kind == "text":
-            text = f"""'"' || replace(replace({member.name}, chr(92), '/'), '"', '`') || '"'"""
+            signs = """chr(92) || '"<>' || chr(9) || chr(10) || chr(13), '/`()   '"""
+            text = f"""'"' || translate({member.name}, {signs}) || '"'"""
         elif isinstance(member.kind, int):
             text = f"cast(cast({member.name} as decimal(18, {member.kind})) as varchar)"
         else:
