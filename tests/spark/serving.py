@@ -89,7 +89,8 @@ def withhold(home_folder: str, trait: str) -> list[str]:
 
 def serve(home: str) -> str | None:
     """The version that is served."""
-    return serve_on_spark(*opened(home))
+    _, project = opened(home)
+    return serve_on_spark(project)
 
 
 def serve_snapshot(home: str, name: str) -> str | None:
@@ -115,7 +116,8 @@ def serve_and_die(home: str, name: str, when: str, seconds: float = 0) -> None:
         if message.startswith(when):
             threading.Timer(seconds, kill).start() if seconds else kill()
 
-    serve_on_spark(*opened(home), notify=progress)
+    _, project = opened(home)
+    serve_on_spark(project, notify=progress)
 
 
 def export(folder: str, *tables: str) -> dict[str, str]:
