@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 
+_EVERY_ROW = 1_000_000
+
+
 @dataclass(frozen=True)
 class Expected:
     """One expectation of a suite.
@@ -170,7 +173,9 @@ def run_suite_by_row(
         key: column that identifies a row.
 
     """
-    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
+    # Even a complete result names no more rows than this of a table in SQL.
+    every = {"partial_unexpected_count": _EVERY_ROW}
+    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]} | every
     return tuple(_run(connection, name, query, suite, result_format, key))
 
 
@@ -217,7 +222,7 @@ def _validate(
             for expected in suite
         ],
     )
-    return batch.validate(configured, result_format={**result_format, "partial_unexpected_count": 3})
+    return batch.validate(configured, result_format={"partial_unexpected_count": 3, **result_format})
 
 
 def _judged(expected: Expected, result: Any, key: str) -> Judged:
@@ -228,7 +233,10 @@ def _judged(expected: Expected, result: Any, key: str) -> Judged:
         expected=expected.expected or _in_words(expected.kwargs),
         observed=_observed(result),
     )
-    rows = (result.result or {}).get("unexpected_index_list") or [] if key else []
+    facts = result.result or {}
+    rows = facts.get("unexpected_index_list") or [] if key else []
+    if key and len(rows) < facts.get("unexpected_count", 0):
+        raise RuntimeError(f"{expected.name}: {facts['unexpected_count']} rows broke it, and {len(rows)} are named.")
     return Judged(check, tuple(sorted(row[key] for row in rows)))
 
 

@@ -19,6 +19,7 @@ NEED_A_BEHAVIOUR = frozenset(
         "lifecycle_stage",
         "needs_teammate",
         "power_user",
+        "single_player",
         "pricing_before_value",
         "sleepy_trial",
         "stuck",

@@ -131,9 +131,10 @@ def test_a_refresh_prunes_the_ledger_but_nothing_that_a_kept_snapshot_rests_on(
     with sample_home.connect() as connection:
         connection.execute(
             """
-            insert into traits.trait_changes
+            insert into traits.trait_changes by name
             select
-                seq - 10000, entity_type, entity_id, trait, null, 'x', null, as_of - interval 90 day, 'b', 'behaviour'
+                seq - 10000 as seq, entity_type, entity_id, trait, 'x' as new_value,
+                as_of - interval 90 day as as_of, 'b' as build_id, 'behaviour' as cause
             from traits.trait_changes
             """
         )

@@ -16,12 +16,10 @@ from tests.conftest import queried
 @pytest.mark.long
 def test_a_diff_tells_what_publishing_then_does_and_writes_nothing(sample_home: Home, project_copy: Path) -> None:
     home = Home(sample_home.settings.model_copy(update={"project": project_copy}))
-    model = project_copy / "models" / "traits" / "users" / "power_user.sql"
-    text = model.read_text()
-    assert "scored.active_days_28d < 3" in text
-    model.write_text(text.replace("scored.active_days_28d < 3", "scored.active_days_28d < 12"))
-    declared = model.with_suffix(".yml")
-    entry = declared.read_text()
+    declared = project_copy / "models" / "traits" / "users" / "power_user.yml"
+    text = declared.read_text()
+    assert "active_days_28d < 3 or" in text
+    entry = text.replace("active_days_28d < 3 or", "active_days_28d < 12 or")
     number = entry.split("  version: ", 1)[1].split()[0]
     raised = str(int(number) + 1)
     declared.write_text(entry.replace(f"  version: {number}", f"  version: {raised}", 1))
