@@ -65,7 +65,6 @@ learned as (
 
     select
         coalesce(max(case when ranked.separation >= 0.05 then ranked.needed_core_values end), 1) as needed_core_values,
-        max({{ rounded('ranked.separation', 2) }}) as separation,
         coalesce(max(ranked.eligible_count), 0) as eligible_count
     from ranked
     where ranked.choice = 1
@@ -77,8 +76,7 @@ final as (
     select
         cast('activated' as string) as trait,
         cast(learned.eligible_count as bigint) as eligible_count,
-        cast(learned.needed_core_values as bigint) as needed_core_values,
-        cast(learned.separation as double) as separation
+        cast(learned.needed_core_values as bigint) as needed_core_values
     from learned
 
 )
