@@ -86,7 +86,9 @@ def candidate_faults() -> list[Fault]:
             evidence,
         ),
         candidate(
-            "the clock is yesterday's", f"{update} as_of = as_of - interval 1 day", "as_of: expected every as_of that of the build"
+            "the clock is yesterday's",
+            f"{update} as_of = as_of - interval 1 day",
+            "as_of: expected every as_of that of the build",
         ),
         candidate(
             "the clock is tomorrow's", f"{update} as_of = as_of + interval 1 day where {SOME}", "as_of: expected"
