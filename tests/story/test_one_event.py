@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestration.home import Home
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
@@ -13,6 +15,7 @@ from orchestration.transform.dbt import Project
 from tests.conftest import queried, served
 
 
+@pytest.mark.long
 def test_a_look_at_checkout_becomes_a_delivered_trait(
     sample_home: Home, sample_project: Project, events_file: Callable[..., Path]
 ) -> None:

@@ -56,6 +56,7 @@ def test_everything_materializes_from_an_empty_home(home: Home, project_in: Any,
     assert served(home, "select count(*) from traits.user_traits") == [(600,)]
 
 
+@pytest.mark.long
 def test_a_failed_gate_is_a_red_check_and_withholds_its_trait_alone(
     sample_home: Home, sample_project: Project, instance: dg.DagsterInstance
 ) -> None:

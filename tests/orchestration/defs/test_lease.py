@@ -94,6 +94,7 @@ def test_a_run_that_publishes_nothing_frees_the_home(sample_home: Home, sample_p
     assert sample_home.leased() is None
 
 
+@pytest.mark.long
 def test_publishing_demands_the_build_that_its_run_has_begun(sample_home: Home, sample_project: Project) -> None:
     written = write_and_audit(sample_project)
     write_and_audit(sample_project)

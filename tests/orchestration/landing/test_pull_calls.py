@@ -40,6 +40,7 @@ def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return Home(Settings(home=tmp_path / "home", project=project_copy))
 
 
+@pytest.mark.long
 def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: Server, monkeypatch: Any) -> None:
     def call(*arguments: str) -> Any:
         return CliRunner().invoke(cli.main, ["pull", *arguments, "--home", str(declaring.root)])
