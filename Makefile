@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-all test-spark prove-audit prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run
@@ -20,6 +20,9 @@ test-spark: .venv/installed-spark  ## the same rows, checked and served, on a re
 
 prove-audit: .venv/installed  ## wrong candidates: which are withheld, the smallest swap that is caught, ordinary days; ARGS="--days 90"
 	@$(BIN)/python -m tests.faults.wrong_candidates $(ARGS)
+
+prove-files: .venv/installed  ## ten thousand damaged CSV and JSON files: each record read as other readers do, or refused
+	@$(BIN)/python -m tests.faults.files $(ARGS)
 
 prove-streams: .venv/installed  ## thousands of random streams: incremental = full = oracle; STREAMS=5000
 	@$(BIN)/python -m tests.streams.trial --streams $(or $(STREAMS),5000)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import re
@@ -25,7 +24,7 @@ from backports import zstd
 from orchestration.admin.erase_warehouse import erase_rows, rewrite
 from orchestration.admin.subject import Subject
 from orchestration.errors import UsageError
-from orchestration.landing.readers import file_kind, open_bytes, read_records
+from orchestration.landing.readers import file_kind, open_bytes, read_header, read_records
 from orchestration.landing.tombstones import FORGOTTEN, SHORTEST_WORD, byte_pattern, sql_patterns
 
 _CHUNK = 1 << 22
@@ -71,11 +70,11 @@ def _scrub_file(path: Path, subject: Subject, pattern: re.Pattern[bytes]) -> str
     except UsageError:
         kind = ""
     # A short id cannot be told from other bytes, so it is looked for among the values.
-    by_value = kind in ("csv", "ndjson") and any(len(entity_id) < SHORTEST_WORD for entity_id in subject.ids)
+    by_value = kind in ("csv", "json") and any(len(entity_id) < SHORTEST_WORD for entity_id in subject.ids)
     try:
         if not by_value and not _holds(path, pattern):
             return ""
-        if kind in ("csv", "ndjson"):
+        if kind in ("csv", "json"):
             _scrub_records(path, kind, subject, pattern)
         else:
             _scrub_text(path, pattern)
@@ -120,16 +119,23 @@ def _scrub_records(path: Path, kind: str, subject: Subject, pattern: re.Pattern[
     ids = set(subject.ids)
     with _rewritten(path) as out:
         if kind == "csv":
-            with open_bytes(path) as stream:
-                header = io.BufferedReader(stream).readline()
-            out.write(header if header.endswith(b"\n") else header + b"\n")
+            out.write(read_header(path).encode() + b"\n")
         for record in read_records(path):
             raw = record.raw.encode()
+            if kind == "json":
+                raw = raw.replace(
+                    b"\n", b" "
+                )  # An element of an array may span lines; the rewritten file has a line each.
             values = json.loads(record.row).values() if record.row else ()
             unreadable = record.row is None and pattern.search(raw)
-            if unreadable or any(str(value).strip() in ids for value in values if value is not None):
+            if unreadable or any(_as_id(value) in ids for value in values if value is not None):
                 continue
             out.write(pattern.sub(FORGOTTEN.encode(), raw) + b"\n")
+
+
+def _as_id(value: object) -> str:
+    """A value as an id: without blanks around it, a whole number without decimals."""
+    return re.sub(r"^([0-9]+)[.]0+$", r"\1", str(value).strip())
 
 
 def _scrub_text(path: Path, pattern: re.Pattern[bytes]) -> None:

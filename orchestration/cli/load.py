@@ -23,20 +23,22 @@ from orchestration.mapping.suggest import append, suggest
     metavar="FIELD=COLUMN",
     help="Column that holds a field of the event; repeat it for each field.",
 )
-@click.option("--timezone", default="UTC", show_default=True, help="Time zone of times without an offset.")
+@click.option("--timezone", help="Time zone of times without an offset (default: UTC).")
 @click.option("--source", help="Name of the source (default: generic).")
 @click.option("--table", help="Load the rows unchanged into raw_<source>.<table>.")
+@click.option("--encoding", help="Encoding of the files, for example utf-16 or windows-1252 (default: UTF-8).")
 @click.option("--keep-repeats", is_flag=True, help="Keep equal rows of one file as separate events.")
 def load_command(
     call: Call,
     files: tuple[Path, ...],
     mapping: tuple[str, ...],
-    timezone: str,
+    timezone: str | None,
     source: str | None,
     table: str | None,
+    encoding: str | None,
     keep_repeats: bool,
-) -> None:
-    """Load CSV, NDJSON or Parquet FILES into schema raw. They may be compressed (.gz, .zst)."""
+) -> int:
+    """Load CSV, JSON (an object a line, or an array) or Parquet FILES into schema raw, also compressed (.gz, .zst)."""
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_reports import of_load
 
@@ -52,15 +54,18 @@ def load_command(
         source=source,
         table=table,
         keep_repeats=keep_repeats,
+        encoding=encoding,
         notify=call.progress,
     )
-    call.record([of_load(call.home, loaded, f"{len(files)} files")])
+    call.record([of_load(call.home, loaded, f"{len(files) - len(loaded.refused)} files")])
     call.answer(loaded.as_dict(), show_load)
+    return UNREADABLE if loaded.refused else 0
 
 
 def show_load(load: dict[str, Any]) -> None:
     """What a load added, and what comes next."""
     _show_counts(load)
+    _show_refused(load)
     if load["accepted"]:
         OUT.print("Next: traithouse refresh")
 
@@ -76,6 +81,11 @@ def _show_counts(load: dict[str, Any]) -> None:
         OUT.print("  Rejected rows are kept in raw.rejected_events.")
     if load["forgotten"]:
         OUT.print(f"  {load['forgotten']:,} left out: their user or account was forgotten.")
+
+
+def _show_refused(report: dict[str, Any]) -> None:
+    for path, reason in report["refused"].items():
+        OUT.print(f"  [red]not read[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
 
 
 @command_of(main)
@@ -104,8 +114,7 @@ def show_pulls(answer: dict[str, Any]) -> None:
             OUT.print(f"[red]{pulled['table']}[/]: {escape(pulled['error'])}", soft_wrap=True)
             continue
         _show_counts(pulled)
-        for path, reason in pulled["refused"].items():
-            OUT.print(f"  [red]not read[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
+        _show_refused(pulled)
         if pulled["error"]:
             OUT.print(f"  [red]{escape(pulled['error'])}[/]")
     if any(pulled["accepted"] for pulled in answer["pulls"]):

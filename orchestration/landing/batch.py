@@ -9,7 +9,7 @@ import duckdb
 import pandas as pd
 
 from orchestration.home import Notify
-from orchestration.landing.readers import RawRecord
+from orchestration.landing.records import RawRecord
 
 BATCH_ROWS = 50_000
 
@@ -40,12 +40,18 @@ def drop_origin(connection: duckdb.DuckDBPyConnection, origin: str) -> None:
     connection.execute("delete from landing where file = $1", [origin])
 
 
-def batch_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Columns that at least one record has, in the order of their names."""
-    columns = connection.execute(
+def batch_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Columns that at least one record has, in the order of their names: each with all its spellings.
+
+    Spellings of one column differ in case only; it is called after the first.
+    """
+    found = connection.execute(
         "select distinct unnest(json_keys(row_json)) as name from landing where error is null order by name"
     ).fetchall()
-    return [name for (name,) in columns]
+    columns: dict[str, list[str]] = {}
+    for (name,) in found:
+        columns.setdefault(name.lower(), []).append(name)
+    return {spellings[0]: spellings for spellings in columns.values()}
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, origin: str, batch: Sequence[RawRecord]) -> None:

@@ -8,25 +8,37 @@ from datetime import datetime
 import duckdb
 
 from orchestration.errors import UsageError
-from orchestration.landing.contract import EVENT_TYPES, FIELDS, OBJECT_FIELDS, TIME_FIELDS
+from orchestration.landing.contract import (
+    EVENT_TYPES,
+    FIELDS,
+    ID_FIELDS,
+    NULL_MARKERS,
+    OBJECT_FIELDS,
+    TIME_FIELDS,
+)
+from orchestration.landing.sql import clean_id, instant, literal, trimmed, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten, withdraw_events
 
+# An id that a spreadsheet has rounded.
+ROUNDED = "[0-9]([.,][0-9]+)?[eE][+]?[0-9]+"
 
-def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Field -> column, for the fields of an event that the records have.
+
+def map_fields(columns: Mapping[str, Sequence[str]], mapping: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    """Field -> spellings of its column, for the fields of an event that the records have; case does not matter.
 
     Raises:
         UsageError: a mapped column is missing, or no column gives a field that every event needs.
 
     """
+    by_name = {name.lower(): spellings for name, spellings in columns.items()}
     for field, column in mapping.items():
-        if column not in columns:
+        if column.lower() not in by_name:
             raise UsageError(
                 f"There is no column {column} for {field}.",
                 f"Columns are: {', '.join(columns) or 'none'}.",
             )
-    fields = {field: mapping.get(field, field) for field in FIELDS}
-    fields = {field: column for field, column in fields.items() if column in columns}
+    names = {field: mapping.get(field, field).lower() for field in FIELDS}
+    fields = {field: by_name[name] for field, name in names.items() if name in by_name}
     missing = [field for field in ("event_name", "occurred_at") if field not in fields]
     if not {"user_id", "anonymous_id"} & set(fields):
         missing.append("user_id")
@@ -38,32 +50,9 @@ def map_fields(columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, 
     return fields
 
 
-def pointer(column: str) -> str:
-    """A JSON pointer (RFC 6901) to a column, as a SQL literal."""
-    escaped = column.replace("~", "~0").replace("/", "~1").replace("'", "''")
-    return f"'/{escaped}'"
-
-
-def instant(text: str) -> str:
-    """SQL for a naive UTC instant: ISO 8601 with or without an offset, or epoch seconds, milliseconds, microseconds."""
-    digits = f"regexp_full_match({text}, '[0-9]+')"
-    fraction = f"regexp_full_match({text}, '[0-9]{{10}}[.][0-9]+')"
-    # DuckDB needs seconds before an offset, and no space there.
-    day_and_minute = "^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2})"
-    iso = f"replace(replace({text}, ' +', '+'), ' -', '-')"
-    iso = f"regexp_replace({iso}, '{day_and_minute}(Z|[+-][0-9:]+)$', '\\1:00\\2')"
-    return f"""case
-        when {digits} and length({text}) = 10 then make_timestamp(cast({text} as bigint) * 1000000)
-        when {digits} and length({text}) = 13 then make_timestamp(cast({text} as bigint) * 1000)
-        when {digits} and length({text}) = 16 then make_timestamp(cast({text} as bigint))
-        when {fraction} then make_timestamp(cast(round(cast({text} as decimal(20, 6)) * 1000000) as bigint))
-        when not {digits} then timezone('UTC', try_cast({iso} as timestamptz))
-    end"""
-
-
 def land_events(
     connection: duckdb.DuckDBPyConnection,
-    fields: Mapping[str, str],
+    fields: Mapping[str, Sequence[str]],
     timezone: str,
     source: str,
     keep_repeats: bool,
@@ -76,7 +65,7 @@ def land_events(
 
     Args:
         connection: to the warehouse, with table ``landing``.
-        fields: field of the raw event contract -> column.
+        fields: field of the raw event contract -> spellings of its column.
         timezone: time zone of times without an offset.
         source: name of the source, for events that name none.
         keep_repeats: equal rows of one file without an event_id are separate events.
@@ -84,13 +73,9 @@ def land_events(
         loaded_at: naive UTC.
 
     """
-    texts = {
-        field: f"nullif(trim(json_extract_string(row_json, {pointer(fields[field])})), '')"
-        if field in fields
-        else "cast(null as varchar)"
-        for field in FIELDS
-    }
-    mapped = ", ".join(f"'{column.replace(chr(39), chr(39) * 2)}', null" for column in fields.values())
+    texts = {field: _text(field, fields[field]) if field in fields else "cast(null as varchar)" for field in FIELDS}
+    taken = [name for spellings in fields.values() for name in spellings]
+    mapped = ", ".join(f"{literal(name)}, null" for name in taken)
     connection.execute(f"set TimeZone = '{timezone}'")
     connection.execute(
         f"""
@@ -99,7 +84,8 @@ def land_events(
             select
                 file, record_number, raw_text, error,
                 {", ".join(f"{sql} as {field}" for field, sql in texts.items())},
-                json_merge_patch(row_json, json_object({mapped})) as rest
+                -- What is null takes nothing away from the properties.
+                json_merge_patch('{{}}', json_merge_patch(row_json, json_object({mapped}))) as rest
             from landing
         ),
         typed as (
@@ -125,6 +111,8 @@ def land_events(
                     when error is not null then error
                     when user_id is null and anonymous_id is null then 'neither user_id nor anonymous_id'
                     when event_name is null then 'no event_name'
+                    when {" or ".join(f"regexp_full_match({field}, '{ROUNDED}')" for field in ID_FIELDS)}
+                        then 'an id in scientific notation, which has lost digits'
                     when occurred_text is null then 'no occurred_at'
                     when occurred_at is null then 'occurred_at is not a time'
                     when occurred_at < timestamp '1970-01-01' then 'occurred_at is before 1970'
@@ -179,6 +167,16 @@ def land_events(
         """,
         {"loaded_at": loaded_at, "load_id": load_id},
     )
+
+
+def _text(field: str, spellings: Sequence[str]) -> str:
+    """SQL for the text of a field; blank and null markers are null."""
+    text = value(spellings)
+    if field in OBJECT_FIELDS:
+        return f"nullif(trim({text}), '')"
+    text = clean_id(text) if field in ID_FIELDS else trimmed(text)
+    markers = ", ".join(literal(marker) for marker in ("", *NULL_MARKERS))
+    return f"case when lower({text}) not in ({markers}) then {text} end"
 
 
 def _is_object(field: str) -> str:

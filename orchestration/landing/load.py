@@ -5,18 +5,20 @@ The rules are those of the raw event contract (models/staging/generic/_generic.y
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, silent, utc_now
-from orchestration.landing.batch import fill_batch, open_batch
+from orchestration.landing.batch import drop_origin, fill_batch, open_batch
 from orchestration.landing.contract import FIELDS, RAW_TABLES
 from orchestration.landing.loads import LandingTarget, LoadReport, land_batch, load_totals
-from orchestration.landing.readers import file_kind, read_records
+from orchestration.landing.readers import read_records
 
 
 def load(
@@ -24,45 +26,51 @@ def load(
     files: Sequence[Path],
     *,
     mapping: Mapping[str, str] | None = None,
-    timezone: str = "UTC",
+    timezone: str | None = None,
     source: str | None = None,
     table: str | None = None,
     keep_repeats: bool = False,
+    encoding: str | None = None,
     now: datetime | None = None,
     notify: Notify = silent,
 ) -> LoadReport:
-    """Loads files in one transaction.
+    """Loads files in one transaction; a file that cannot be read does not hold the others.
 
     Args:
         home: whose warehouse.
-        files: CSV, NDJSON or Parquet, also compressed.
+        files: CSV, JSON or Parquet, also compressed.
         mapping: field of the raw event contract -> column; a field that is not named takes the column of its name.
-        timezone: time zone of times without an offset.
+        timezone: time zone of times without an offset; UTC by default.
         source: name of the source; events without one are of source ``generic``.
         table: with it, the rows land unchanged in ``raw_<source>.<table>``.
         keep_repeats: equal rows of one file without an event_id are separate events.
+        encoding: of the files' text, as Python names it; UTF-8 by default.
         now: loaded_at, naive UTC.
         notify: progress.
 
     Raises:
-        UsageError: a wrong argument, an unreadable file, or no row accepted.
+        UsageError: a wrong argument, no file could be read, or no row was accepted.
         WarehouseBusyError: another process holds the warehouse.
 
     """
-    _check_arguments(files, mapping or {}, timezone, source, table, keep_repeats)
-    for path in files:
-        if not path.is_file():
-            raise UsageError(f"There is no file {path}.", "Check the path.")
-        file_kind(path)
+    _check_arguments(files, mapping or {}, timezone, source, table, keep_repeats, encoding)
     loaded_at = now or utc_now()
-    target = LandingTarget(source or "generic", table, mapping or {}, timezone, keep_repeats)
+    target = LandingTarget(source or "generic", table, mapping or {}, timezone or "UTC", keep_repeats)
+    refused: dict[str, UsageError] = {}
     with home.lock("traithouse load"), home.connect() as connection:
         connection.execute(RAW_TABLES)
         connection.execute("begin")
         open_batch(connection)
         for path in files:
-            fill_batch(connection, str(path), read_records(path), path.name, notify)
-        report = land_batch(connection, target, [str(path) for path in files], loaded_at)
+            try:
+                fill_batch(connection, str(path), read_records(path, encoding), path.name, notify)
+            except UsageError as error:
+                drop_origin(connection, str(path))
+                refused[str(path)] = error
+        read = [str(path) for path in files if str(path) not in refused]
+        if not read:
+            raise next(iter(refused.values()))
+        report = land_batch(connection, target, read, loaded_at)
         connection.execute("rollback" if report.load_id is None else "commit")
         home.note(loads=load_totals(connection))
     if not report.accepted and not report.duplicates and not report.forgotten:
@@ -71,7 +79,7 @@ def load(
             f"No row was accepted; {report.rejected} rejected, most of all: {most_frequent}.",
             "See raw.rejected_events for file, line and reason of each; --map says which column gives a field.",
         )
-    return report
+    return replace(report, refused={path: f"{error.message} {error.hint}" for path, error in refused.items()})
 
 
 def is_empty(home: Home) -> bool:
@@ -84,10 +92,11 @@ def is_empty(home: Home) -> bool:
 def _check_arguments(
     files: Sequence[Path],
     mapping: Mapping[str, str],
-    timezone: str,
+    timezone: str | None,
     source: str | None,
     table: str | None,
     keep_repeats: bool,
+    encoding: str | None,
 ) -> None:
     if not files:
         raise UsageError("No file was named.", "Name files: traithouse load FILE...")
@@ -95,7 +104,7 @@ def _check_arguments(
     if unknown:
         raise UsageError(f"{unknown[0]} is not a field of an event.", f"Fields are: {', '.join(FIELDS)}.")
     try:
-        ZoneInfo(timezone)
+        ZoneInfo(timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
         raise UsageError(f"{timezone} is not a time zone.", "Use a name such as Europe/Berlin.") from None
     if table and not source:
@@ -104,6 +113,14 @@ def _check_arguments(
         raise UsageError(
             "--keep-repeats does not go with --table.", "Leave it out: equal rows of a vendor's table land once."
         )
+    if table and timezone:
+        raise UsageError(
+            "--timezone does not go with --table.", "Leave it out: times of a vendor's table without an offset are UTC."
+        )
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise UsageError(f"{encoding} is not an encoding.", "Use a name such as utf-16 or windows-1252.") from None
     if table and mapping:
         raise UsageError("--map does not go with --table.", "Leave it out: a vendor's table lands as it is.")
     for name in filter(None, (source, table)):

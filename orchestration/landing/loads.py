@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 
 from orchestration.landing.batch import batch_columns
-from orchestration.landing.events import instant, land_events, map_fields
+from orchestration.landing.events import land_events, map_fields
+from orchestration.landing.sql import instant
 from orchestration.landing.vendor import land_vendor_table
 
 # Columns that say when a vendor's row happened, the best first; also spelt without underscores (receivedAt).
@@ -37,6 +38,7 @@ class LoadReport:
         rejected: rows that are kept, with reasons, in raw.rejected_events.
         reasons: rejected rows by reason.
         forgotten: rows of data subjects who were forgotten; nothing of them is kept.
+        refused: file -> why it could not be read; nothing of it was added.
 
     """
 
@@ -47,6 +49,7 @@ class LoadReport:
     rejected: int
     reasons: dict[str, int]
     forgotten: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

@@ -18,7 +18,7 @@ import duckdb
 
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.landing.declared import PostgresTable, environment
-from orchestration.landing.readers import RawRecord, object_record
+from orchestration.landing.records import RawRecord, object_record
 
 # Type of a cursor column -> SQL that writes it as text; an infinite time does not move the cursor.
 _TIME = "case when isfinite({column}) then to_char({utc}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US') end"

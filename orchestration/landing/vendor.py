@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import duckdb
 
-from orchestration.landing.events import pointer
+from orchestration.landing.sql import clean_id, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
 OWN_COLUMNS = ("loaded_at", "load_id")
@@ -17,14 +17,14 @@ def land_vendor_table(
     connection: duckdb.DuckDBPyConnection,
     source: str,
     table: str,
-    columns: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
     load_id: int,
     loaded_at: datetime,
 ) -> str:
     """Lands a vendor's columns as text under their own names, adds new columns to the table, and returns its name.
 
-    A column with a name of our own columns gets the prefix ``vendor_``. Table ``parsed`` is left for the caller to
-    count, as by ``land_events``.
+    Names of columns that differ in case only are one column. A column with a name of our own columns gets the prefix
+    ``vendor_``. Table ``parsed`` is left for the caller to count, as by ``land_events``.
     """
     relation = f'raw_{source}."{table}"'
     connection.execute(f"create schema if not exists raw_{source}")
@@ -35,9 +35,10 @@ def land_vendor_table(
         connection.execute(f"alter table {relation} add column if not exists {column} varchar")
     known = connection.execute(f"describe {relation}").fetchall()
     every = ['"' + name.replace('"', '""') + '"' for name, *_ in known if name not in OWN_COLUMNS]
+    given = {column.lower() for column in quoted}
     picked = ", ".join(
-        f"json_extract_string(row_json, {pointer(name)}) as {column}"
-        for name, column in zip(columns, quoted, strict=True)
+        f"{_text(name, spellings)} as {column}"
+        for (name, spellings), column in zip(columns.items(), quoted, strict=True)
     )
     connection.execute("create or replace temp table parsed as select *, error as reason from landing")
     drop_forgotten(connection, vendor=True)
@@ -46,7 +47,7 @@ def land_vendor_table(
     )
     redact_forgotten(connection, "accepted", quoted)
     if quoted:
-        accepted = ", ".join(c if c in quoted else f"cast(null as varchar) as {c}" for c in every)
+        accepted = ", ".join(c if c.lower() in given else f"cast(null as varchar) as {c}" for c in every)
         connection.execute(
             f"""
             insert into {relation} by name
@@ -60,3 +61,8 @@ def land_vendor_table(
             {"loaded_at": loaded_at, "load_id": load_id},
         )
     return relation
+
+
+def _text(name: str, spellings: Sequence[str]) -> str:
+    """SQL for the text of a column; one that is called an id loses the blanks around it and decimals of nothing."""
+    return clean_id(value(spellings)) if name.lower().endswith("id") else value(spellings)

@@ -59,7 +59,7 @@ def test_rows_that_cannot_be_accepted_are_kept_with_their_reason(home: Home, eve
         (7, "properties are not a JSON object"),
         (8, "unknown event_type"),
         (9, "received_at is not a time"),
-        (10, "occurred_at is before 1970"),
+        (10, "occurred_at is not a time"),
         (11, "occurred_at is before 1970"),
         (12, "received_at is not a time"),
     ]
@@ -91,6 +91,42 @@ def test_times_are_utc_unless_they_or_the_option_say_otherwise(
 ) -> None:
     load(home, [events_file([event(occurred_at=text)])], timezone=zone)
     assert queried(home, "select occurred_at from raw.events") == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2024-01-15T10:23:45.1234567Z", "2024-01-15 10:23:45.123456"),
+        ("2024-01-15 10:23:45.123 Z", "2024-01-15 10:23:45.123"),
+        ("2024-01-15t10:23:45z", "2024-01-15 10:23:45"),
+        ("2024-01-15T10:23:45+05", "2024-01-15 05:23:45"),
+        ("2024-01-15 10:23:45 +0530", "2024-01-15 04:53:45"),
+        ("2024/01/15 10:23", "2024-01-15 15:23:00"),
+        ("2024-01-15 10:23:45,5", "2024-01-15 15:23:45.5"),
+        ("2024-01-15 10:00:00 Europe/Berlin", "2024-01-15 09:00:00"),
+        ("2024-01-15 10:00:00", "2024-01-15 15:00:00"),
+        ("2024-01-15", "2024-01-15 05:00:00"),
+        (1705314225, "2024-01-15 10:23:45"),
+        (1705314225.123, "2024-01-15 10:23:45.123"),
+        (1705314225123.0, "2024-01-15 10:23:45.123"),
+        ("1705314225123.456", "2024-01-15 10:23:45.123456"),
+        (1705314225123456, "2024-01-15 10:23:45.123456"),
+        (1705314225123456789, "2024-01-15 10:23:45.123456"),
+        ("epoch", None),
+        ("today", None),
+        ("2024-01-15 10:00:00 Nowhere/Land", None),
+        ("2024-02-30", None),
+        ("2024-01-15 25:00:00", None),
+        ("170531422", None),
+    ],
+)
+def test_times_are_read_as_exports_write_them(
+    home: Home, events_file: EventsFile, text: object, read: str | None
+) -> None:
+    zoned = event(occurred_at="2024-01-15 10:00:00 Asia/Tokyo")
+    load(home, [events_file([zoned, event(event_name="this", occurred_at=text)])], timezone="America/New_York")
+    found = queried(home, "select occurred_at from raw.events where event_name = 'this'")
+    assert found == ([(datetime.fromisoformat(read),)] if read else [])
 
 
 def test_repeats_collapse_and_are_counted(home: Home, events_file: EventsFile) -> None:
@@ -169,12 +205,86 @@ def test_when_no_row_is_accepted_it_says_so_and_keeps_the_rejected(home: Home, e
     assert queried(home, "select count(*) from raw.rejected_events") == [(1,)]
 
 
-def test_one_unreadable_file_leaves_nothing_of_the_others(home: Home, events_file: EventsFile, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_and_holds_no_other(
+    home: Home, events_file: EventsFile, tmp_path: Path
+) -> None:
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(b"\x1f\x8b\x08\x00cut")
+    report = load(home, [cut, tmp_path / "gone.csv", events_file([event()]), tmp_path / "sheet.xlsx"])
+    assert report.accepted == 1
+    assert [Path(path).name for path in report.refused] == ["cut.csv.gz", "gone.csv", "sheet.xlsx"]
+    assert queried(home, "select len(files) from raw.loads") == [(1,)]
     with pytest.raises(UsageError, match=r"cut\.csv\.gz"):
-        load(home, [events_file([event()]), cut])
-    assert queried(home, "select count(*) from raw.events") == [(0,)]
+        load(home, [cut])
+
+
+def test_columns_are_found_whatever_their_case(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "upper.csv"
+    path.write_text("EVENT_NAME,Who,OCCURRED_AT,note\nopened,u1,2025-01-01,x\n")
+    load(home, [path], mapping={"user_id": "who"})
+    assert queried(home, "select event_name, user_id, properties->>'note' from raw.events") == [("opened", "u1", "x")]
+
+
+def test_names_that_differ_in_case_only_are_one_column_or_refuse_the_record(
+    home: Home, events_file: EventsFile
+) -> None:
+    path = events_file(
+        [event(User_Id=None), event(USER_ID="u1"), event(user_Id="u2"), event(user_id=None, USER_ID="u3")]
+    )
+    report = load(home, [path])
+    assert queried(home, "select distinct user_id from raw.events order by 1") == [("u1",), ("u3",)]
+    assert report.reasons == {
+        "columns user_id and user_Id, which differ in case only, hold different values": 1,
+    }
+
+
+def test_what_is_null_beside_the_properties_takes_nothing_from_them(home: Home, events_file: EventsFile) -> None:
+    load(home, [events_file([event(plan=None, seats=3, properties={"plan": "pro", "seats": 2})])])
+    assert queried(home, "select properties from raw.events") == [('{"plan":"pro","seats":3}',)]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (1001, "1001"),
+        (1001.0, "1001"),
+        ("1001.0", "1001"),
+        ("\t u\u00a0", "u"),
+        ("\u2003u\u200b\ufeff", "u"),
+        ("caf\u0065\u0301", "caf\u00e9"),
+        ("1.50", "1.50"),
+        ("v1.0.0", "v1.0.0"),
+        (12345678901234567890, "12345678901234567890"),
+    ],
+)
+def test_an_id_is_one_text_however_it_is_written(
+    home: Home, events_file: EventsFile, written: object, read: str
+) -> None:
+    load(home, [events_file([event(user_id=written)])])
+    load(home, [events_file([event(user_id=written, id="i1")])], source="segment", table="tracks")
+    assert queried(home, "select user_id from raw.events") == [(read,)]
+    assert queried(home, "select user_id from raw_segment.tracks") == [(read,)]
+
+
+@pytest.mark.parametrize("marker", ["", " ", "null", "NULL", "None", "undefined", "NaN", "NaT", "(null)", "\\N"])
+def test_null_markers_are_no_ids_and_no_times(home: Home, events_file: EventsFile, marker: str) -> None:
+    load(home, [events_file([event(user_id=marker, anonymous_id="a1", account_id=marker, received_at=marker)])])
+    assert queried(home, "select user_id, account_id, received_at from raw.events") == [(None, None, None)]
+
+
+def test_an_id_that_a_spreadsheet_has_rounded_is_refused(home: Home, events_file: EventsFile) -> None:
+    report = load(home, [events_file([event(), event(user_id="1.23457E+11")])])
+    assert report.reasons == {"an id in scientific notation, which has lost digits": 1}
+
+
+def test_a_file_in_another_encoding_is_read_when_it_is_named(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_text("event_name,user_id,occurred_at\nopened,K\u00f6ln,2025-01-01\n", encoding="utf-16")
+    with pytest.raises(UsageError, match="encoded in UTF-16") as error:
+        load(home, [path])
+    assert "--encoding utf-16" in error.value.hint
+    load(home, [path], encoding="utf-16")
+    assert queried(home, "select user_id from raw.events") == [("K\u00f6ln",)]
 
 
 @pytest.mark.parametrize(
