@@ -35,3 +35,39 @@
     {%- endfor -%}
     {{ dbt.hash(dbt.concat(parts)) }}
 {%- endmacro %}
+
+{#- What trackers and exports write for null, in lower case, as a list of SQL; blank is null too. -#}
+{% macro null_markers() -%}
+    '', 'null', 'none', 'nil', 'undefined', 'nan', 'nat', '(null)', '<null>', '<na>'
+{%- endmacro %}
+
+{#- A text that says something, or null. -#}
+{% macro stated_value(text) -%}
+    case when lower(trim({{ text }})) not in ({{ null_markers() }}) then {{ text }} end
+{%- endmacro %}
+
+{#- Whether an event may say something of its user or account; PostHog says it with any event. -#}
+{% macro says_profile(events) -%}
+    (
+        {{ events }}.event_type in ('identify', 'group')
+        or ({{ events }}.source = 'posthog' and {{ sets_person_properties(events ~ '.properties') }})
+    )
+{%- endmacro %}
+
+{#- Whether properties may hold PostHog's $set, $set_once or $unset. -#}
+{% macro sets_person_properties(properties) -%}
+    ({{ properties }} like '%"$set"%' or {{ properties }} like '%"$set_once"%' or {{ properties }} like '%"$unset"%')
+{%- endmacro %}
+
+{#-
+    An id of PostHog, or null for a text that PostHog itself takes for nobody and merges with nothing.
+    Source: PostHog's documentation, "Identifying users", on illegal distinct ids.
+-#}
+{% macro posthog_id(id) -%}
+    case
+        when lower(trim({{ id }})) not in (
+            '', 'anonymous', 'guest', 'distinctid', 'distinct_id', 'id', 'not_authenticated', 'email', 'undefined', 'true',
+            'false', 'null', 'none', 'nan', '0', '[object object]'
+        ) then {{ id }}
+    end
+{%- endmacro %}

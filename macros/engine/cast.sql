@@ -8,6 +8,11 @@
     {{ adapter.dispatch('utc_timestamp')(expression) }}
 {%- endmacro %}
 
+{#- Of several texts the first that is a time. -#}
+{% macro first_utc_timestamp(expressions) -%}
+    coalesce({% for expression in expressions %}{{ utc_timestamp(expression) }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endmacro %}
+
 {#- A cast that has read the name of a zone reads later texts in it too: those with a name have a cast of their own. -#}
 {% macro duckdb__utc_timestamp(expression) -%}
     case

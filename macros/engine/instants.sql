@@ -1,3 +1,16 @@
+{#- The naive UTC instant of microseconds since 1970. -#}
+{% macro micros_instant(micros) -%}
+    {{ adapter.dispatch('micros_instant')(micros) }}
+{%- endmacro %}
+
+{% macro duckdb__micros_instant(micros) -%}
+    make_timestamp({{ micros }})
+{%- endmacro %}
+
+{% macro spark__micros_instant(micros) -%}
+    timestamp_micros({{ micros }})
+{%- endmacro %}
+
 {#- The first instant of a bucket, as bucket_number counts them. -#}
 {% macro bucket_start(bucket, minutes) -%}
     {{ adapter.dispatch('bucket_start')(bucket, minutes) }}

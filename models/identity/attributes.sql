@@ -38,6 +38,7 @@ stated as (
         identity_nodes.node_id as entity_id,
         event_attributes.attribute,
         event_attributes.occurred_at,
+        event_attributes.operation,
         event_attributes.value
     from event_attributes
     inner join node_owners
@@ -55,6 +56,7 @@ stated as (
         event_attributes.account_id as entity_id,
         event_attributes.attribute,
         event_attributes.occurred_at,
+        event_attributes.operation,
         event_attributes.value
     from event_attributes
     where
@@ -69,6 +71,7 @@ stated as (
 
 ),
 
+-- Of what is said at one instant, what takes back wins, then what sets, then what sets once.
 instants as (
 
     select
@@ -76,38 +79,91 @@ instants as (
         stated.entity_id,
         stated.attribute,
         stated.occurred_at,
-        max(stated.value) as value
+        max(case when stated.operation = 'unset' then 1 else 0 end) as is_unset,
+        max(case when stated.operation = 'set' then stated.value end) as set_value,
+        max(case when stated.operation = 'set_once' then stated.value end) as set_once_value
     from stated
     group by stated.entity_type, stated.entity_id, stated.attribute, stated.occurred_at
+
+),
+
+since_unset as (
+
+    select
+        instants.*,
+        sum(instants.is_unset) over (
+            partition by instants.entity_type, instants.entity_id, instants.attribute
+            order by instants.occurred_at asc nulls last
+            rows between unbounded preceding and current row
+        ) as unset_count
+    from instants
+
+),
+
+-- What sets once holds only where nothing has been said before, or since it was taken back.
+numbered as (
+
+    select
+        since_unset.*,
+        row_number() over (
+            partition by
+                since_unset.entity_type, since_unset.entity_id, since_unset.attribute, since_unset.unset_count,
+                since_unset.is_unset
+            order by since_unset.occurred_at asc nulls last
+        ) as saying_number
+    from since_unset
+
+),
+
+effective as (
+
+    select
+        numbered.entity_type,
+        numbered.entity_id,
+        numbered.attribute,
+        numbered.occurred_at,
+        case when numbered.is_unset = 0 then coalesce(numbered.set_value, numbered.set_once_value) end as value
+    from numbered
+    where numbered.is_unset = 1 or numbered.set_value is not null or numbered.saying_number = 1
 
 ),
 
 with_previous as (
 
     select
-        instants.*,
-        lag(instants.value) over (
-            partition by instants.entity_type, instants.entity_id, instants.attribute
-            order by instants.occurred_at asc nulls last
+        effective.*,
+        lag(effective.value) over (
+            partition by effective.entity_type, effective.entity_id, effective.attribute
+            order by effective.occurred_at asc nulls last
         ) as previous_value
-    from instants
+    from effective
+
+),
+
+changes as (
+
+    select
+        with_previous.*,
+        lead(with_previous.occurred_at) over (
+            partition by with_previous.entity_type, with_previous.entity_id, with_previous.attribute
+            order by with_previous.occurred_at asc nulls last
+        ) as next_change_at
+    from with_previous
+    where coalesce(with_previous.previous_value, '') != coalesce(with_previous.value, '')
 
 ),
 
 rebuilt as (
 
     select
-        with_previous.entity_type,
-        with_previous.entity_id,
-        with_previous.attribute,
-        with_previous.value,
-        with_previous.occurred_at as valid_from,
-        lead(with_previous.occurred_at) over (
-            partition by with_previous.entity_type, with_previous.entity_id, with_previous.attribute
-            order by with_previous.occurred_at asc nulls last
-        ) as valid_to
-    from with_previous
-    where with_previous.previous_value is null or with_previous.previous_value != with_previous.value
+        changes.entity_type,
+        changes.entity_id,
+        changes.attribute,
+        changes.value,
+        changes.occurred_at as valid_from,
+        changes.next_change_at as valid_to
+    from changes
+    where changes.value is not null
 
 ),
 

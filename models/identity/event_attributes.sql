@@ -19,28 +19,52 @@ attribute_catalog as (
 
 ),
 
+-- What an identify or group event carries is said of its user or account. PostHog says it with any event, under $set,
+-- $set_once and $unset, beside what only belongs to the event.
+profiles as (
+
+    select
+        new_profiles.*,
+        {%- for operation in ['set', 'set_once', 'unset'] %}
+        case
+            when new_profiles.event_type != 'group' then {{ json_text('new_profiles.properties', "'$" ~ operation ~ "'") }}
+        end as {{ operation }}_properties{{ ',' if not loop.last }}
+        {%- endfor %}
+    from new_profiles
+    where new_profiles.properties is not null
+
+),
+
 extracted as (
 
     select
-        new_profiles.source,
-        new_profiles.event_id,
+        profiles.source,
+        profiles.event_id,
         attribute_catalog.entity_type,
-        new_profiles.node_key,
-        new_profiles.account_id,
-        new_profiles.occurred_at,
+        profiles.node_key,
+        profiles.account_id,
+        profiles.occurred_at,
         attribute_catalog.attribute,
-        {{ json_text('new_profiles.properties', 'attribute_catalog.property') }} as value,
-        new_profiles.load_id
-    from new_profiles
+        {{ stated_value(json_text(
+            "case when coalesce(profiles.set_properties, profiles.set_once_properties, profiles.unset_properties) is null "
+            "then profiles.properties else profiles.set_properties end",
+            'attribute_catalog.property'
+        )) }} as set_value,
+        {{ stated_value(json_text('profiles.set_once_properties', 'attribute_catalog.property')) }} as set_once_value,
+        case
+            when position({{ dbt.concat(["'\"'", 'attribute_catalog.property', "'\"'"]) }} in profiles.unset_properties) > 0 then 1
+            else 0
+        end as is_unset,
+        profiles.load_id
+    from profiles
     inner join attribute_catalog
         on
-            (new_profiles.event_type = 'identify' and attribute_catalog.entity_type = 'user')
+            (profiles.event_type != 'group' and attribute_catalog.entity_type = 'user')
             or (
-                new_profiles.event_type = 'group'
-                and new_profiles.account_id is not null
+                profiles.event_type = 'group'
+                and profiles.account_id is not null
                 and attribute_catalog.entity_type in ('account', 'membership')
             )
-    where new_profiles.properties is not null
 
 ),
 
@@ -54,10 +78,17 @@ rebuilt as (
         extracted.account_id,
         extracted.occurred_at,
         extracted.attribute,
-        max(extracted.value) as value,
+        case
+            when max(extracted.is_unset) = 1 then 'unset'
+            when max(extracted.set_value) is not null then 'set'
+            else 'set_once'
+        end as operation,
+        case
+            when max(extracted.is_unset) = 0 then coalesce(max(extracted.set_value), max(extracted.set_once_value))
+        end as value,
         max(extracted.load_id) as load_id
     from extracted
-    where extracted.value != ''
+    where coalesce(extracted.set_value, extracted.set_once_value) is not null or extracted.is_unset = 1
     group by
         extracted.source, extracted.event_id, extracted.entity_type, extracted.node_key, extracted.account_id,
         extracted.occurred_at, extracted.attribute
@@ -74,6 +105,7 @@ final as (
         cast(rebuilt.account_id as string) as account_id,
         cast(rebuilt.occurred_at as timestamp) as occurred_at,
         cast(rebuilt.attribute as string) as attribute,
+        cast(rebuilt.operation as string) as operation,
         cast(rebuilt.value as string) as value,
         cast(rebuilt.load_id as bigint) as load_id
     from rebuilt

@@ -25,7 +25,7 @@ new_events as (
 said as (
 
     select * from new_events
-    where new_events.event_type in ('identify', 'group')
+    where {{ says_profile('new_events') }}
 
 ),
 
@@ -66,7 +66,6 @@ winners as (
     where
         event_log.load_id > {{ loaded_after() }}
         and not event_log.is_bot
-        and event_kinds.event_type in ('identify', 'group')
         and ranked.version_rank = 1
         and ranked.properties is not null
 

@@ -15,8 +15,6 @@ TEXT_FIELDS = (
 ID_FIELDS = ("event_id", "user_id", "anonymous_id", "previous_id", "account_id", "session_id")
 TIME_FIELDS = ("occurred_at", "received_at")
 OBJECT_FIELDS = ("properties", "context")
-# What exports write for null, in any case.
-NULL_MARKERS = ("\\n", "null", "none", "nil", "undefined", "nan", "nat", "(null)", "<null>", "<na>")
 FIELDS = TEXT_FIELDS + TIME_FIELDS + OBJECT_FIELDS
 
 RAW_TABLES = """

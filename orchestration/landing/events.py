@@ -12,11 +12,10 @@ from orchestration.landing.contract import (
     EVENT_TYPES,
     FIELDS,
     ID_FIELDS,
-    NULL_MARKERS,
     OBJECT_FIELDS,
     TIME_FIELDS,
 )
-from orchestration.landing.sql import clean_id, instant, literal, trimmed, value
+from orchestration.landing.sql import clean_id, instant, literal, stated, trimmed, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten, withdraw_events
 
 # An id that a spreadsheet has rounded.
@@ -174,9 +173,7 @@ def _text(field: str, spellings: Sequence[str]) -> str:
     text = value(spellings)
     if field in OBJECT_FIELDS:
         return f"nullif(trim({text}), '')"
-    text = clean_id(text) if field in ID_FIELDS else trimmed(text)
-    markers = ", ".join(literal(marker) for marker in ("", *NULL_MARKERS))
-    return f"case when lower({text}) not in ({markers}) then {text} end"
+    return stated(clean_id(text) if field in ID_FIELDS else trimmed(text))
 
 
 def _is_object(field: str) -> str:

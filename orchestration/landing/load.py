@@ -17,6 +17,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch
 from orchestration.landing.contract import FIELDS, RAW_TABLES
+from orchestration.landing.event_tables import repeated_table
 from orchestration.landing.loads import LandingTarget, LoadReport, land_batch, load_totals
 from orchestration.landing.readers import read_records
 
@@ -121,6 +122,11 @@ def _check_arguments(
         codecs.lookup(encoding or "utf-8")
     except LookupError:
         raise UsageError(f"{encoding} is not an encoding.", "Use a name such as utf-16 or windows-1252.") from None
+    if repeated := repeated_table(source or "", table or ""):
+        raise UsageError(
+            f"Table {table} holds nothing that {repeated} does not hold.",
+            f"Load {repeated} instead: --table {repeated}.",
+        )
     if table and mapping:
         raise UsageError("--map does not go with --table.", "Leave it out: a vendor's table lands as it is.")
     for name in filter(None, (source, table)):

@@ -12,7 +12,7 @@ from orchestration.home import PROJECT_ROOT
 
 # Spaces, tabs, line ends, no-break and other blanks of Unicode.
 BLANKS = " \t\n\r\f\v\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
-TIMES = PROJECT_ROOT / "macros" / "engine" / "cast.sql"
+MACROS = PROJECT_ROOT / "macros"
 
 
 def literal(text: str) -> str:
@@ -36,11 +36,18 @@ def clean_id(text: str) -> str:
     return f"regexp_replace({trimmed(text)}, '^([0-9]+)[.]0+$', '\\1')"
 
 
+def stated(text: str) -> str:
+    """A text, or null where it is a word for null."""
+    markers = str(_macros("ids.sql").null_markers())
+    return f"case when lower({text}) not in ('\\n', {markers}) then {text} end"
+
+
 def instant(text: str) -> str:
     """The naive UTC instant of a text, by the macro that models use; without an offset it is of the session's zone."""
-    return str(_times().duckdb__utc_timestamp(text))
+    return str(_macros("engine/cast.sql").duckdb__utc_timestamp(text))
 
 
 @cache
-def _times() -> Any:
-    return Environment(autoescape=False).from_string(TIMES.read_text(encoding="utf-8")).module  # noqa: S701
+def _macros(file: str) -> Any:
+    environment = Environment(autoescape=False, extensions=["jinja2.ext.do"])  # noqa: S701
+    return environment.from_string((MACROS / file).read_text(encoding="utf-8")).module

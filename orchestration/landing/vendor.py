@@ -7,10 +7,11 @@ from datetime import datetime
 
 import duckdb
 
+from orchestration.landing.event_tables import TRACKS, complete_tracks, is_event_table, land_event_table
 from orchestration.landing.sql import clean_id, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
-OWN_COLUMNS = ("loaded_at", "load_id")
+OWN_COLUMNS = ("loaded_at", "load_id", "event_properties", "event_properties_version")
 
 
 def land_vendor_table(
@@ -26,6 +27,8 @@ def land_vendor_table(
     Names of columns that differ in case only are one column. A column with a name of our own columns gets the prefix
     ``vendor_``. Table ``parsed`` is left for the caller to count, as by ``land_events``.
     """
+    if is_event_table(source, table):
+        return land_event_table(connection, source, table, columns, load_id, loaded_at)
     relation = f'raw_{source}."{table}"'
     connection.execute(f"create schema if not exists raw_{source}")
     connection.execute(f"create table if not exists {relation} (loaded_at timestamp, load_id bigint)")
@@ -60,6 +63,8 @@ def land_vendor_table(
             """,
             {"loaded_at": loaded_at, "load_id": load_id},
         )
+    if table == TRACKS:
+        complete_tracks(connection, source, load_id, loaded_at)
     return relation
 
 

@@ -64,6 +64,11 @@ SAID = [
     {"plan": "free", "seats": 5},
     {"plan": None, "seats": 10, "email": ""},
     {"seats": "5", "colour": "red"},
+    {"plan": "Null", "email": " none "},
+    {"plan": "lost", "$set": {"plan": "pro"}, "$set_once": {"email": "once@shop.test", "plan": "basic"}},
+    {"$set_once": {"plan": "basic"}},
+    {"$unset": ["plan", "colour"]},
+    {"$unset": ["email"], "$set": {"email": "a@shop.test", "plan": "free"}},
 ]
 
 

@@ -85,6 +85,10 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
+NULL_MARKERS = ("", "null", "none", "nil", "undefined", "nan", "nat", "(null)", "<null>", "<na>")
+OPERATIONS = ("set", "set_once", "unset")
+
+
 @dataclass(frozen=True)
 class OracleSettings:
     """The project's variables of the same names."""
@@ -331,27 +335,50 @@ class Identity:
 
 
 def attributes(owned: list[tuple[str, Event]], catalog: list[dict[str, Any]]) -> list[Row]:
-    said: dict[tuple[str, str, str], dict[datetime, str]] = {}
+    said: dict[tuple[str, str, str], dict[datetime, dict[str, str]]] = {}
     for owner, event in owned:
-        if event.event_type == "identify":
+        if event.event_type == "group":
+            entity = ("account", event.account_id or "")
+        elif event.event_type == "identify" or event.source == "posthog":
             entity = ("user", owner)
-        elif event.event_type == "group" and event.account_id:
-            entity = ("account", event.account_id)
         else:
             continue
+        operations = {name: event.properties[f"${name}"] for name in OPERATIONS if event.properties.get(f"${name}")}
+        if event.event_type == "group" or (event.event_type == "identify" and not operations):
+            operations = {"set": event.properties}
         for rule in catalog:
-            value = event.properties.get(rule["property"])
-            if rule["entity_type"] != entity[0] or value is None or value == "":
+            if rule["entity_type"] != entity[0] or not entity[1]:
                 continue
-            text = value if isinstance(value, str) else json_text(value)
-            values = said.setdefault((*entity, rule["attribute"]), {})
-            values[event.occurred_at] = max(text, values.get(event.occurred_at, text))
+            for operation, properties in operations.items():
+                text = "" if operation == "unset" else stated(properties.get(rule["property"]))
+                if text is None or (operation == "unset" and rule["property"] not in properties):
+                    continue
+                at = said.setdefault((*entity, rule["attribute"]), {}).setdefault(event.occurred_at, {})
+                at[operation] = max(text, at.get(operation, text))
     rows: list[Row] = []
-    for key, values in said.items():
-        times = sorted(values)
-        begins = [at for n, at in enumerate(times) if n == 0 or values[at] != values[times[n - 1]]]
-        rows += [(*key, values[at], at, end) for at, end in zip(begins, [*begins[1:], None], strict=True)]
+    for key, instants in said.items():
+        value, since = None, None
+        for at, operations in sorted(instants.items()):
+            now = value
+            if "unset" in operations:
+                now = None
+            elif "set" in operations:
+                now = operations["set"]
+            elif value is None:
+                now = operations["set_once"]
+            if now != value:
+                rows += [(*key, value, since, at)] if value is not None else []
+                value, since = now, at
+        rows += [(*key, value, since, None)] if value is not None else []
     return rows
+
+
+def stated(value: Any) -> str | None:
+    """The text of a value; null for a word that means null."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json_text(value)
+    return None if text.strip(" ").lower() in NULL_MARKERS else text
 
 
 def memberships(owned: list[tuple[str, Event]]) -> list[Row]:

@@ -365,6 +365,31 @@ def test_attributes() -> None:
     ]
 
 
+def test_what_posthog_sets_sets_once_and_takes_back() -> None:
+    def said(time: str, kind: str = "identify", **given: Any) -> Any:
+        properties = {
+            f"${name}" if name in ("set", "set_once", "unset") else name: value for name, value in given.items()
+        }
+        return sent(time, "u", event_type=kind, source="posthog", properties=properties)
+
+    events = [
+        said("09:00", set_once={"plan": "basic", "email": "a@x"}, plan="lost"),
+        said("10:00", kind="track", set={"plan": "pro"}, plan="lost"),
+        said("11:00", set_once={"plan": "free", "email": "b@x"}),
+        said("12:00", unset=["plan"]),
+        said("13:00", unset=["plan", "email"], set={"email": "c@x"}),
+        said("14:00", set_once={"plan": "team"}),
+        said("15:00", kind="track", plan="lost"),
+        said("16:00", plan="null"),
+    ]
+    assert rows("identity.attributes", events) == [
+        ("user", "u", "email", "a@x", at("09:00"), at("13:00")),
+        ("user", "u", "plan", "basic", at("09:00"), at("10:00")),
+        ("user", "u", "plan", "pro", at("10:00"), at("12:00")),
+        ("user", "u", "plan", "team", at("14:00"), None),
+    ]
+
+
 def test_two_properties_of_one_attribute_the_greatest_text_holds() -> None:
     catalog = [{"entity_type": "user", "property": name, "attribute": "email"} for name in ("email", "mail")]
     events = [sent("10:00", "u", event_type="identify", properties={"email": "a", "mail": "b"})]

@@ -3,12 +3,27 @@
 {#- The group type that is the account. -#}
 {%- set account_type = "'" ~ var('posthog_account_group', 'company') ~ "'" -%}
 
-with events as (
+with rows_of_events as (
 
     {{ vendor_rows(
         source('raw_posthog', 'events'),
         columns=['uuid', 'event', 'distinct_id', 'timestamp', 'created_at', 'properties'],
     ) }}
+
+),
+
+events as (
+
+    select
+        rows_of_events.uuid,
+        rows_of_events.event,
+        {{ posthog_id('rows_of_events.distinct_id') }} as distinct_id,
+        rows_of_events.timestamp,
+        rows_of_events.created_at,
+        rows_of_events.properties,
+        rows_of_events.loaded_at,
+        rows_of_events.load_id
+    from rows_of_events
 
 ),
 
@@ -21,9 +36,8 @@ opened as (
         {{ json_text('events.properties', "'$user_id'") }} as identified_id,
         {{ json_text('events.properties', "'$process_person_profile'") }} as has_profile,
         {{ json_text('events.properties', "'$device_id'") }} as device_id,
-        {{ json_text('events.properties', "'$anon_distinct_id'") }} as former_anonymous_id,
-        {{ json_text('events.properties', "'alias'") }} as alias_id,
-        {{ json_text('events.properties', "'$set'") }} as user_traits,
+        {{ posthog_id(json_text('events.properties', "'$anon_distinct_id'")) }} as former_anonymous_id,
+        {{ posthog_id(json_text('events.properties', "'alias'")) }} as alias_id,
         {{ json_text('events.properties', "'$group_set'") }} as group_traits,
         {{ json_text('events.properties', "'$group_type'") }} as group_type,
         {{ json_text('events.properties', "'$group_key'") }} as group_key,
@@ -42,9 +56,9 @@ typed as (
         case
             when opened.event = '$pageview' then 'page'
             when opened.event = '$screen' then 'screen'
-            when opened.event in ('$identify', '$set') then 'identify'
+            when opened.event in ('$identify', '$set', '$create_alias') then 'identify'
             when opened.event = '$groupidentify' then 'group'
-            when opened.event in ('$create_alias', '$merge_dangerously') then 'alias'
+            when opened.event = '$merge_dangerously' then 'alias'
             else 'track'
         end as event_type,
         -- PostHog has one id a event. The trackers say whether it is a user's; where they do not, it is a user's unless
@@ -71,13 +85,15 @@ renamed as (
         cast(case when typed.event_type = 'track' then typed.event else typed.event_type end as string) as event_name,
         cast({{ utc_timestamp('typed.timestamp') }} as timestamp) as occurred_at,
         cast({{ utc_timestamp('typed.created_at') }} as timestamp) as received_at,
-        -- An alias merges into distinct_id. A device without a user names its user so, the other way round.
+        -- An alias belongs to distinct_id. A device without a user names its user so, the other way round.
         cast(case
-            when typed.event_type = 'alias' and typed.is_anonymous then typed.alias_id
+            when typed.event in ('$create_alias', '$merge_dangerously') and typed.is_anonymous then typed.alias_id
             when not typed.is_anonymous then typed.distinct_id
         end as string) as user_id,
+        -- PostHog merges no person that is identified already by $create_alias: it says whose the alias is as a device.
         cast(case
             when typed.is_anonymous then typed.distinct_id
+            when typed.event = '$create_alias' then typed.alias_id
             when typed.former_anonymous_id != typed.distinct_id and typed.event = '$identify' then typed.former_anonymous_id
         end as string) as anonymous_id,
         cast(case
@@ -90,9 +106,10 @@ renamed as (
         end as string) as account_id,
         cast(typed.native_session_id as string) as native_session_id,
         cast(typed.user_agent as string) as user_agent,
-        -- What an identify or group event says of its user or group; text that is no object is kept, to be refused.
+        -- A group event says of its group what stands under $group_set. What an event says of its user stands under $set,
+        -- $set_once and $unset, and nothing else of it does; text that is no object is kept, to be refused.
         cast(case
-            when typed.is_readable and typed.event_type = 'identify' then coalesce(typed.user_traits, '{}')
+            when typed.is_readable and typed.event_type = 'identify' and not {{ sets_person_properties('typed.properties') }} then '{}'
             when typed.is_readable and typed.event_type = 'group' then coalesce(typed.group_traits, '{}')
             else typed.properties
         end as string) as properties,

@@ -5,6 +5,7 @@
     'id', 'event', 'event_text', 'anonymous_id', 'user_id', 'previous_id', 'group_id',
     'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
     'context_group_id', 'context_session_id', 'context_user_agent',
+    'event_properties', 'event_properties_version',
 ] -%}
 {%- set objects = {'context': ['context_'], 'properties': ['']} -%}
 
@@ -92,17 +93,21 @@ renamed as (
         cast(calls.event_type as string) as event_type,
         cast(calls.event_name as string) as event_name,
         -- `timestamp` is the device's clock, corrected by the collector; the device's own clock may be wrong.
-        cast({{ utc_timestamp(
-            'coalesce(calls.timestamp, calls.original_timestamp, calls.received_at)'
+        cast({{ first_utc_timestamp(
+            ['calls.timestamp', 'calls.original_timestamp', 'calls.received_at']
         ) }} as timestamp) as occurred_at,
-        cast({{ utc_timestamp('calls.received_at') }} as timestamp) as received_at,
+        -- Of a call's versions the first received counts: that is the one with the most of its properties.
+        cast({{ micros_instant(
+            epoch_micros(utc_timestamp('calls.received_at'))
+            ~ ' - coalesce(cast(calls.event_properties_version as bigint), 0)'
+        ) }} as timestamp) as received_at,
         cast(calls.user_id as string) as user_id,
         cast(calls.anonymous_id as string) as anonymous_id,
         cast(calls.previous_id as string) as previous_id,
         cast(coalesce(calls.group_id, calls.context_group_id) as string) as account_id,
         cast(calls.context_session_id as string) as native_session_id,
         cast(calls.context_user_agent as string) as user_agent,
-        cast(calls.properties as string) as properties,
+        cast(coalesce(calls.event_properties, calls.properties) as string) as properties,
         cast(calls.context as string) as context,
         cast('segment' as string) as source,
         cast(calls.loaded_at as timestamp) as loaded_at,

@@ -50,8 +50,8 @@ renamed as (
             else coalesce(opened.event_name, opened.event)
         end as string) as event_name,
         -- `derived_tstamp` is the device's clock, corrected by the pipeline.
-        cast({{ utc_timestamp(
-            'coalesce(opened.derived_tstamp, opened.dvce_created_tstamp, opened.collector_tstamp)'
+        cast({{ first_utc_timestamp(
+            ['opened.derived_tstamp', 'opened.dvce_created_tstamp', 'opened.collector_tstamp']
         ) }} as timestamp) as occurred_at,
         cast({{ utc_timestamp('opened.collector_tstamp') }} as timestamp) as received_at,
         cast(opened.user_id as string) as user_id,
