@@ -75,6 +75,7 @@ class Trait(Declaration):
         score: SQL of the score.
         rules: in order; the first that holds decides.
         monotone: feature or derived value -> whether the score rises or falls with it.
+        half_life_days: after so many days without anything new a score is half; null where scores do not fade.
         contradicts: values of other traits that its members may not have.
         outcome: what it warns of or promises.
         gate: extra expectations.
@@ -104,6 +105,7 @@ class Trait(Declaration):
     score: str
     rules: tuple[TraitRule, ...] = Field(min_length=1)
     monotone: dict[str, Literal["rising", "falling"]] = Field(default_factory=dict)
+    half_life_days: float | None = Field(default=None, gt=0)
     contradicts: tuple[Contradiction, ...] = ()
     outcome: Outcome
     gate: tuple[Expectation, ...] = ()

@@ -68,7 +68,7 @@ def with_bounds(trait: Trait, measured: Mapping[str, Any], given: Circumstances)
     _add_counts(row, trait, given)
     _add_thresholds(row, trait, given)
     if given.is_same_model:
-        _add_scores(row, given)
+        _add_scores(row, trait, given)
     if trait.monotone and row["follower_count"] >= LEAST_RANKED:
         followed = [_number(row[f"follows_{name}"]) for name in trait.monotone]
         _bound(row, "score_monotone", min((known for known in followed if known is not None), default=None), low=0.0)
@@ -91,7 +91,7 @@ def _add_counts(row: dict[str, Any], trait: Trait, given: Circumstances) -> None
         _bound(row, "prevalence", row["members"] / population if population else None, share.low, share.high)
 
 
-def _add_scores(row: dict[str, Any], given: Circumstances) -> None:
+def _add_scores(row: dict[str, Any], trait: Trait, given: Circumstances) -> None:
     past, days = given.past, max(1.0, given.past.days)
     for name, sizes in (("score_median", past.medians), ("score_p95", past.p95s)):
         usual = usual_size(sizes, row["scores"], days=past.days)
@@ -108,7 +108,8 @@ def _add_scores(row: dict[str, Any], given: Circumstances) -> None:
         _bound(row, "score_rank", _number(row["rank_agreement"]) or 0.0, low=LEAST_AGREEMENT / days)
         total = row["new_total"] / row["old_total"] if row["old_total"] else None
         _bound(row, "score_total", total, 1 / (TOTAL_FACTOR * days), TOTAL_FACTOR * days)
-        _bound(row, "score_factor", _common_factor(row), 1 - FACTOR * days, 1 + FACTOR * days)
+        faded = 0.5 ** (days / trait.half_life_days) if trait.half_life_days else 1.0
+        _bound(row, "score_factor", _common_factor(row), faded - FACTOR * days, 1 + FACTOR * days)
 
 
 def _common_factor(row: Mapping[str, Any]) -> float | None:

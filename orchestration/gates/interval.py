@@ -19,7 +19,7 @@ MOST_HISTORY = 28
 Z = 4.0
 _TO_DEVIATION = 1.4826
 # A multiple of the second largest move in the history: a weekend or the end of a month comes again.
-_OVER_KNOWN_MOVES = 1.5
+_OVER_KNOWN_MOVES = 2.0
 # A person can look at so few changes by name; in a small home chance makes as many, not a fault.
 FEW_FLIPS = 12
 # Less than 7, the smallest factor between units that are confused (days and weeks); scores hardly move so far in a day.

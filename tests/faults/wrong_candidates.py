@@ -259,7 +259,7 @@ def main() -> int:
     """Judges every wrong candidate, and prints what came of it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--only", default="", help="wrong candidates whose trait or name holds this")
-    parser.add_argument("--days", type=int, default=30, help="ordinary days")
+    parser.add_argument("--days", type=int, default=38, help="ordinary days")
     parser.add_argument("--again", action="store_true", help="make finished parts again")
     given = parser.parse_args()
     fixture = cached_fixture()

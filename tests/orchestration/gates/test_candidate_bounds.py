@@ -60,7 +60,7 @@ def a_trait(**given: object) -> Trait:
     return Trait.model_validate(declared | given)
 
 
-def bounded(given: dict[str, Any] | None = None, **circumstances: Any) -> dict[str, Any]:
+def bounded(given: dict[str, Any] | None = None, trait: Trait | None = None, **circumstances: Any) -> dict[str, Any]:
     row = {
         "past": PublishedPast(rows=200),
         "hours_allowed": 72.0,
@@ -68,7 +68,7 @@ def bounded(given: dict[str, Any] | None = None, **circumstances: Any) -> dict[s
         "thresholds": {"eligible_count": 100, "enter_score": 4.0},
         "published_thresholds": {"enter_score": (4.1,)},
     }
-    return with_bounds(a_trait(), MEASURED | (given or {}), Circumstances(**(row | circumstances)))
+    return with_bounds(trait or a_trait(), MEASURED | (given or {}), Circumstances(**(row | circumstances)))
 
 
 def holds(row: dict[str, Any], name: str) -> bool:
@@ -101,6 +101,13 @@ def test_what_is_unusual_lies_outside_its_bounds(given: dict[str, Any], name: st
 
 def test_scores_that_moved_by_factors_of_their_own_have_no_common_factor() -> None:
     assert bounded({"products": 105.0})["score_factor"] is None
+
+
+def test_scores_that_fade_may_all_fall_by_their_half_life_and_no_further() -> None:
+    fading, days = a_trait(half_life_days=7), {"past": PublishedPast(rows=200, days=1)}
+    half_lives = {share: {"new_squares": 100 * share**2, "products": 100 * share} for share in (0.5 ** (1 / 7), 0.8)}
+    assert [holds(bounded(given, fading, **days), "score_factor") for given in half_lives.values()] == [True, False]
+    assert [holds(bounded(given, **days), "score_factor") for given in half_lives.values()] == [False, False]
 
 
 def test_a_threshold_moves_by_a_little_and_by_what_it_has_moved_by_before() -> None:
