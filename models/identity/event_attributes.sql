@@ -24,12 +24,12 @@ attribute_catalog as (
 profiles as (
 
     select
-        new_profiles.*,
         {%- for operation in ['set', 'set_once', 'unset'] %}
         case
             when new_profiles.event_type != 'group' then {{ json_text('new_profiles.properties', "'$" ~ operation ~ "'") }}
-        end as {{ operation }}_properties{{ ',' if not loop.last }}
+        end as {{ operation }}_properties,
         {%- endfor %}
+        new_profiles.*
     from new_profiles
     where new_profiles.properties is not null
 

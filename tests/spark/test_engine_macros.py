@@ -65,14 +65,44 @@ JSON_TEXTS = [
     "",
     None,
 ]
+TIMES = {
+    "2024-01-15T10:23:45.1234567Z": datetime(2024, 1, 15, 10, 23, 45, 123456),
+    "2024-01-15 10:23:45.123 UTC": datetime(2024, 1, 15, 10, 23, 45, 123000),
+    "2024-01-15t10:23:45z": datetime(2024, 1, 15, 10, 23, 45),
+    "2024-01-15 10:23:45 +0530": datetime(2024, 1, 15, 4, 53, 45),
+    "2024-01-15T10:23+05": datetime(2024, 1, 15, 5, 23),
+    "2024/01/15 10:23:45,5": datetime(2024, 1, 15, 10, 23, 45, 500000),
+    "2024-01-15": datetime(2024, 1, 15),
+    "2024-01-15 10:00:00 America/New_York": datetime(2024, 1, 15, 15),
+    "2024-07-15 10:00:00.5 Europe/Berlin": datetime(2024, 7, 15, 8, 0, 0, 500000),
+    "1705314225": datetime(2024, 1, 15, 10, 23, 45),
+    "1705314225123.5": datetime(2024, 1, 15, 10, 23, 45, 123500),
+    "1705314225123456789": datetime(2024, 1, 15, 10, 23, 45, 123456),
+    "2024-01-15 10:00:00 Nowhere/Land": None,
+    "2024-02-30": None,
+    "2024-01-15 25:00:00": None,
+    "170531422": None,
+    "epoch": None,
+    "now": None,
+    "": None,
+}
 KEYS = ["a", "$a", "a.b", "a b", "a'b", "a[0]", "*", "absent"]
-TEXTS = ["abc", "a1", "It's 12", "a\\b", "Ünï", "", None]
+TEXTS = ["abc", "a1", "It's 12", "a\\b", "Ünï", "", None, "NULL", " none ", "Distinct_Id", "[object Object]"]
 
 MODELS = {
     "instants": """
         select id, {{ epoch_micros('instant') }} as micros, {{ reporting_date('instant') }} as day,
             {{ bucket_number('instant', 30) }} as half_hours, {{ bucket_number('instant', 720) }} as half_days
         from {{ source('raw', 'instants') }}
+    """,
+    "times": """
+        select id, {{ utc_timestamp('text') }} as instant,
+            {{ micros_instant(epoch_micros(first_utc_timestamp(["'soon'", 'text'])) ~ ' - 1') }} as before
+        from {{ source('raw', 'times') }}
+    """,
+    "ids": """
+        select id, {{ stated_value('text') }} as stated, {{ posthog_id('text') }} as posthog
+        from {{ source('raw', 'texts') }}
     """,
     "spans": """
         select a.id, b.id as until_id, {{ whole_seconds('a.instant', 'b.instant') }} as seconds
@@ -128,7 +158,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "dbt_project.yml").write_text(yaml.safe_dump(kept))
     for name, sql in MODELS.items():
         (folder / "models" / f"{name}.sql").write_text(sql)
-    tables = [{"name": name} for name in ("instants", "members", "texts", "picks")]
+    tables = [{"name": name} for name in ("instants", "members", "texts", "picks", "times")]
     sources = {"version": 2, "sources": [{"name": "raw", "schema": "raw", "tables": tables}]}
     (folder / "models" / "sources.yml").write_text(yaml.safe_dump(sources))
     (folder / "seeds" / "seed.csv").write_text(SEED)
@@ -157,6 +187,7 @@ def warehouse(project: Path) -> Path:
             (number, text, key) for number, text in enumerate(JSON_TEXTS) for key in KEYS
         ],
         "texts (id bigint, text varchar)": list(enumerate(TEXTS)),
+        "times (id bigint, text varchar)": list(enumerate(TIMES)),
         "picks (kind varchar, value varchar, number bigint, instant timestamp)": picks,
     }
     with duckdb.connect(str(path)) as connection:
@@ -178,7 +209,10 @@ def warehouse(project: Path) -> Path:
 @pytest.fixture(scope="module")
 def on_spark(project: Path, warehouse: Path, spark_cluster: Cluster) -> Iterator[dict[str, Path]]:
     """The models' tables on Spark."""
-    raw = {f"raw.{name}": warehouse.parent / f"{name}.parquet" for name in ("instants", "members", "texts", "picks")}
+    raw = {
+        f"raw.{name}": warehouse.parent / f"{name}.parquet"
+        for name in ("instants", "members", "texts", "picks", "times")
+    }
     folder = project.parent / "spark"
     yield run_on_spark(project, raw, [Run({}, True, 0)], cluster=spark_cluster, folder=folder).tables
 
@@ -201,6 +235,7 @@ def test_they_give_what_is_right(warehouse: Path) -> None:
             (-1,),
             (-2,),
         ]
+        assert rows("select instant from checks.times order by id") == [(instant,) for instant in TIMES.values()]
         assert rows("select seconds from checks.spans where (id, until_id) in ((4, 3), (3, 4)) order by id") == [
             (-1,),
             (0,),
@@ -232,9 +267,7 @@ def test_they_give_what_is_right(warehouse: Path) -> None:
             (True, True, False, True, False),
             (False, True, True, True, False),
             (True, False, False, False, True),
-            (False, False, False, False, False),
-            (False, False, False, False, False),
-            (False, False, False, False, False),
+            *[(False, False, False, False, False)] * 7,
         ]
         assert rows("select * from checks.picked order by kind") == [
             ("micros", "earlier", 2),
