@@ -129,6 +129,7 @@ class _Lines(Iterator[str]):
         Behind a wrong quote nobody can tell cells from what stands in them, unless the quotes of its line match.
         """
         if "new-line" in problem:
+            self.take_record(delimiter)
             return "a line break in a cell without quotes"
         if "unexpected end" in problem:
             return "a quote is opened and not closed"
@@ -184,7 +185,8 @@ def _header(lines: _Lines, path: Path) -> tuple[list[str], str]:
         return -quotes.stray, quotes.cells
 
     first = next(lines, "")
-    delimiter = max(sorted(DELIMITERS, key=lambda d: d != "\t") if ".tsv" in path.suffixes else DELIMITERS, key=fit)
+    is_tsv = ".tsv" in (suffix.lower() for suffix in path.suffixes)
+    delimiter = max(sorted(DELIMITERS, key=lambda d: d != "\t") if is_tsv else DELIMITERS, key=fit)
     lines.take_record(delimiter)
     try:
         cells = next(csv.reader(lines.taken, delimiter=delimiter, strict=True), [])

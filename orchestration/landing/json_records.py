@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
+from orchestration.errors import UsageError
 from orchestration.landing.csv_records import MOST_CHARACTERS, is_utf8, shown
 from orchestration.landing.records import NOT_JSON, NOT_UTF8, RawRecord, object_record
 
@@ -21,8 +23,13 @@ def json_records(lines: Iterator[str]) -> Iterator[RawRecord]:
             yield _record(number, line)
 
 
-def array_records(text: TextIO) -> Iterator[RawRecord]:
-    """Yields a record for each element of an array, numbered from 1; what follows a mistake is one refused record."""
+def array_records(text: TextIO, path: Path) -> Iterator[RawRecord]:
+    """Yields a record for each element of an array, numbered from 1; what follows a mistake is one refused record.
+
+    Raises:
+        UsageError: an element does not end.
+
+    """
     decoder = json.JSONDecoder()
     buffer, at, number = text.read(CHUNK_CHARACTERS).lstrip(), 0, 0
     # Before an element stands what ends the one before it, or the bracket that opens the array.
@@ -38,7 +45,12 @@ def array_records(text: TextIO) -> Iterator[RawRecord]:
         at = _BLANKS.match(buffer, at).end()  # type: ignore[union-attr]
         if not buffer.startswith((",", "]"), at):
             # The element is cut by the end of the buffer, or wrong.
-            more = text.read(max(CHUNK_CHARACTERS, len(buffer))) if len(buffer) - start <= MOST_CHARACTERS else ""
+            if len(buffer) - start > MOST_CHARACTERS:
+                raise UsageError(
+                    f"{path}: element {number + 1} does not end within {MOST_CHARACTERS:,} characters.",
+                    "Check it, or write an object a line.",
+                )
+            more = text.read(max(CHUNK_CHARACTERS, len(buffer)))
             buffer, at = buffer[start - 1 :] + more, 0
             if more:
                 continue

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.errors import UsageError
+from orchestration.landing import csv_records, json_records
 from orchestration.landing.readers import read_records
 
 
@@ -44,6 +45,7 @@ def test_csv_names_line_and_reason_of_broken_rows_and_keeps_the_good_ones(tmp_pa
         ('1,"hi\n{pasted}\nend" she said "now"', "text behind a closing quote"),
         ('1,"K\udcf6ln\n{pasted}\nend"', "not UTF-8 text"),
         ("1,hi\r{pasted}", "a line break in a cell without quotes"),
+        ('hi\rthere,"more\n{pasted}\nend"', "a line break in a cell without quotes"),
     ],
 )
 def test_a_record_is_refused_whole_and_nothing_in_it_becomes_another(tmp_path: Path, record: str, reason: str) -> None:
@@ -92,6 +94,19 @@ def test_a_json_array_is_read_like_an_object_a_line(tmp_path: Path) -> None:
     assert records(path) == [*((n, None) for n in range(1, 3001)), (3001, "text behind the end of the array")]
     path.write_text('[{"a": 1}, {"a": }, {"a": 3}]')
     assert records(path) == [(1, None), (2, "not valid JSON")]
+
+
+@pytest.mark.parametrize(("name", "text"), [("events.csv", 'a,b\n1,"'), ("events.json", '[{"a": "')])
+def test_a_record_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    for module in (csv_records, json_records):
+        monkeypatch.setattr(module, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(json_records, "CHUNK_CHARACTERS", 100)
+    path = tmp_path / name
+    path.write_text(text + "x\n" * 1000)
+    with pytest.raises(UsageError, match="1,000 characters"):
+        list(read_records(path))
 
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:
