@@ -41,6 +41,7 @@ def load_command(
     """Load CSV, JSON (an object a line, or an array) or Parquet FILES into schema raw, also compressed (.gz, .zst)."""
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_reports import of_load
+    from orchestration.pipeline.reconciliation import enabled_sources
 
     pairs = [pair.partition("=") for pair in mapping]
     for field, equals, column in pairs:
@@ -58,7 +59,9 @@ def load_command(
         notify=call.progress,
     )
     call.record([of_load(call.home, loaded, f"{len(files) - len(loaded.refused)} files")])
-    call.answer(loaded.as_dict(), show_load)
+    adapter = source if table and source else "generic"
+    is_read = adapter in enabled_sources(call.project)
+    call.answer(loaded.as_dict() | {"unread_source": "" if is_read else adapter}, show_load)
     return UNREADABLE if loaded.refused else 0
 
 
@@ -66,6 +69,8 @@ def show_load(load: dict[str, Any]) -> None:
     """What a load added, and what comes next."""
     _show_counts(load)
     _show_refused(load)
+    if source := load["unread_source"]:
+        OUT.print(f"  [yellow]Nobody reads {source} yet.[/] Add it to the var sources in dbt_project.yml, then:")
     if load["accepted"]:
         OUT.print("Next: traithouse refresh")
 

@@ -74,6 +74,8 @@ def _show_loaded(status: dict[str, Any]) -> None:
         )
     else:
         show_fact("Loaded", "nothing yet: traithouse load FILE...")
+    for words in status["unread"]:
+        show_fact("[yellow]Unread[/]", escape(words))
     for source in status["sources"]:
         verdict = SOURCE_VERDICTS.get(source["verdict"], VERDICTS["none"])
         loaded = f"loaded {str(source['loaded_at'])[:19]} UTC, " if source["loaded_at"] else ""
@@ -150,9 +152,11 @@ def _value(trait: dict[str, Any]) -> str:
 
 
 @command_of(main)
-def doctor_command(call: Call) -> None:
-    """Check home, lock, versions, declarations and event catalogue."""
-    call.answer(doctor(call.project), show_doctor)
+def doctor_command(call: Call) -> int:
+    """Check home, lock, versions, declarations, rows and event catalogue. Exit code 1 means that it found problems."""
+    found = doctor(call.project)
+    call.answer(found, show_doctor)
+    return 1 if found["problems"] else 0
 
 
 def show_doctor(answer: dict[str, Any]) -> None:
@@ -163,6 +167,9 @@ def show_doctor(answer: dict[str, Any]) -> None:
     show_fact("Versions", ", ".join(f"{name} {version}" for name, version in answer["versions"].items()))
     show_fact("Traits", ", ".join(answer["traits"]))
     show_fact("Syncs", ", ".join(answer["syncs"]))
+    for source in answer["rows"]:
+        parts = " + ".join(f"{source[name]:,} {name}" for name in ("used", "duplicate", "quarantined", "unread"))
+        show_fact("Rows", f"{source['source']}: {source['loaded']:,} loaded = {parts}; {source['rejected']:,} rejected")
     for source in answer["catalogue_coverage"]:
         events = count_of(source["events"], "event")
         show_fact("Catalogue", f"{source['source']}: {source['mapped']:.1%} of {events} have a behaviour")

@@ -1,26 +1,36 @@
-"""What may be wrong with a home: declarations that cannot run, and events that the catalogue does not know."""
+"""What may be wrong with a home: declarations that cannot run, rows that nobody reads, events that say nothing."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import duckdb
+
 from orchestration.errors import TraithouseError
-from orchestration.home import Home
+from orchestration.gates.requirements import missing_behaviour
+from orchestration.home import PROJECT_ROOT
+from orchestration.landing.contract import RAW_TABLES
+from orchestration.pipeline.reconciliation import Reconciled, enabled_sources, reconcile, unread_tables
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
 
+# Where the rest of a sentence is, for a reader of other commands.
+HERE = "; traithouse doctor lists unmapped events."
+
 
 def doctor(project: Project) -> dict[str, Any]:
-    """Home, lock, versions, declarations and how much of the events the catalogue understands.
+    """Home, lock, versions, declarations, where rows have gone, and how much of the events the catalogue understands.
 
     What is in the warehouse is left out while another process holds it.
     """
     home, catalog = project.home, project.catalog
     home.prepare()
-    problems = []
+    problems = _other_versions()
     for sync in catalog.syncs:
         try:
             checked_destination(catalog, sync)
@@ -28,14 +38,18 @@ def doctor(project: Project) -> dict[str, Any]:
             problems.append(f"{error.message} {error.hint}")
     busy = home.busy()
     coverage: list[dict[str, Any]] = []
-    unmapped: list[dict[str, Any]] = []
+    reconciled: list[dict[str, Any]] = []
     if busy is None:
-        coverage, unmapped = _coverage(home)
-    problems += [
-        f"{event['event_name']} of {event['source']} is not in the event catalogue ({event['event_count']:,} loaded);"
-        " traithouse catalog suggest proposes a row."
-        for event in unmapped
-    ]
+        with home.lock("traithouse doctor"), home.connect() as connection:
+            connection.execute(RAW_TABLES)
+            enabled = enabled_sources(project)
+            problems += [table.words for table in unread_tables(connection, enabled, _declared_tables(project))]
+            if rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
+                coverage = _coverage(connection)
+                found = reconcile(connection, enabled)
+                reconciled = [source.as_dict() for source in found]
+                problems += [problem for source in found for problem in _row_problems(source)]
+                problems += _event_problems(connection, project)
     return {
         "home": str(home.root),
         "warehouse_mb": round(home.warehouse.stat().st_size / 1e6, 1) if home.warehouse.exists() else 0,
@@ -46,28 +60,107 @@ def doctor(project: Project) -> dict[str, Any]:
         "target": home.settings.target,
         "traits": [trait.name for trait in catalog.traits],
         "syncs": [sync.name for sync in catalog.syncs],
+        "rows": reconciled,
         "catalogue_coverage": coverage,
         "problems": problems,
     }
 
 
-def _coverage(home: Home) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Share of events with a behaviour by source, and the most frequent event names without one."""
-    with home.lock("traithouse doctor"), home.connect() as connection:
-        if not rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
-            return [], []
-        coverage = rows(
-            connection,
-            """
-            select source, count(*) as events, round(count(rule_key) / count(*), 4) as mapped
-            from events.event_log join events.event_kinds using (kind_key) group by source order by source
-            """,
+def _declared_tables(project: Project) -> dict[str, set[str]]:
+    """Adapter -> tables of its source."""
+    tables: dict[str, set[str]] = {}
+    for source in project.manifest_dict["sources"].values():
+        tables.setdefault(source["source_name"].removeprefix("raw_"), set()).add(source["identifier"])
+    return tables
+
+
+def _coverage(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Share of events with a behaviour, by source."""
+    return rows(
+        connection,
+        """
+        select source, count(*) as events, round(count(rule_key) / count(*), 4) as mapped
+        from events.event_log join events.event_kinds using (kind_key) group by source order by source
+        """,
+    )
+
+
+def _row_problems(source: Reconciled) -> Iterator[str]:
+    """What is wrong with where the rows of a source have gone."""
+    if source.lost:
+        yield (
+            f"{source.lost:,} rows of {source.source} are neither used nor duplicate, quarantined or unread;"
+            " traithouse refresh --full-refresh reads all anew."
         )
-        unmapped = rows(
-            connection,
-            "select * from events.unmapped_events order by event_count desc, event_name limit 20",
+    if source.unread:
+        yield f"{source.unread:,} rows of {source.source} came after the last refresh; traithouse refresh reads them."
+    if source.rejected:
+        yield (
+            f"{source.rejected:,} records of {source.source} were rejected;"
+            " raw.rejected_events has file, line and reason of each."
         )
-    return coverage, unmapped
+
+
+def _event_problems(connection: duckdb.DuckDBPyConnection, project: Project) -> Iterator[str]:
+    """Events without a meaning or a user, rows without an event, plans without a rank, needs that nothing meets."""
+    for event in rows(
+        connection, "select * from events.unmapped_events order by event_count desc, event_name limit 20"
+    ):
+        yield (
+            f"{event['event_name']} of {event['source']} is not in the event catalogue"
+            f" ({event['event_count']:,} loaded); traithouse catalog suggest proposes a row."
+        )
+    for group in rows(
+        connection,
+        """
+        select source, quarantine_reason, count(*) as rows from events.quarantined_events
+        group by all order by rows desc, source, quarantine_reason limit 20
+        """,
+    ):
+        yield (
+            f"{group['rows']:,} rows of {group['source']} are no events: {group['quarantine_reason']}."
+            " events.quarantined_events holds them."
+        )
+    for source in rows(
+        connection,
+        """
+        select source from events.event_log join events.event_kinds using (kind_key)
+        group by source having not bool_or(is_identified) order by source
+        """,
+    ):
+        yield (
+            f"No event of {source['source']} names a user: traits are of identified users."
+            " Let the tracker identify them, or map user_id."
+        )
+    for plan in rows(
+        connection,
+        """
+        select lower(value) as plan, count(distinct entity_id) as entities from identity.attributes
+        where attribute = 'plan' and valid_to is null
+            and lower(value) not in (select plan from events.plan_catalog)
+        group by all order by entities desc, plan limit 20
+        """,
+    ):
+        yield (
+            f"Plan {plan['plan']} of {plan['entities']:,} users or accounts is not in seeds/plan_catalog.csv:"
+            " nobody knows whether a higher one exists. Add it with its rank."
+        )
+    for trait in project.catalog.traits:
+        if missing := missing_behaviour(connection, trait):
+            yield f"{trait.name} is not judged. {missing.removesuffix(HERE).rstrip('.')}."
+
+
+def _other_versions() -> list[str]:
+    """Packages of other versions than the lock pins."""
+    lock = PROJECT_ROOT / "requirements.lock"
+    pinned = re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.MULTILINE) if lock.is_file() else []
+    wanted, found = dict(pinned), versions()
+    return [
+        f"{name} {found[name]} is installed, and {wanted[name]} is what this version was tested with:"
+        " pip install -r requirements.lock."
+        for name in found
+        if name in wanted and found[name] != wanted[name]
+    ]
 
 
 def versions() -> dict[str, str]:

@@ -36,6 +36,7 @@ def home_status(home: Home) -> dict[str, Any]:
         "running": written.get("running") if busy else None,
         "loads": written.get("loads"),
         "sources": _sources(written),
+        "unread": written.get("unread") or [],
         "counts": written.get("counts"),
         "newest_event_hours_ago": _hours_since(newest),
         "last_refresh": last or None,
