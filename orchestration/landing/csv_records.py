@@ -6,6 +6,7 @@ What a quoted cell holds never becomes a record of its own, whatever else is wro
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,9 +185,15 @@ def _header(lines: _Lines, path: Path) -> tuple[list[str], str]:
         quotes.pass_over(first)
         return -quotes.stray, quotes.cells
 
-    first = next(lines, "")
+    first = next((line for line in lines if line.strip()), "")
+    del lines.taken[:-1]
     is_tsv = ".tsv" in (suffix.lower() for suffix in path.suffixes)
     delimiter = max(sorted(DELIMITERS, key=lambda d: d != "\t") if is_tsv else DELIMITERS, key=fit)
+    # Excel may name the delimiter in a line of its own.
+    if named := re.fullmatch(r"sep=(.)", first.rstrip("\r\n")):
+        delimiter = named[1]
+        lines.taken.clear()
+        next(lines, None)
     lines.take_record(delimiter)
     try:
         cells = next(csv.reader(lines.taken, delimiter=delimiter, strict=True), [])

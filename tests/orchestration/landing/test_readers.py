@@ -83,6 +83,13 @@ def test_line_ends_and_delimiters_are_those_of_the_header(tmp_path: Path, delimi
     assert rows(path) == [{"a": "1", name: '5" pipe'}, {"a": "2", name: f"x{end}y"}]
 
 
+@pytest.mark.parametrize("above", ["\n\r\n", "sep=;\r\n"])
+def test_what_stands_above_the_header_is_passed_over(tmp_path: Path, above: str) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(above + "a;b\r\n1;2,5\r\n", newline="")
+    assert rows(path) == [{"a": "1", "b": "2,5"}]
+
+
 def test_a_json_array_is_read_like_an_object_a_line(tmp_path: Path) -> None:
     path = tmp_path / "events.json"
     path.write_text('[\n {"a": 1,\n  "b": "x\\ny"},\n 3, {"a": 12345678901234567890.0}\n]\n')
