@@ -2,7 +2,7 @@
     All rows of a table that a vendor's loader made, whichever columns it has: a vendor makes a table and a column only
     when the first event needs it, so neither may be missed. A table that was never loaded has no rows. Gives
 
-      - each of `columns` as text, null when the table lacks it;
+      - each of `columns` as text, null when the table lacks it; a $ in its name is left out;
       - each of `objects` (name -> prefixes): the columns that begin with a prefix, as one JSON object text; the empty
         prefix takes what neither `columns` and `firsts` name nor an earlier object took;
       - each of `firsts` (name -> prefix): the first column with the prefix that is not null, as text;
@@ -32,7 +32,7 @@
     {%- set taken = [] -%}
     select
         {%- for name in columns %}
-        {{ vendor_text(found.get(name)) }} as {{ name }},
+        {{ vendor_text(found.get(name)) }} as {{ name | replace('$', '') }},
         {%- endfor %}
         {%- for name, prefixes in objects.items() %}
         {%- set members = {} %}
@@ -70,4 +70,12 @@
     {%- else -%}
         cast({{ column.sql }} as string)
     {%- endif -%}
+{%- endmacro %}
+
+{#- A text, or the only element of a list of texts; null of other lists. -#}
+{% macro only_element(text) -%}
+    case
+        when {{ text }} like '["%"]' and {{ text }} not like '%","%' then substring({{ text }}, 3, length({{ text }}) - 4)
+        when {{ text }} not like '[%' then {{ text }}
+    end
 {%- endmacro %}

@@ -23,3 +23,20 @@
 {% macro spark__bucket_start(bucket, minutes) -%}
     timestamp_micros({{ bucket }} * {{ minutes * 60 * 1000000 }})
 {%- endmacro %}
+
+{#- Naive UTC instant of the wall clock of a time zone. -#}
+{% macro utc_of_local(instant, time_zone) -%}
+    {%- if time_zone == 'UTC' -%}
+        {{ instant }}
+    {%- else -%}
+        {{ adapter.dispatch('utc_of_local')(instant, time_zone) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro duckdb__utc_of_local(instant, time_zone) -%}
+    timezone('UTC', timezone('{{ time_zone }}', {{ instant }}))
+{%- endmacro %}
+
+{% macro spark__utc_of_local(instant, time_zone) -%}
+    to_utc_timestamp({{ instant }}, '{{ time_zone }}')
+{%- endmacro %}

@@ -19,8 +19,8 @@ attribute_catalog as (
 
 ),
 
--- What an identify or group event carries is said of its user or account. PostHog says it with any event, under $set,
--- $set_once and $unset, beside what only belongs to the event.
+-- What an identify or group event carries is said of its user or account. PostHog and Amplitude say it with any event,
+-- under $set, $set_once and $unset, beside what only belongs to the event.
 profiles as (
 
     select

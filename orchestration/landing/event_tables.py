@@ -136,7 +136,7 @@ def complete_tracks(connection: duckdb.DuckDBPyConnection, source: str, load_id:
         "select 1 from duckdb_tables() where schema_name = $1 and table_name = $2", [f"raw_{source}", TABLE]
     ).fetchone():
         return
-    for column, kind in (("event_properties", "varchar"), ("event_properties_version", "bigint")):
+    for column, kind in (("track_properties", "varchar"), ("track_properties_version", "bigint")):
         connection.execute(f"alter table {tracks} add column if not exists {column} {kind}")
     connection.execute(
         f"""
@@ -152,11 +152,11 @@ def complete_tracks(connection: duckdb.DuckDBPyConnection, source: str, load_id:
             qualify lead(id) over (partition by id order by load_id, properties) is null
         ),
         calls as (
-            select distinct * exclude (event_properties, event_properties_version, loaded_at, load_id)
+            select distinct * exclude (track_properties, track_properties_version, loaded_at, load_id)
             from {tracks} semi join newest using (id)
         )
         select
-            calls.*, newest.properties as event_properties, newest.version as event_properties_version,
+            calls.*, newest.properties as track_properties, newest.version as track_properties_version,
             $loaded_at as loaded_at, $load_id as load_id
         from calls inner join newest using (id)
         """,
@@ -166,8 +166,8 @@ def complete_tracks(connection: duckdb.DuckDBPyConnection, source: str, load_id:
     connection.execute(
         f"""
         delete from {tracks}
-        where load_id = $load_id and event_properties is null
-            and id in (select id from {tracks} where load_id = $load_id and event_properties is not null)
+        where load_id = $load_id and track_properties is null
+            and id in (select id from {tracks} where load_id = $load_id and track_properties is not null)
         """,
         {"load_id": load_id},
     )

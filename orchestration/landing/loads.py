@@ -18,6 +18,7 @@ from orchestration.landing.vendor import land_vendor_table
 VENDOR_TIMES = (
     "timestamp",
     "occurred_at",
+    "event_time",
     "derived_tstamp",
     "collector_tstamp",
     "received_at",
@@ -220,7 +221,11 @@ def vendor_time(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
 def _vendor_times(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
     described = connection.execute(f"describe {relation}").fetchall()
     by_name = {_bare(name): '"' + name.replace('"', '""') + '"' for name, *_ in described}
-    return [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
+    found = [by_name[_bare(name)] for name in VENDOR_TIMES if _bare(name) in by_name]
+    if not found and "properties" in by_name:
+        # Mixpanel keeps the time among the properties.
+        found = [f"json_extract_string(try_cast({by_name['properties']} as json), '/time')"]
+    return found
 
 
 def _bare(name: str) -> str:

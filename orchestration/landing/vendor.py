@@ -11,7 +11,7 @@ from orchestration.landing.event_tables import TRACKS, complete_tracks, is_event
 from orchestration.landing.sql import clean_id, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
-OWN_COLUMNS = ("loaded_at", "load_id", "event_properties", "event_properties_version")
+OWN_COLUMNS = ("loaded_at", "load_id", "track_properties", "track_properties_version")
 
 
 def land_vendor_table(

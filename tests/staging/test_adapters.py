@@ -16,7 +16,7 @@ from tests.conftest import NOW, queried
 from tests.streams.harness import build
 
 FIXTURES = PROJECT_ROOT / "tests" / "fixtures"
-ADAPTERS = ("segment", "snowplow", "posthog")
+ADAPTERS = ("segment", "snowplow", "posthog", "amplitude", "mixpanel")
 COLUMNS = [
     "event_id",
     "event_type",
@@ -280,6 +280,43 @@ def test_posthog(home: Home, stage: Stage) -> None:
     assert objects(rows[3])[0] == {"seat_limit": 20}
     assert objects(rows[11])[0]["$set"] == {"plan": "free"}
     assert objects(rows[13])[0]["$screen_name"] == "Cart"
+
+
+def test_amplitude(home: Home, stage: Stage) -> None:
+    land(home, "amplitude", "amplitude")
+    rows = stage(home, "amplitude")
+    assert {key: picked(row, "event_type", "event_name", *IDENTITY) for key, row in rows.items()} == {
+        "amp-1": ("page", "page", None, "dev-1", None, None),
+        "amp-2": ("track", "Order Completed", "u1", "dev-1", None, "acme"),
+        "amp-3": ("identify", "identify", "u1", "dev-1", None, None),
+        "amp-4": ("group", "group", "u1", None, None, "acme"),
+        "i5": ("track", "Invite Sent", "u1", "dev-1", None, None),
+    }
+    assert picked(rows["amp-1"], "occurred_at", "received_at") == (at("10:00:00.250"), at("10:00:01"))
+    assert picked(rows["i5"], "occurred_at", "received_at") == (at("11:00:00"), None)
+    assert [row["native_session_id"] for row in rows.values() if row["native_session_id"]] == ["1717236000000"]
+    assert objects(rows["amp-1"])[0] == {"[Amplitude] Page Path": "/pricing"}
+    assert objects(rows["amp-2"])[0] == {"total": 12.5, "$set": {"plan": "pro", "email": "ada@example.com"}}
+    assert objects(rows["amp-3"])[0] == {"$set": {"plan": "team"}}
+    assert objects(rows["amp-4"])[0] == {"seats": 20}
+    assert objects(rows["i5"])[0] == {}
+    assert objects(rows["amp-1"])[1] == {"platform": "Web", "amplitude_id": "7"}
+
+
+def test_mixpanel(home: Home, stage: Stage) -> None:
+    land(home, "mixpanel", "mixpanel")
+    rows = sorted(stage(home, "mixpanel").values(), key=lambda row: (row["occurred_at"], row["user_id"] or ""))
+    assert [picked(row, "event_type", "event_name", *IDENTITY) for row in rows] == [
+        ("page", "page", None, "dev-1", None, None),
+        ("identify", "identify", "u1", "dev-1", None, None),
+        ("track", "Order Completed", "u1", "dev-1", None, "acme"),
+        ("track", "Order Completed", "u2", None, None, None),
+        ("track", "Invoice Paid", "u2", None, None, "acme"),
+        ("identify", "identify", "u3", "old-anon", None, None),
+    ]
+    assert picked(rows[0], "occurred_at", "received_at") == (at("10:00:00"), at("10:00:01.500"))
+    assert objects(rows[0])[0]["current_url_path"] == "/pricing"
+    assert [objects(row)[0] for row in rows if row["event_type"] == "identify"] == [{}, {}]
 
 
 def test_posthog_keeps_properties_that_cannot_be_read(

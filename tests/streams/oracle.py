@@ -339,7 +339,7 @@ def attributes(owned: list[tuple[str, Event]], catalog: list[dict[str, Any]]) ->
     for owner, event in owned:
         if event.event_type == "group":
             entity = ("account", event.account_id or "")
-        elif event.event_type == "identify" or event.source == "posthog":
+        elif event.event_type == "identify" or event.source in ("amplitude", "posthog"):
             entity = ("user", owner)
         else:
             continue

@@ -5,7 +5,7 @@
     'id', 'event', 'event_text', 'anonymous_id', 'user_id', 'previous_id', 'group_id',
     'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
     'context_group_id', 'context_session_id', 'context_user_agent',
-    'event_properties', 'event_properties_version',
+    'track_properties', 'track_properties_version',
 ] -%}
 {%- set objects = {'context': ['context_'], 'properties': ['']} -%}
 
@@ -99,7 +99,7 @@ renamed as (
         -- Of a call's versions the first received counts: that is the one with the most of its properties.
         cast({{ micros_instant(
             epoch_micros(utc_timestamp('calls.received_at'))
-            ~ ' - coalesce(cast(calls.event_properties_version as bigint), 0)'
+            ~ ' - coalesce(cast(calls.track_properties_version as bigint), 0)'
         ) }} as timestamp) as received_at,
         cast(calls.user_id as string) as user_id,
         cast(calls.anonymous_id as string) as anonymous_id,
@@ -107,7 +107,7 @@ renamed as (
         cast(coalesce(calls.group_id, calls.context_group_id) as string) as account_id,
         cast(calls.context_session_id as string) as native_session_id,
         cast(calls.context_user_agent as string) as user_agent,
-        cast(coalesce(calls.event_properties, calls.properties) as string) as properties,
+        cast(coalesce(calls.track_properties, calls.properties) as string) as properties,
         cast(calls.context as string) as context,
         cast('segment' as string) as source,
         cast(calls.loaded_at as timestamp) as loaded_at,

@@ -12,7 +12,7 @@ from orchestration.landing.load import load
 from tests.conftest import queried
 
 EventsFile = Callable[..., Path]
-TRACKS = "select id, load_id, event_properties, event_properties_version from raw_segment.tracks order by 1, 2"
+TRACKS = "select id, load_id, track_properties, track_properties_version from raw_segment.tracks order by 1, 2"
 
 
 def call(key: str, event: str, **properties: Any) -> dict[str, Any]:
