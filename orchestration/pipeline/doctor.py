@@ -90,7 +90,7 @@ def _row_problems(source: Reconciled) -> Iterator[str]:
     if source.lost:
         yield (
             f"{source.lost:,} rows of {source.source} are neither used nor duplicate, quarantined or unread;"
-            " traithouse refresh --full-refresh reads all anew."
+            " traithouse refresh --full-refresh rebuilds everything."
         )
     if source.unread:
         yield f"{source.unread:,} rows of {source.source} came after the last refresh; traithouse refresh reads them."

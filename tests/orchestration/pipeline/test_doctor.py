@@ -99,7 +99,7 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
         (
             "delete from events.event_log where event_id in (select min(event_id) from events.event_log)",
             "1 rows of shop are neither used nor duplicate, quarantined or unread; traithouse refresh --full-refresh"
-            " reads all anew.",
+            " rebuilds everything.",
         ),
     ],
 )
