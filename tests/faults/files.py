@@ -138,7 +138,9 @@ def _other_csv(header: str, raw: str) -> dict[str, object] | None:
         return None
     if len(frame) != 1:
         return None
-    cells = {" ".join(str(name).split()): str(value) for name, value in frame.iloc[0].items()}
+    # pandas gives a column without a name one.
+    names = ["" if str(name).startswith("Unnamed: ") else " ".join(str(name).split()) for name in frame.columns]
+    cells = dict(zip(names, map(str, frame.iloc[0]), strict=True))
     return {name: None if cell in NULL_CELLS else unicodedata.normalize("NFC", cell) for name, cell in cells.items()}
 
 
