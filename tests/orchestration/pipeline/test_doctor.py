@@ -58,6 +58,7 @@ def test_tables_that_nobody_reads_are_named(
     assert odd.words == "raw_segment.tracks holds 2 rows that nobody reads. The adapter segment reads pages."
 
 
+@pytest.mark.long
 def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantined(
     sample_home: Home, sample_project: Project, problems: Callable[[], list[str]], events_file: EventsFile
 ) -> None:
