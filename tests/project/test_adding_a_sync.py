@@ -70,6 +70,7 @@ def declared(home: Home, project_copy: Path, entry: str = ENTRY) -> Project:
     return Project(Home(home.settings.model_copy(update={"project": project_copy})))
 
 
+@pytest.mark.long
 def test_a_sync_is_one_entry_and_a_destination_one_file(
     sample_home: Home, project_copy: Path, notepad: None, events_file: Any
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_part_cannot_be_built_at_another_clock(home: Home, project: Project) -
         begin_build(project, as_of="2025-01-01", full_refresh=False, partial=True)
 
 
+@pytest.mark.long
 def test_only_touched_users_are_evaluated_again(
     home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
 ) -> None:
