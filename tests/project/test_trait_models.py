@@ -57,6 +57,7 @@ def test_every_explanation_quotes_its_own_evidence(simulated: Home, project: Pro
             assert "None" not in reason and "null" not in reason, (trait.name, entity, reason)
 
 
+@pytest.mark.long
 def test_numbers_in_explanations_are_the_numbers_in_the_features(simulated: Home, project: Project) -> None:
     for trait in all_traits(project):
         relation = FEATURES[trait.entity]

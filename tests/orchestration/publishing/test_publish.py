@@ -27,6 +27,7 @@ from tests.conftest import queried, served
 HIDDEN_FLIP = "update candidates.at_risk set value = not value where user_id = 'user_0001'"
 
 
+@pytest.mark.long
 def test_publishing_again_changes_nothing(sample_home: Home, sample_project: Project) -> None:
     before = (sample_home.serving / "current").readlink()
     _, report = refresh(sample_project)
@@ -92,6 +93,7 @@ def test_a_change_is_written_with_its_cause_and_the_reason_of_that_moment(
     assert served_build(sample_home) == report.build_id
 
 
+@pytest.mark.long
 def test_a_reason_is_frozen_while_the_evidence_goes_on(sample_home: Home, sample_project: Project) -> None:
     of_user = (
         "select reason, evidence, since from traits.trait_values where trait = 'at_risk' and entity_id = 'user_0001'"
