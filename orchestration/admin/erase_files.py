@@ -123,9 +123,8 @@ def _scrub_records(path: Path, kind: str, subject: Subject, pattern: re.Pattern[
         for record in read_records(path):
             raw = record.raw.encode()
             if kind == "json":
-                raw = raw.replace(
-                    b"\n", b" "
-                )  # An element of an array may span lines; the rewritten file has a line each.
+                # An element of an array may span lines; the rewritten file has a line for each.
+                raw = raw.replace(b"\n", b" ")
             values = json.loads(record.row).values() if record.row else ()
             unreadable = record.row is None and pattern.search(raw)
             if unreadable or any(_as_id(value) in ids for value in values if value is not None):
