@@ -25,9 +25,9 @@
     Rows of a relation that a dirty row matches (`condition` joins `known` and `dirty`), with columns of the dirty row when
     asked for. Nearly all that is dirty is so from a recent day on: rows of the last days are matched with all of it, older
     rows only with what has long been dirty, so that an engine can skip old rows by their days. `since` is the dirty row's
-    first day; two days of slack allow for any time zone.
+    first day; two days of slack allow for any time zone, and `back` days for rows of the days before it.
 -#}
-{% macro dirty_rows(relation, day, dirty, since, condition, columns=[]) -%}
+{% macro dirty_rows(relation, day, dirty, since, condition, columns=[], back=0) -%}
     {%- set matched -%}
     select
         known.*{% for column in columns %},
@@ -43,32 +43,44 @@
     {{ matched }}
     where
         known.{{ day }} < {{ days_ago(7) }}
-        and dirty.{{ since }} < {{ days_ago(5) }}
+        and dirty.{{ since }} < {{ days_ago(5 - back) }}
     {%- endif -%}
 {%- endmacro %}
 
-{#- Rows of dirty users from their first dirty day on; in a rebuild all rows. -#}
-{% macro rows_of_dirty_users(relation, day) -%}
+{#- Rows of dirty users from their first dirty day on, or from so many days before it; in a rebuild all rows. -#}
+{% macro rows_of_dirty_users(relation, day, back=0) -%}
     {%- if flags.FULL_REFRESH -%}
     select * from {{ relation }}
     {%- else -%}
     {{ dirty_rows(
         relation, day, ref('dirty_users'), 'rebuild_date',
-        'known.user_key = dirty.user_key and known.' ~ day ~ ' >= dirty.rebuild_date'
+        'known.user_key = dirty.user_key and known.' ~ day ~ ' >= ' ~ earlier_day('dirty.rebuild_date', back), back=back
     ) }}
     {%- endif -%}
 {%- endmacro %}
 
-{#- Rows of touched account days; in a rebuild all rows. -#}
-{% macro rows_of_touched_accounts(relation, day) -%}
+{#- Rows of touched account days, or also of so many days before each, once each; in a rebuild all rows. -#}
+{% macro rows_of_touched_accounts(relation, day, back=0) -%}
     {%- if flags.FULL_REFRESH -%}
     select * from {{ relation }}
     {%- else -%}
-    {{ dirty_rows(
-        relation, day, ref('touched_account_days'), 'activity_date',
-        'known.account_id = dirty.account_id and known.' ~ day ~ ' = dirty.activity_date'
-    ) }}
+    {%- set on_the_day = 'known.account_id = dirty.account_id and known.' ~ day ~ ' = dirty.activity_date' -%}
+    {%- set until_the_day = 'known.account_id = dirty.account_id and known.' ~ day ~ ' <= dirty.activity_date and known.'
+        ~ day ~ ' >= ' ~ earlier_day('dirty.activity_date', back) -%}
+    {%- set matched = dirty_rows(
+        relation, day, ref('touched_account_days'), 'activity_date', until_the_day if back else on_the_day, back=back
+    ) -%}
+    {%- if back -%}
+    select distinct * from ({{ matched }}) as matched
+    {%- else -%}
+    {{ matched }}
     {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The day so many days before another. -#}
+{% macro earlier_day(day, days) -%}
+    {{ 'cast(' ~ dbt.dateadd('day', -1 * days, day) ~ ' as date)' if days else day }}
 {%- endmacro %}
 
 {#- Whether an event is new to this run: loaded since the watermark, or passed by as_of since then. -#}

@@ -49,6 +49,16 @@ def cached(name: str, make: Callable[[Path], object]) -> Path:
     return _entry(name, _key(modules_behind(Path(inspect.getfile(make)))), make)
 
 
+def copy_project(folder: Path) -> Path:
+    """Copies the project's files into a new folder, to change them there."""
+    folder.mkdir()
+    for name in ("models", "macros", "seeds", "tests"):
+        shutil.copytree(PROJECT_ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(PROJECT_ROOT / name, folder / name)
+    return folder
+
+
 def parsed_project(home: Home | None = None) -> Project:
     """The project, parsed; without a home it is in one that cannot exist."""
     from dbt.contracts.graph.manifest import Manifest

@@ -8,7 +8,6 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.home import PROJECT_ROOT, Home, Settings
+from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.pipeline.refresh import refresh
 from orchestration.simulator.bundled import SAMPLE
 from orchestration.transform.dbt import Project
 from tests.builds import change_candidates
-from tests.cache import cached, copied, parsed_project
+from tests.cache import cached, copied, copy_project, parsed_project
 
 NOW = datetime(2026, 1, 1)
 
@@ -87,13 +86,7 @@ def events_file(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def project_copy(tmp_path: Path) -> Iterator[Path]:
     """A copy of the project's files, to change."""
-    copy = tmp_path / "project"
-    copy.mkdir()
-    for folder in ("models", "macros", "seeds", "tests"):
-        shutil.copytree(PROJECT_ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(PROJECT_ROOT / file, copy / file)
-    yield copy
+    yield copy_project(tmp_path / "project")
 
 
 def served(home: Home, sql: str) -> list[tuple[Any, ...]]:

@@ -28,7 +28,7 @@ fct_step_activity_daily as (
 
 fct_sessions as (
 
-    {{ rows_of_touched_accounts(ref('fct_sessions'), 'session_date') }}
+    {{ rows_of_touched_accounts(ref('fct_sessions'), 'session_date', back=session_days() | int) }}
 
 ),
 
@@ -69,17 +69,23 @@ days as (
 
 ),
 
--- A session counts on the day on which it began.
+-- A session counts on the day on which it began, its seconds on the days on which they were spent.
+member_sessions as (
+
+    {{ active_time('fct_sessions', ['account_id', 'user_key']) }}
+
+),
+
 sessions as (
 
     select
-        fct_sessions.account_id,
-        fct_sessions.session_date,
-        count(*) as session_count,
-        sum(fct_sessions.duration_seconds) as active_seconds
-    from fct_sessions
-    where fct_sessions.account_id is not null
-    group by fct_sessions.account_id, fct_sessions.session_date
+        member_sessions.account_id,
+        member_sessions.activity_date,
+        sum(member_sessions.session_count) as session_count,
+        sum(member_sessions.active_seconds) as active_seconds
+    from member_sessions
+    where member_sessions.account_id is not null
+    group by member_sessions.account_id, member_sessions.activity_date
 
 ),
 
@@ -131,7 +137,7 @@ rebuilt as (
     left join sessions
         on
             days.account_id = sessions.account_id
-            and days.activity_date = sessions.session_date
+            and days.activity_date = sessions.activity_date
     left join used
         on
             days.account_id = used.account_id

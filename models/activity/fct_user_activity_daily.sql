@@ -28,7 +28,7 @@ fct_step_activity_daily as (
 
 fct_sessions as (
 
-    {{ rows_of_dirty_users(ref('fct_sessions'), 'session_date') }}
+    {{ rows_of_dirty_users(ref('fct_sessions'), 'session_date', back=session_days() | int) }}
 
 ),
 
@@ -68,16 +68,10 @@ days as (
 
 ),
 
--- A session counts on the day on which it began.
+-- A session counts on the day on which it began, its seconds on the days on which they were spent.
 sessions as (
 
-    select
-        fct_sessions.user_key,
-        fct_sessions.session_date,
-        count(*) as session_count,
-        sum(fct_sessions.duration_seconds) as active_seconds
-    from fct_sessions
-    group by fct_sessions.user_key, fct_sessions.session_date
+    {{ active_time('fct_sessions', ['user_key']) }}
 
 ),
 
@@ -127,7 +121,7 @@ rebuilt as (
     left join sessions
         on
             days.user_key = sessions.user_key
-            and days.activity_date = sessions.session_date
+            and days.activity_date = sessions.activity_date
     left join used
         on
             days.user_key = used.user_key

@@ -35,9 +35,12 @@ touched as (
     union all
     select
         fct_sessions.account_id,
-        fct_sessions.session_date as activity_date
+        {{ session_day('fct_sessions', 'offsets.day_offset') }} as activity_date
     from fct_sessions
-    where fct_sessions.account_id is not null
+    cross join {{ session_day_offsets() }} as offsets
+    where
+        fct_sessions.account_id is not null
+        and {{ session_day('fct_sessions', 'offsets.day_offset') }} <= {{ reporting_date('fct_sessions.ended_at') }}
 
 ),
 

@@ -20,9 +20,12 @@ contributed as (
 
     select
         sessions.account_id,
-        sessions.session_date as activity_date
+        {{ session_day('sessions', 'offsets.day_offset') }} as activity_date
     from sessions
-    where sessions.account_id is not null
+    cross join {{ session_day_offsets() }} as offsets
+    where
+        sessions.account_id is not null
+        and {{ session_day('sessions', 'offsets.day_offset') }} <= {{ reporting_date('sessions.ended_at') }}
     union all
     select
         days.account_id,

@@ -149,7 +149,44 @@ dirty as (
 -- A visit that reaches to within a gap of the first change is rebuilt from its start, for its later part may grow.
 visits as (
 
-    {%- if fct_sessions and var('session_ids') != 'native' %}
+    {%- if fct_sessions and var('session_ids') == 'native' %}
+
+    -- Native sessions may be parallel. What is rebuilt begins where none of the user's visits can still go on.
+    select
+        chained.user_key,
+        max(case when chained.begins_chain then chained.visit_started_at end) as visit_started_at
+    from (
+        select
+            before.*,
+            coalesce(
+                before.visit_started_at > max(before.may_last_until) over (
+                    partition by before.user_key
+                    order by before.visit_started_at asc nulls last, before.may_last_until asc nulls last
+                    rows between unbounded preceding and 1 preceding
+                ),
+                true
+            ) as begins_chain
+        from (
+            select
+                dirty.user_key,
+                dirty.dirty_from,
+                known.visit_started_at,
+                case
+                    when known.native_session_id is null
+                        then known.ended_at + interval '{{ var("session_gap_minutes") }} minutes'
+                    else known.ended_at + interval '{{ var("session_max_minutes") }} minutes'
+                end as may_last_until
+            from dirty
+            inner join {{ fct_sessions }} as known
+                on
+                    dirty.user_key = known.user_key
+                    and dirty.dirty_from > known.visit_started_at
+        ) as before
+    ) as chained
+    group by chained.user_key
+    having max(chained.may_last_until) >= max(chained.dirty_from)
+
+    {%- elif fct_sessions %}
 
     select
         dirty.user_key,
@@ -164,12 +201,10 @@ visits as (
 
     {%- else %}
 
-    -- A native session may go on at any time: all rows of its user are rebuilt.
     select
         dirty.user_key,
-        {{ beginning_of_time() }} as visit_started_at
+        dirty.dirty_from as visit_started_at
     from dirty
-    where {{ "true" if var('session_ids') == 'native' else "false" }}
 
     {%- endif %}
 

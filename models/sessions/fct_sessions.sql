@@ -40,14 +40,18 @@ with_previous as (
 
 ),
 
--- A silence longer than the gap begins a new visit; a silence of exactly the gap does not, nor does any in a native session.
+-- A silence longer than the gap begins a new visit; a silence of exactly the gap does not. The tracker says itself which
+-- events are of one visit; there it takes a silence that no session can last.
 with_start as (
 
     select
         with_previous.*,
         case
             when with_previous.previous_at is null then true
-            when with_previous.native_session_id != '' then false
+            when with_previous.native_session_id != ''
+                then
+                    with_previous.first_event_at
+                    > with_previous.previous_at + interval '{{ var("session_max_minutes") }} minutes'
             else
                 with_previous.first_event_at
                 > with_previous.previous_at + interval '{{ var("session_gap_minutes") }} minutes'
@@ -75,14 +79,10 @@ with_part as (
 
     select
         with_visit.*,
-        case
-            when with_visit.native_session_id != '' then 0
-            else
-                {{ floor_divide(
-                    'with_visit.bucket - ' ~ bucket_number('with_visit.visit_started_at', var('session_gap_minutes')),
-                    (var('session_max_minutes') / var('session_gap_minutes')) | int
-                ) }}
-        end as visit_part
+        {{ floor_divide(
+            'with_visit.bucket - ' ~ bucket_number('with_visit.visit_started_at', var('session_gap_minutes')),
+            (var('session_max_minutes') / var('session_gap_minutes')) | int
+        ) }} as visit_part
     from with_visit
 
 ),

@@ -14,7 +14,8 @@ Where the semantics leave a choice, this is what is assumed:
 - Identity changes have one row a node and instant: the new owner is the one from that instant on. Each old owner is
   the new one of the row before; so a device that is shared from its first instant on never changed.
 - A user's ``aliased`` change is dated by the aliases that are edges, whichever side of them the user is on.
-- A native session id of '' is none.
+- A native session id of '' is none. A silence of exactly session_max_minutes does not end a native session.
+- Sessions of a user that touch at an instant are parallel.
 - A session whose ``session_date`` is a day on which its account has no event is on no row of the account's days.
 - An attribute's value is the text itself or, for other JSON values, their JSON text. ``left`` is true or 'true'.
 - Memberships: an event at the very instant of leaving is not later than it.
@@ -29,7 +30,7 @@ import json
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -410,18 +411,41 @@ def sessions_of(owner: str, events: list[Event], settings: OracleSettings) -> li
     buckets = settings.session_max_minutes // settings.session_gap_minutes
     by_id = grouped(events, lambda event: event.session_id if settings.session_ids == "native" else None)
     without_id = by_id.pop(None, [])
-    sessions = []
+    sessions: list[Session] = []
+    found: list[tuple[str | None, list[Event]]] = []
     for session_id, members in by_id.items():
-        ordered = sorted(members, key=lambda event: event.occurred_at)
-        sessions.append(Session(owner, session_id, ordered[0].occurred_at, ordered))
-    for visit in visits(without_id, gap):
+        longest = timedelta(minutes=settings.session_max_minutes)
+        found += [(session_id, visit) for visit in visits(members, longest)]
+    found += [(None, visit) for visit in visits(without_id, gap)]
+    for session_id, visit in found:
         began = visit[0].occurred_at
         first = (began - EPOCH) // gap
         parts: dict[int, list[Event]] = {}
         for event in visit:
             parts.setdefault(((event.occurred_at - EPOCH) // gap - first) // buckets, []).append(event)
-        sessions += [Session(owner, None, began, members) for members in parts.values()]
+        sessions += [Session(owner, session_id, began, members) for members in parts.values()]
     return sessions
+
+
+def apart(sessions: list[Session]) -> list[Session]:
+    """Sessions of one user without those that began within an earlier one."""
+    ordered = sorted(sessions, key=lambda session: (session.started_at, session_row(session, date.min)[0]))
+    return [
+        s for n, s in enumerate(ordered) if all(other.events[-1].occurred_at < s.started_at for other in ordered[:n])
+    ]
+
+
+def seconds_on(day: date, sessions: list[Session], zone: ZoneInfo) -> int:
+    """Whole seconds of a day that lie in at least one of a user's sessions."""
+    begins, ends = (
+        datetime.combine(midnight, time.min, zone).astimezone(UTC).replace(tzinfo=None) for midnight in (day, day + DAY)
+    )
+    spent, until = timedelta(0), begins
+    for session in sorted(sessions, key=lambda session: session.started_at):
+        began_at, ended_at = max(session.started_at, until), min(session.events[-1].occurred_at, ends)
+        if ended_at > began_at:
+            spent, until = spent + (ended_at - began_at), ended_at
+    return spent // timedelta(seconds=1)
 
 
 def session_row(session: Session, day: date) -> Row:
@@ -456,13 +480,12 @@ def measures(events: list[Event]) -> Row:
     )
 
 
-def day_measures(events: list[Event], sessions: list[Session]) -> Row:
-    """Measures of a user's or an account's day; ``sessions`` are those that began on it."""
+def day_measures(events: list[Event], session_count: int, active_seconds: int) -> Row:
+    """Measures of a user's or an account's day."""
     failed = grouped((e for e in events if e.step and e.outcome == "failure"), lambda event: event.step)
     features = {event.feature for event in events if event.feature}
     repeated = sum(len(failures) - 1 for failures in failed.values())
-    active_seconds = sum(session.duration_seconds for session in sessions)
-    return (*measures(events), len(sessions), active_seconds, len(features), repeated)
+    return (*measures(events), session_count, active_seconds, len(features), repeated)
 
 
 def step_measures(events: list[Event]) -> Row:
@@ -567,17 +590,24 @@ def expected(
         for step, tried in grouped((e for e in its if e.step), lambda event: event.step).items():
             tables["activity.fct_step_activity_daily"].append((*key, step, *step_measures(tried)))
 
-    user_sessions = grouped(sessions, lambda session: (session.user_id, day_of(session.started_at)))
+    sessions_of_users = grouped(sessions, lambda session: session.user_id)
+    counted = [session for its in sessions_of_users.values() for session in apart(its)]
+    user_sessions = grouped(counted, lambda session: (session.user_id, day_of(session.started_at)))
     for user_day, found in grouped(dated, lambda item: (item[0], item[2])).items():
         its = [item[3] for item in found]
-        measured = day_measures(its, user_sessions.get(user_day, []))
+        seconds = seconds_on(user_day[1], sessions_of_users[user_day[0]], zone)
+        measured = day_measures(its, len(user_sessions.get(user_day, [])), seconds)
         tables["activity.fct_user_activity_daily"].append((*user_day, *measured))
         looks = grouped((event for event in its if event.behaviour == "pricing"), lambda event: event.occurred_at)
         tables["activity.fct_pricing_looks"] += [(*user_day, at, len(same)) for at, same in looks.items()]
-    account_sessions = grouped(sessions, lambda session: (session.account_id or "", day_of(session.started_at)))
+    of_members = grouped(sessions, lambda session: (session.account_id or "", session.user_id))
+    counted = [session for its in of_members.values() for session in apart(its)]
+    account_sessions = grouped(counted, lambda session: (session.account_id or "", day_of(session.started_at)))
     for account_day, found in grouped((d for d in dated if d[1]), lambda item: (item[1], item[2])).items():
         its = [item[3] for item in found]
-        measured = day_measures(its, account_sessions.get(account_day, []))
+        member_times = (own for (account, _), own in of_members.items() if account == account_day[0])
+        seconds = sum(seconds_on(account_day[1], own, zone) for own in member_times)
+        measured = day_measures(its, len(account_sessions.get(account_day, [])), seconds)
         users = {item[0] for item in found}
         tables["activity.fct_account_activity_daily"].append((*account_day, *measured, len(users)))
 

@@ -469,14 +469,14 @@ def test_a_session_row() -> None:
 
 
 def test_native_sessions_know_no_gap_and_others_are_cut_among_themselves() -> None:
-    events = [sent("10:00", "u", session_id="n"), sent("2025-03-05 10:00", "u", session_id="n")]
+    events = [sent("10:00", "u", session_id="n"), sent("21:50", "u", session_id="n")]
     events += [sent("10:20", "u"), sent("10:50", "u", session_id=""), sent("10:40", "v", session_id="n")]
     columns = "session_id user_id native_session_id visit_started_at started_at ended_at"
     ids = [
         hashlib.md5(text).hexdigest()
         for text in (b"u|1740996000000000|n", b"u|1740997200000000", b"v|1740998400000000|n")
     ]
-    last = at("2025-03-05 10:00")
+    last = at("21:50")
     assert rows("sessions.fct_sessions", events, columns, session_ids="native") == sort_rows(
         [
             (ids[0], "u", "n", at("10:00"), at("10:00"), last),
@@ -489,6 +489,38 @@ def test_native_sessions_know_no_gap_and_others_are_cut_among_themselves() -> No
         ("u", None, at("10:00"), 3),
         ("u", None, last, 1),
         ("v", None, at("10:40"), 1),
+    ]
+
+
+def test_a_native_session_id_that_comes_back_is_no_session_of_months() -> None:
+    # One event of January has the id of a session in March, which goes on for 13 hours.
+    times = ["2025-01-03 09:00", "10:10", "18:00", "21:50", "22:10", "23:10"]
+    events = [sent(time, "u", session_id="n") for time in times]
+    native = {"session_ids": "native"}
+    assert rows("sessions.fct_sessions", events, "visit_started_at started_at duration_seconds", **native) == [
+        (at("2025-01-03 09:00"), at("2025-01-03 09:00"), 0),
+        (at("10:10"), at("10:10"), 42_000),
+        (at("10:10"), at("22:10"), 3_600),
+    ]
+    assert rows("activity.fct_user_activity_daily", events, "activity_date session_count active_seconds", **native) == [
+        (date(2025, 1, 3), 1, 0),
+        (THIRD, 2, 45_600),
+    ]
+
+
+def test_parallel_sessions_count_once_and_seconds_on_the_day_on_which_they_were_spent() -> None:
+    # Two tabs from 23:00 and 23:30 to 00:10 and 00:20, the second for an account; then one alone.
+    times = {"a": ["23:00", "2025-03-04 00:10"], "b": ["23:30", "2025-03-04 00:20"]}
+    times |= {"c": ["2025-03-04 09:00", "2025-03-04 09:05"]}
+    events = [sent(t, "u", session_id=n, account_id="c" if n == "b" else None) for n, its in times.items() for t in its]
+    columns, native = "activity_date session_count active_seconds", {"session_ids": "native"}
+    assert rows("activity.fct_user_activity_daily", events, columns, **native) == [
+        (THIRD, 1, 3_600),
+        (FOURTH, 1, 1_500),
+    ]
+    assert rows("activity.fct_account_activity_daily", events, columns, **native) == [
+        (THIRD, 1, 1_800),
+        (FOURTH, 0, 1_200),
     ]
 
 
@@ -585,9 +617,9 @@ def test_days_of_accounts() -> None:
 def test_a_session_counts_on_the_day_it_began_and_for_the_account_it_has() -> None:
     events = [sent("23:50", "u"), sent("2025-03-04 00:10", "u", account_id="c")]
     columns = "activity_date event_count session_count active_seconds"
-    assert rows("activity.fct_user_activity_daily", events, columns) == [(THIRD, 1, 1, 1200), (FOURTH, 1, 0, 0)]
+    assert rows("activity.fct_user_activity_daily", events, columns) == [(THIRD, 1, 1, 600), (FOURTH, 1, 0, 600)]
     # On the third, the account had a session but no event: it has no such day.
-    assert rows("activity.fct_account_activity_daily", events, columns) == [(FOURTH, 1, 0, 0)]
+    assert rows("activity.fct_account_activity_daily", events, columns) == [(FOURTH, 1, 0, 600)]
 
 
 # Features
