@@ -70,6 +70,7 @@ final as (
         cast({{ as_of() }} as timestamp) as as_of,
         cast(account_rhythm.first_active_date as date) as first_active_date,
         cast(account_rhythm.last_active_date as date) as last_active_date,
+        cast(account_standing.started_date as date) as started_date,
         cast(account_rhythm.first_core_value_at as timestamp) as first_core_value_at,
         cast(account_rhythm.last_pricing_at as timestamp) as last_pricing_at,
         cast(account_rhythm.last_purchase_at as timestamp) as last_purchase_at,
@@ -85,6 +86,7 @@ final as (
         cast(account_rhythm.active_days_before_silence as bigint) as active_days_before_silence,
         cast({{ dbt.datediff('account_rhythm.last_active_date', as_of_date(), 'day') }} as bigint) as silent_days,
         cast({{ dbt.datediff('account_rhythm.first_active_date', as_of_date(), 'day') }} as bigint) as days_since_first_active,
+        cast({{ dbt.datediff('account_standing.started_date', as_of_date(), 'day') }} as bigint) as days_since_start,
         cast({{ dbt.datediff('account_rhythm.trial_started_date', as_of_date(), 'day') }} as bigint) as days_since_trial_start,
         cast({{ dbt.datediff(reporting_date('account_rhythm.last_pricing_at'), as_of_date(), 'day') }} as bigint)
             as days_since_pricing,

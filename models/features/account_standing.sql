@@ -29,7 +29,9 @@ said as (
         attributes.entity_id as account_id,
         max(case when attributes.attribute = 'plan' then attributes.value end) as plan,
         max(case when attributes.attribute = 'seat_limit' then {{ dbt.safe_cast('attributes.value', 'bigint') }} end) as seat_limit,
-        max(case when attributes.attribute = 'trial_end' then {{ utc_timestamp('attributes.value') }} end) as trial_end_at
+        max(case when attributes.attribute = 'trial_end' then {{ utc_timestamp('attributes.value') }} end) as trial_end_at,
+        max(case when attributes.attribute = 'created_at' then {{ reporting_date(utc_timestamp('attributes.value')) }} end)
+            as created_date
     from attributes
     where
         attributes.entity_type = 'account'
@@ -56,6 +58,12 @@ known as (
         dim_accounts.account_id,
         said.plan,
         said.seat_limit,
+        -- A date after the account's last day cannot be right.
+        case
+            when said.created_date <= account_rhythm.last_active_date
+                then least(said.created_date, account_rhythm.first_active_date)
+            else account_rhythm.first_active_date
+        end as started_date,
         ranked_plans.has_higher_plan,
         account_rhythm.last_purchase_at as subscribed_at,
         account_rhythm.trial_started_date,
@@ -81,6 +89,7 @@ final as (
         cast(known.account_id as string) as account_id,
         cast(known.plan as string) as plan,
         cast(known.seat_limit as bigint) as seat_limit,
+        cast(known.started_date as date) as started_date,
         cast(coalesce(known.has_higher_plan, true) as boolean) as has_higher_plan,
         cast(known.subscribed_at as timestamp) as subscribed_at,
         cast(known.cancelled_at as timestamp) as cancelled_at,

@@ -50,6 +50,14 @@ today as (
 
 ),
 
+-- What came before the first loaded event, nobody has seen.
+seen as (
+
+    select min(user_rhythm.first_active_date) as seen_from
+    from user_rhythm
+
+),
+
 -- A silent day counts by the share of the usual population that was active; 1000 thousandths are one full day.
 silence as (
 
@@ -89,8 +97,10 @@ final as (
         cast(user_rhythm.returned_date as date) as returned_date,
         cast(user_rhythm.silent_days_before_return as bigint) as silent_days_before_return,
         cast(user_rhythm.active_days_since_return as bigint) as active_days_since_return,
-        cast(user_rhythm.core_value_first_7d as bigint) as core_value_first_7d,
-        cast(user_rhythm.active_days_weeks_4_5 as bigint) as active_days_weeks_4_5,
+        cast(case when user_rhythm.started_date >= seen.seen_from then user_rhythm.core_value_first_7d end as bigint)
+            as core_value_first_7d,
+        cast(case when user_rhythm.started_date >= seen.seen_from then user_rhythm.active_days_weeks_4_5 end as bigint)
+            as active_days_weeks_4_5,
         cast(user_standing.account_id as string) as account_id,
         cast(user_standing.is_anonymous as boolean) as is_anonymous,
         cast(user_standing.has_left as boolean) as has_left,
@@ -251,6 +261,7 @@ final as (
         cast({{ rounded('coalesce(user_windows.navigation_28d / nullif(user_windows.events_28d, 0), 0)', 3) }} as double)
             as navigation_share_28d
     from user_rhythm
+    cross join seen
     inner join silence on user_rhythm.user_key = silence.user_key
     left join user_windows on user_rhythm.user_key = user_windows.user_key
     left join user_standing on user_rhythm.user_id = user_standing.user_id

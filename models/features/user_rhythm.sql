@@ -13,9 +13,30 @@ with fct_user_activity_daily as (
 
 ),
 
+attributes as (
+
+    select * from {{ ref('attributes') }}
+
+),
+
 dirty_users as (
 
     select * from {{ ref('dirty_users') }}
+
+),
+
+-- What was said last of when the user began.
+created as (
+
+    select
+        attributes.entity_id as user_id,
+        max({{ reporting_date(utc_timestamp('attributes.value')) }}) as created_date
+    from attributes
+    where
+        attributes.entity_type = 'user'
+        and attributes.attribute = 'created_at'
+        and attributes.valid_to is null
+    group by attributes.entity_id
 
 ),
 
@@ -53,17 +74,36 @@ gaps as (
 
 ),
 
--- A user starts at the sign-up or, where none was seen, at the first visit; a return ends four silent weeks or more.
-turns as (
+beginnings as (
 
     select
         gaps.user_key,
-        coalesce(
-            min(case when gaps.signed_up_count > 0 then gaps.activity_date end), min(gaps.activity_date)
-        ) as started_date,
+        min(gaps.activity_date) as first_active_date,
+        min(case when gaps.signed_up_count > 0 then gaps.activity_date end) as signed_up_date,
+        -- A date after the user's last day cannot be right.
+        max(case when created.created_date <= gaps.last_active_date then created.created_date end) as created_date,
         max(case when gaps.gap_days > 28 then gaps.activity_date end) as returned_date
     from gaps
+    left join created on gaps.user_id = created.user_id
     group by gaps.user_key
+
+),
+
+-- A user starts when created or signed up or, where neither is known, at the first visit; a return ends four silent weeks
+-- or more.
+turns as (
+
+    select
+        beginnings.user_key,
+        coalesce(
+            least(
+                coalesce(beginnings.created_date, beginnings.signed_up_date),
+                coalesce(beginnings.signed_up_date, beginnings.created_date)
+            ),
+            beginnings.first_active_date
+        ) as started_date,
+        beginnings.returned_date
+    from beginnings
 
 ),
 

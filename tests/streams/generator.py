@@ -67,6 +67,10 @@ SAID = [
     {"plan": "Null", "email": " none "},
     {"plan": "lost", "$set": {"plan": "pro"}, "$set_once": {"email": "once@shop.test", "plan": "basic"}},
     {"$set_once": {"plan": "basic"}},
+    {"created_at": "2024-11-01T00:30:00Z"},
+    {"created_at": "2025-02-27", "plan": "free"},
+    {"created_at": "2026-01-01 00:00:00", "$set": {"createdAt": "2025-03-01T10:00:00+02:00"}},
+    {"created_at": "2027-01-01"},
     {"$unset": ["plan", "colour"]},
     {"$unset": ["email"], "$set": {"email": "a@shop.test", "plan": "free"}},
 ]

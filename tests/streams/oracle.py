@@ -77,8 +77,8 @@ COLUMNS = {
     "activity.fct_pricing_looks": _names("user_id activity_date occurred_at look_count"),
     "activity.fct_user_activity_daily": _names(f"user_id activity_date {_DAY_MEASURES}"),
     "activity.fct_account_activity_daily": _names(f"account_id activity_date {_DAY_MEASURES} active_users"),
-    "features.user_features": _names(f"user_id {_FEATURES} is_cancelled pricing_since_purchase_28d"),
-    "features.account_features": _names(f"account_id {_FEATURES} active_users_7d active_users_90d is_cancelled"),
+    "features.user_features": _names(f"user_id {_FEATURES} started_date is_cancelled pricing_since_purchase_28d"),
+    "features.account_features": _names(f"account_id {_FEATURES} started_date active_users_7d active_users_90d is_cancelled"),
 }
 
 Row = tuple[Any, ...]
@@ -612,6 +612,11 @@ def expected(
         tables["activity.fct_account_activity_daily"].append((*account_day, *measured, len(users)))
 
     last_date = day_of(clock - MICROSECOND)
+    created = {
+        (entity_type, entity): day_of(instant(datetime.fromisoformat(value)) or EPOCH)
+        for entity_type, entity, attribute, value, _, until in tables["identity.attributes"]
+        if attribute == "created_at" and until is None
+    }
     for owner, its in by_owner.items():
         days = grouped(its, lambda event: day_of(event.occurred_at))
         began = {day: user_sessions.get((owner, day), []) for day in days}
@@ -622,7 +627,11 @@ def expected(
         current = min((account for at, account in joined if at == max(joined)[0]), default=None)
         acted = its + [event for _, event in owned if current and event.account_id == current]
         standing = (is_cancelled(acted), open_looks(its, acted, day_of, last_date))
-        tables["features.user_features"].append((owner, *features(days, began, last_date), *standing))
+        said = created.get(("user", owner))
+        known = [said] if said and said <= max(days) else []
+        known += sorted(day_of(event.occurred_at) for event in its if event.behaviour == "signed_up")[:1]
+        started = min(known, default=min(days))
+        tables["features.user_features"].append((owner, *features(days, began, last_date), started, *standing))
     for account, found in grouped((d for d in dated if d[1]), lambda item: item[1]).items():
         days = grouped((item[3] for item in found), lambda event: day_of(event.occurred_at))
         began = {day: account_sessions.get((account, day), []) for day in days}
@@ -631,7 +640,9 @@ def expected(
             for length in (7, 90)
         ]
         standing_of_account = is_cancelled([item[3] for item in found])
+        said = created.get(("account", account))
+        started = min(said, min(days)) if said and said <= max(days) else min(days)
         tables["features.account_features"].append(
-            (account, *features(days, began, last_date), *breadth, standing_of_account)
+            (account, *features(days, began, last_date), started, *breadth, standing_of_account)
         )
     return {table: sort_rows(rows) for table, rows in tables.items()}

@@ -1,6 +1,7 @@
 with user_features as (
 
     select * from {{ ref('user_features') }}
+    where {{ applies_to() }}
 
 ),
 
