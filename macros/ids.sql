@@ -46,11 +46,11 @@
     case when lower(trim({{ text }})) not in ({{ null_markers() }}) then {{ text }} end
 {%- endmacro %}
 
-{#- Whether an event may say something of its user or account; PostHog and Amplitude say it with any event. -#}
+{#- Whether an event may say something of its user or account; PostHog, Amplitude and Snowplow say it with any event. -#}
 {% macro says_profile(events) -%}
     (
         {{ events }}.event_type in ('identify', 'group')
-        or ({{ events }}.source in ('amplitude', 'posthog') and {{ sets_person_properties(events ~ '.properties') }})
+        or ({{ events }}.source in ('amplitude', 'posthog', 'snowplow') and {{ sets_person_properties(events ~ '.properties') }})
     )
 {%- endmacro %}
 

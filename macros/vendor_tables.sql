@@ -6,12 +6,14 @@
       - each of `objects` (name -> prefixes): the columns that begin with a prefix, as one JSON object text; the empty
         prefix takes what neither `columns` and `firsts` name nor an earlier object took;
       - each of `firsts` (name -> prefix): the first column with the prefix that is not null, as text;
+      - each of `members` (name -> prefix, and a prefix of columns to leave out): of columns that hold a list of one JSON
+        object, the members of that object, as one JSON object text; of two of one name the first counts;
       - loaded_at and load_id.
 
     Values are text in an object too, so that a table of texts (what `traithouse load` makes) and a table of types give
     the same events; nested values stay nested.
 -#}
-{% macro vendor_rows(relation, columns, objects={}, firsts={}) -%}
+{% macro vendor_rows(relation, columns, objects={}, firsts={}, members={}) -%}
     {%- set found = {} -%}
     {%- if execute and load_relation(relation) -%}
         {%- for column in adapter.get_columns_in_relation(relation) -%}
@@ -35,14 +37,14 @@
         {{ vendor_text(found.get(name)) }} as {{ name | replace('$', '') }},
         {%- endfor %}
         {%- for name, prefixes in objects.items() %}
-        {%- set members = {} %}
+        {%- set picked = {} %}
         {%- for column, value in found.items() %}
         {%- for prefix in prefixes if column not in taken and (column not in named if prefix == '' else column.startswith(prefix)) %}
-        {%- do members.update({column: value.sql if value.is_nested else vendor_text(value)}) %}
+        {%- do picked.update({column: value.sql if value.is_nested else vendor_text(value)}) %}
         {%- do taken.append(column) %}
         {%- endfor %}
         {%- endfor %}
-        {{ row_as_json(members) }} as {{ name }},
+        {{ row_as_json(picked) }} as {{ name }},
         {%- endfor %}
         {%- for name, prefix in firsts.items() %}
         coalesce(
@@ -51,6 +53,11 @@
             {%- endfor %}
             cast(null as string)
         ) as {{ name }},
+        {%- endfor %}
+        {%- for name, (prefix, except) in members.items() %}
+        {%- set lists = [] %}
+        {%- for column, value in found.items() if column.startswith(prefix) and not column.startswith(except) %}{% do lists.append(vendor_text(value)) %}{% endfor %}
+        {{ members_of_lists(lists) }} as {{ name }},
         {%- endfor %}
         cast({{ 'loaded_at' if found else 'null' }} as timestamp) as loaded_at,
         cast({{ 'load_id' if found else 'null' }} as bigint) as load_id
@@ -70,6 +77,37 @@
     {%- else -%}
         cast({{ column.sql }} as string)
     {%- endif -%}
+{%- endmacro %}
+
+{#- One JSON object text of the members of objects that stand alone in a list each, given as JSON texts. -#}
+{% macro members_of_lists(lists) -%}
+    {%- if not lists -%}
+        '{}'
+    {%- else -%}
+        concat('{', concat_ws(
+            ','
+            {%- for list in lists %},
+            case
+                when {{ is_json_object(only_object(list)) }} and {{ only_object(list) }} != '{}'
+                    then substring({{ only_object(list) }}, 2, length({{ only_object(list) }}) - 2)
+            end
+            {%- endfor %}
+        ), '}')
+    {%- endif -%}
+{%- endmacro %}
+
+{#- What stands between the brackets of a list. -#}
+{% macro only_object(list) -%}
+    trim(substring(trim({{ list }}), 2, length(trim({{ list }})) - 2))
+{%- endmacro %}
+
+{#- One JSON object text of two; of members of one name the first object's counts. -#}
+{% macro joined_objects(first, second) -%}
+    case
+        when {{ second }} = '{}' then {{ first }}
+        when {{ first }} = '{}' then {{ second }}
+        else concat(substring({{ first }}, 1, length({{ first }}) - 1), ',', substring({{ second }}, 2))
+    end
 {%- endmacro %}
 
 {#- A text, or the only element of a list of texts; null of other lists. -#}

@@ -25,6 +25,12 @@ identity_links as (
 
 ),
 
+event_kinds as (
+
+    select * from {{ ref('event_kinds') }}
+
+),
+
 catalog_rules as (
 
     select * from {{ ref('catalog_rules') }}
@@ -60,10 +66,14 @@ final as (
         cast({{ "coalesce(dirty_events.native_session_id, '')" if var('session_ids') == 'native' else "''" }} as string)
             as native_session_id,
         cast(dirty_events.occurred_at as timestamp) as occurred_at,
-        cast(dirty_events.is_identified as boolean) as is_identified,
+        -- What Snowplow says of its profiles makes none of them a user who has said who they are.
+        cast(
+            dirty_events.is_identified and not (event_kinds.source = 'snowplow' and event_kinds.event_type = 'alias') as boolean
+        ) as is_identified,
         cast(coalesce(catalog_rules.behaviour, '') as string) as behaviour,
         cast(coalesce(catalog_rules.outcome, '') as string) as outcome
     from dirty_events
+    inner join event_kinds on dirty_events.kind_key = event_kinds.kind_key
     left join catalog_rules on dirty_events.rule_key = catalog_rules.rule_key
     left join cuts
         on

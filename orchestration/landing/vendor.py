@@ -7,6 +7,7 @@ from datetime import datetime
 
 import duckdb
 
+from orchestration.landing import snowplow
 from orchestration.landing.event_tables import TRACKS, complete_tracks, is_event_table, land_event_table
 from orchestration.landing.sql import clean_id, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
@@ -63,6 +64,8 @@ def land_vendor_table(
             """,
             {"loaded_at": loaded_at, "load_id": load_id},
         )
+    if (source, table) == (snowplow.SOURCE, snowplow.EVENTS):
+        snowplow.land_identities(connection, load_id, loaded_at)
     if table == TRACKS:
         complete_tracks(connection, source, load_id, loaded_at)
     return relation

@@ -251,6 +251,69 @@ def test_snowplow(home: Home, stage: Stage) -> None:
     assert set(objects(rows[3])[1]) == {"app_id", "platform", "event_vendor"}
 
 
+def test_snowplow_profiles_are_devices_and_their_merges_are_told(
+    home: Home, stage: Stage, events_file: Callable[..., Path]
+) -> None:
+    """Ids of the first and of the second version of the schema, as text and in the envelope."""
+    entity = "contexts_com_snowplowanalytics_snowplow_identity_"
+    first = {f"{entity}1": [{"snowplowId": "sp_1", "createdAt": "2024-06-01T10:00:00Z"}]}
+    second = {f"{entity}2": [{"snowplow_id": "sp_2", "created_at": "2024-06-01T10:00:00Z"}]}
+    data = {"snowplow_id": "sp_1", "merged": [{"snowplow_id": "sp_2"}, {"snowplow_id": "sp_3"}]}
+    merge = {"event_name": "identity_merge", "unstruct_event": {"schema": "x", "data": {"schema": "y", "data": data}}}
+    events = {
+        "e1": {"domain_userid": "d1"} | first,
+        "e2": {"domain_userid": "d1", "user_id": "ada"} | first,
+        "e3": {"domain_userid": "d1", "user_id": "bob"} | first,
+        "e4": {"domain_userid": "d2"} | second,
+        "e5": merge,
+        "e6": {"domain_userid": "d3"},
+    }
+    rows = [
+        {"event": "unstruct", "event_id": key, "collector_tstamp": f"2024-06-01 10:0{number}:00"} | event
+        for number, (key, event) in enumerate(events.items())
+    ]
+    for _ in range(2):
+        load(home, [events_file(rows)], source="snowplow", table="events", now=NOW)
+    staged = stage(home, "snowplow")
+    assert {key: picked(staged[key], *IDENTITY) for key in events} == {
+        "e1": (None, "sp_1", None, None),
+        "e2": ("ada", "sp_1", None, None),
+        "e3": ("bob", "sp_1", None, None),
+        "e4": (None, "sp_2", None, None),
+        "e5": (None, "sp_1", None, None),
+        "e6": (None, "d3", None, None),
+    }
+    # A second user of a profile is merged with nobody.
+    assert sorted(
+        picked(row, "user_id", "previous_id", "occurred_at") for row in staged.values() if row["event_type"] == "alias"
+    ) == [
+        ("ada", "sp_1", at("10:01:00")),
+        ("sp_1", "sp_2", at("10:04:00")),
+        ("sp_1", "sp_3", at("10:04:00")),
+    ]
+
+
+def test_snowplow_entities_of_the_project_say_properties_and_plan(
+    home: Home, stage: Stage, events_file: Callable[..., Path]
+) -> None:
+    common = {"event": "page_view", "collector_tstamp": "2024-06-01 10:00:00", "user_id": "u"}
+    user, step = "contexts_com_acme_user_1", "contexts_com_acme_step_1"
+    entities = {
+        "e1": {user: [{"plan": "pro", "role": "admin"}], step: [{"step": "import", "page_urlpath": "no"}]},
+        "e2": {step: [{"step": "import"}, {"step": "invite"}]},
+        "e3": {user: [], step: None, "unstruct_event_com_acme_import_1": {}},
+        "e4": {step: "no list", "contexts_com_snowplowanalytics_snowplow_web_page_1": [{"id": "7"}]},
+    }
+    events = [common | {"event_id": key, "page_urlpath": "/a"} | entity for key, entity in entities.items()]
+    load(home, [events_file(events)], source="snowplow", table="events", now=NOW)
+    found = {key: row["properties"] for key, row in stage(home, "snowplow").items()}
+    assert found.pop("e1").startswith('{"page_urlpath":"/a",')
+    assert found == {"e2": '{"page_urlpath":"/a"}', "e3": "{}", "e4": '{"page_urlpath":"/a"}'}
+    said = "json_extract_string(properties, ['/page_urlpath', '/step', '/$set'])"
+    sql = f"select unnest({said}) from staging.stg_snowplow__events where event_id = 'e1'"
+    assert queried(home, sql) == [("/a",), ("import",), ('{"plan":"pro","role":"admin"}',)]
+
+
 def test_posthog(home: Home, stage: Stage) -> None:
     land(home, "posthog", "posthog")
     rows = {int(key[-2:]): row for key, row in stage(home, "posthog").items()}

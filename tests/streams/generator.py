@@ -175,6 +175,16 @@ def aliases(pick: Pick) -> list[Event]:
     return events
 
 
+def profiles(pick: Pick) -> list[Event]:
+    """Devices that are profiles of Snowplow's, merged with each other and with none, one or two users."""
+    owned = pick([[], [("p1", "u1")], [("p2", "u1")], [("p1", "u1"), ("p2", "u2")]])
+    events = [event(pick, anonymous_id=pick(["p1", "p2"]), user_id=None) for _ in range(3)]
+    for previous, user in [("p2", "p1"), *owned]:
+        given = {"event_type": "alias", "event_name": "alias", "source": "snowplow", "previous_id": previous}
+        events.append(event(pick, user_id=user, anonymous_id=None, session_id=None, **given))
+    return events
+
+
 def half_an_alias(pick: Pick) -> list[Event]:
     """What looks like a merge and is none."""
     given = pick(
@@ -257,6 +267,7 @@ SCENES = [
     *[aliases] * 3,
     *[membership] * 2,
     *[failures] * 2,
+    profiles,
     *[junk, bad, half_an_alias, overlong_visit],
 ]
 

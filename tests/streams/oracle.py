@@ -78,7 +78,9 @@ COLUMNS = {
     "activity.fct_user_activity_daily": _names(f"user_id activity_date {_DAY_MEASURES}"),
     "activity.fct_account_activity_daily": _names(f"account_id activity_date {_DAY_MEASURES} active_users"),
     "features.user_features": _names(f"user_id {_FEATURES} started_date is_cancelled pricing_since_purchase_28d"),
-    "features.account_features": _names(f"account_id {_FEATURES} started_date active_users_7d active_users_90d is_cancelled"),
+    "features.account_features": _names(
+        f"account_id {_FEATURES} started_date active_users_7d active_users_90d is_cancelled"
+    ),
 }
 
 Row = tuple[Any, ...]
@@ -340,7 +342,7 @@ def attributes(owned: list[tuple[str, Event]], catalog: list[dict[str, Any]]) ->
     for owner, event in owned:
         if event.event_type == "group":
             entity = ("account", event.account_id or "")
-        elif event.event_type == "identify" or event.source in ("amplitude", "posthog"):
+        elif event.event_type == "identify" or event.source in ("amplitude", "posthog", "snowplow"):
             entity = ("user", owner)
         else:
             continue
@@ -573,7 +575,7 @@ def expected(
     ]
     for owner, its in by_owner.items():
         times = [event.occurred_at for event in its]
-        anonymous = all(event.user_id is None for event in its)
+        anonymous = all(e.user_id is None or (e.source == "snowplow" and e.event_type == "alias") for e in its)
         tables["identity.dim_users"].append((owner, min(times), max(times), len(its), anonymous))
     tables["identity.identity_changes"] = identity.changes()
     tables["identity.attributes"] = attributes(owned, attribute_catalog)
