@@ -68,6 +68,28 @@
     {%- endif %}
 {%- endmacro %}
 
+{#-
+    The rows of vendor_rows and their `source`: of the table in its own schema (raw_segment: segment), and of the same table
+    in each schema whose name goes on after it (raw_segment_ios: segment_ios).
+-#}
+{% macro rows_side_by_side(relation, columns, objects) -%}
+    {%- set schemas = [relation.schema] -%}
+    {%- if execute -%}
+        {%- for name in list_schemas(relation.database).columns[0].values() | unique | sort if name.startswith(relation.schema ~ '_') -%}
+            {%- do schemas.append(name) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- for name in schemas %}
+    select
+        vendor_rows.*,
+        '{{ name.removeprefix('raw_') }}' as source
+    from (
+        {{ vendor_rows(relation.incorporate(path={'schema': name}), columns, objects) }}
+    ) as vendor_rows
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {#- Text of a column that vendor_rows found; null for none. -#}
 {% macro vendor_text(column) -%}
     {%- if not column -%}

@@ -19,6 +19,7 @@ import duckdb
 from orchestration.landing.sql import clean_id, literal, value
 from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
+ADAPTER = "segment"
 TABLE, TRACKS = "track_properties", "tracks"
 CALLS = (TRACKS, "pages", "screens", "identifies", "groups", "aliases")
 # What the vendors make of the calls; it holds nothing that the calls do not.
@@ -31,14 +32,19 @@ SHARED = (
 KEPT = ("id", "user_id", "anonymous_id", "timestamp", "received_at")
 
 
+def adapter_of(source: str) -> str:
+    """The adapter that reads a source: ``segment_ios``, as any source of Segment beside another, is read by segment."""
+    return ADAPTER if source.startswith(f"{ADAPTER}_") else source
+
+
 def is_event_table(source: str, table: str) -> bool:
     """Whether a table holds the properties of one event, or of several."""
-    return source == "segment" and table not in CALLS
+    return adapter_of(source) == ADAPTER and table not in CALLS
 
 
 def repeated_table(source: str, table: str) -> str:
     """The table that a derived one repeats; empty for any other."""
-    if source != "segment":
+    if adapter_of(source) != ADAPTER:
         return ""
     if table.endswith("_view"):
         return table.removesuffix("_view")

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from orchestration.landing.event_tables import TABLE as TRACK_PROPERTIES
+from orchestration.landing.event_tables import adapter_of
 from orchestration.transform.dbt import Project
 from orchestration.transform.watermark import read_watermark
 
@@ -83,7 +84,7 @@ def unread_tables(
         where schema_name = 'raw' and table_name = 'events' or starts_with(schema_name, 'raw_') order by all
         """
     ).fetchall():
-        source = "generic" if schema == "raw" else schema.removeprefix("raw_")
+        source = "generic" if schema == "raw" else adapter_of(schema.removeprefix("raw_"))
         if source not in enabled:
             remedy = f"Add {source} to the var sources in dbt_project.yml, then traithouse refresh."
         elif read is not None and source != "generic" and table not in read.get(source, set()):
@@ -150,7 +151,7 @@ def _raw_rows(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> 
     ).fetchall():
         source = schema.removeprefix("raw_")
         # Properties are read with their track.
-        if source in enabled and table != TRACK_PROPERTIES:
+        if adapter_of(source) in enabled and table != TRACK_PROPERTIES:
             rows[source] = rows.get(source, 0) + _count(connection, f'select count(*) from {schema}."{table}"')
     return rows
 

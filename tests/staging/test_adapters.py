@@ -193,6 +193,19 @@ def test_rudderstack_goes_through_the_segment_adapter(home: Home, stage: Stage) 
     assert objects(rows["rs-s1"])[0] == {"name": "Cart"}
 
 
+def test_several_sources_of_segment_stand_side_by_side(
+    home: Home, stage: Stage, events_file: Callable[..., Path]
+) -> None:
+    load(home, [events_file([{"id": "ios", "total": 5}])], source="segment_ios", table="order_started", now=NOW)
+    for source, event_id in {"segment": "web", "segment_ios": "ios", "segmented": "other"}.items():
+        call = {"id": event_id, "event": "order_started", "user_id": "u", "timestamp": "2024-06-01T10:00:00Z"}
+        load(home, [events_file([call])], source=source, table="tracks", now=NOW)
+    assert {key: (row["source"], objects(row)[0]) for key, row in stage(home, "segment").items()} == {
+        "web": ("segment", {}),
+        "ios": ("segment_ios", {"total": "5"}),
+    }
+
+
 def test_tables_and_columns_may_come_later(home: Home, stage: Stage, events_file: Callable[..., Path]) -> None:
     assert stage(home, "segment") == {}
     land(home, "segment", "segment", "tracks")

@@ -11,37 +11,37 @@
 
 with tracks as (
 
-    {{ vendor_rows(source('raw_segment', 'tracks'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'tracks'), columns, objects) }}
 
 ),
 
 pages as (
 
-    {{ vendor_rows(source('raw_segment', 'pages'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'pages'), columns, objects) }}
 
 ),
 
 screens as (
 
-    {{ vendor_rows(source('raw_segment', 'screens'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'screens'), columns, objects) }}
 
 ),
 
 identifies as (
 
-    {{ vendor_rows(source('raw_segment', 'identifies'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'identifies'), columns, objects) }}
 
 ),
 
 groups as (
 
-    {{ vendor_rows(source('raw_segment', 'groups'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'groups'), columns, objects) }}
 
 ),
 
 aliases as (
 
-    {{ vendor_rows(source('raw_segment', 'aliases'), columns, objects) }}
+    {{ rows_side_by_side(source('raw_segment', 'aliases'), columns, objects) }}
 
 ),
 
@@ -109,7 +109,7 @@ renamed as (
         cast(calls.context_user_agent as string) as user_agent,
         cast(coalesce(calls.track_properties, calls.properties) as string) as properties,
         cast(calls.context as string) as context,
-        cast('segment' as string) as source,
+        cast(calls.source as string) as source,
         cast(calls.loaded_at as timestamp) as loaded_at,
         cast(calls.load_id as bigint) as load_id
     from calls
