@@ -152,9 +152,9 @@ def read_syncs(manifest: Mapping[str, Any], traits: Sequence[Trait]) -> tuple[Sy
         if declared is not None:
             known = name_and_description(exposure) | {"file": file}
             syncs.append(parse(Sync, declared | known, f"{file}: sync {exposure['name']}"))
-        elif exposure["original_file_path"].startswith(SYNC_FOLDER):
+        elif exposure["original_file_path"].startswith(SYNC_FOLDER) and "tables" not in exposure["config"]["meta"]:
             raise UsageError(
-                f"{file}: {exposure['name']} has no config.meta.sync.",
+                f"{file}: {exposure['name']} has neither config.meta.sync nor config.meta.tables.",
                 f"Declare it in the exposure's entry; what is no sync does not belong into {SYNC_FOLDER}.",
             )
     syncs.sort(key=lambda sync: sync.name)
