@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -23,9 +24,10 @@ PASSWORD = "s3cr3t'pass\\word"
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; ``dsn`` is what its user puts into the environment."""
+    """A running server; ``dsn`` is what its user puts into the environment, ``url`` the same for SQLAlchemy."""
 
     dsn: str
+    url: str
 
     def execute(self, *statements: str) -> None:
         """Runs SQL in the server."""
@@ -93,7 +95,10 @@ def running_server() -> Iterator[Server]:
         )
         with _running(binaries, folder, account):
             written = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
-            yield Server(f"host={folder} user=reader dbname=postgres password='{written}'")
+            yield Server(
+                f"host={folder} user=reader dbname=postgres password='{written}'",
+                f"postgresql+psycopg://reader:{quote(PASSWORD, safe='')}@/postgres?host={folder}",
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

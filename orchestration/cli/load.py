@@ -119,6 +119,8 @@ def show_pulls(answer: dict[str, Any]) -> None:
             OUT.print(f"[red]{pulled['table']}[/]: {escape(pulled['error'])}", soft_wrap=True)
             continue
         _show_counts(pulled)
+        read = f"{count_of(pulled['files'], 'file')}" if pulled["files"] else pulled["predicate"] or "all"
+        OUT.print(f"  read {pulled['rows']:,} rows, {pulled['bytes']:,} bytes: {escape(read)}", soft_wrap=True)
         _show_refused(pulled)
         if pulled["error"]:
             OUT.print(f"  [red]{escape(pulled['error'])}[/]")

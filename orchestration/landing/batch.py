@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
-import pandas as pd
+from arro3.core import Array, DataType, Table
 
 from orchestration.home import Notify
 from orchestration.landing.records import RawRecord
 
-BATCH_ROWS = 50_000
+# A batch is full at either.
+BATCH_ROWS, BATCH_CHARACTERS = 50_000, 32_000_000
 
 
 def open_batch(connection: duckdb.DuckDBPyConnection) -> None:
@@ -27,8 +27,7 @@ def fill_batch(
 ) -> int:
     """Adds the records of one origin and returns their number; messages about progress call it ``name``."""
     count = 0
-    remaining = iter(records)
-    while batch := list(islice(remaining, BATCH_ROWS)):
+    for batch in _batches(records):
         _insert(connection, origin, batch)
         count += len(batch)
         notify(f"reading {name}: {count:,} rows")
@@ -54,16 +53,32 @@ def batch_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]
     return {spellings[0]: spellings for spellings in columns.values()}
 
 
+def _batches(records: Iterable[RawRecord]) -> Iterator[list[RawRecord]]:
+    batch: list[RawRecord] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.raw)
+        if len(batch) == BATCH_ROWS or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 def _insert(connection: duckdb.DuckDBPyConnection, origin: str, batch: Sequence[RawRecord]) -> None:
-    frame = pd.DataFrame(
+    def text(values: list[str | None]) -> Array:
+        return Array(values, DataType.large_string())
+
+    table = Table.from_pydict(
         {
-            "file": origin,
-            "record_number": [record.number for record in batch],
-            "raw_text": pd.Series([record.raw for record in batch], dtype=object),
-            "row_json": pd.Series([record.row for record in batch], dtype=object),
-            "error": pd.Series([record.error for record in batch], dtype=object),
+            "file": text([origin] * len(batch)),
+            "record_number": Array([record.number for record in batch], DataType.int64()),
+            "raw_text": text([record.raw for record in batch]),
+            "row_json": text([record.row for record in batch]),
+            "error": text([record.error for record in batch]),
         }
     )
-    connection.register("batch", frame)
+    connection.register("batch", table)
     connection.execute("insert into landing select * from batch")
     connection.unregister("batch")

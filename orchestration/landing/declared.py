@@ -19,24 +19,29 @@ from orchestration.errors import UsageError
 from orchestration.landing.contract import FIELDS
 from orchestration.landing.loads import LandingTarget
 
+PLACES = ("parquet", "database", "postgres")
 _OVERLAP = re.compile(r"(\d+) (second|minute|hour|day)s?")
+_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 
-class PostgresTable(Declaration):
-    """A table or view in Postgres, which is read from where the last pull ended.
+class DatabaseTable(Declaration):
+    """A table or view in a database, which is read from where the last pull ended.
 
     Attributes:
-        dsn_env: name of the environment variable that holds the connection string; the string itself is never declared.
-        table: ``schema.table``.
+        url_env: name of the environment variable that holds the address: SQLAlchemy's URL, or Postgres's own string.
+            The address itself is never declared.
+        dsn_env: the same by its earlier name.
+        table: ``schema.table``; a table alone is one of the schema or database that the address opens.
         cursor: column that rises with new rows: a time, a date or a whole number.
         overlap: how far before the last cursor the next pull starts, for rows that were committed late: an interval
             such as "1 hour", or a plain number for a cursor that is a number.
 
     """
 
-    dsn_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    table: str = Field(pattern=r"^[^.\"\s]+\.[^.\"\s]+$")
+    url_env: str | None = Field(default=None, pattern=_NAME)
+    dsn_env: str | None = Field(default=None, pattern=_NAME)
+    table: str = Field(pattern=r"^[^.\"\s]+(\.[^.\"\s]+){0,2}$")
     cursor: str = Field(min_length=1)
     overlap: str = "1 hour"
 
@@ -49,6 +54,17 @@ class PostgresTable(Declaration):
                 "write an interval such as '1 hour' or '30 minutes', or a number for a cursor that is a number"
             )
         return text
+
+    @model_validator(mode="after")
+    def _one_address(self) -> DatabaseTable:
+        if (self.url_env is None) == (self.dsn_env is None):
+            raise ValueError("give url_env, the environment variable that holds the address")
+        return self
+
+    @property
+    def address_env(self) -> tuple[str, str]:
+        """The environment variable that holds the address, and the field that names it."""
+        return (self.url_env, "url_env") if self.url_env else (str(self.dsn_env), "dsn_env")
 
     @property
     def overlap_number(self) -> int | None:
@@ -63,11 +79,12 @@ class PostgresTable(Declaration):
 
 
 class PullDeclaration(Declaration):
-    """Where a table is pulled from: either ``parquet`` or ``postgres``. The other keys are for ``raw.events`` alone.
+    """Where a table is pulled from: either ``parquet`` or ``database``. The other keys are for ``raw.events`` alone.
 
     Attributes:
         parquet: glob of files, relative to the project's folder; ``env:NAME`` at its start is an environment variable.
-        postgres: a table that is read again from its cursor on.
+        database: a table that is read again from its cursor on.
+        postgres: the same by its earlier name.
         map: field of the raw event contract -> column.
         timezone: time zone of times without an offset.
         source: name of the source, for events that name none.
@@ -75,7 +92,8 @@ class PullDeclaration(Declaration):
     """
 
     parquet: str | None = Field(default=None, min_length=1)
-    postgres: PostgresTable | None = None
+    database: DatabaseTable | None = None
+    postgres: DatabaseTable | None = None
     map: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     source: str = Field(default="generic", pattern=r"^[a-z][a-z0-9_]*$")
@@ -98,10 +116,15 @@ class PullDeclaration(Declaration):
         return value
 
     @model_validator(mode="after")
-    def _either_parquet_or_postgres(self) -> PullDeclaration:
-        if (self.parquet is None) == (self.postgres is None):
-            raise ValueError("give either parquet or postgres")
+    def _one_place(self) -> PullDeclaration:
+        if sum(getattr(self, key) is not None for key in PLACES) != 1:
+            raise ValueError("give either parquet or database")
         return self
+
+    @property
+    def place(self) -> str:
+        """The key that says where the rows are."""
+        return next(key for key in PLACES if getattr(self, key) is not None)
 
 
 @dataclass(frozen=True)
@@ -197,8 +220,8 @@ def declared_pulls(manifest: Mapping[str, Any]) -> list[Pull]:
                 "Use lower case letters, digits and _, and begin with a letter.",
             )
         pull = Pull(source, table, node["original_file_path"], _parse(declared, where))
-        if source != "raw" and pull.declared.model_fields_set - {"parquet", "postgres"}:
-            field = min(pull.declared.model_fields_set - {"parquet", "postgres"})
+        if source != "raw" and pull.declared.model_fields_set - set(PLACES):
+            field = min(pull.declared.model_fields_set - set(PLACES))
             raise UsageError(
                 f"{where}: pull.{field} is for raw.events alone.", f"Remove {field}: a vendor's table lands as it is."
             )

@@ -1,4 +1,4 @@
-"""Copies new raw rows from where they already are: a Parquet folder or a Postgres table.
+"""Copies new raw rows from where they already are: a Parquet folder or a table of a database.
 
 The copy is append-only, and the models read only the copy. So an incremental refresh equals a full one, whatever is
 rewritten or deleted upstream: a row that changed there is another row here, and a row that was deleted there stays.
@@ -19,9 +19,9 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch
 from orchestration.landing.contract import RAW_TABLES
+from orchestration.landing.database_rows import DatabaseReader, cursor_text
 from orchestration.landing.declared import Pull
 from orchestration.landing.loads import land_batch, load_totals
-from orchestration.landing.postgres import PostgresReader, cursor_text
 from orchestration.landing.readers import read_records
 
 
@@ -34,6 +34,9 @@ class PullReport:
         table: where the rows go.
         load_id: number of the load; null when nothing was added.
         files: number of Parquet files that were read.
+        rows: number of rows that were read.
+        bytes: of the files, or of the rows as JSON text.
+        predicate: the condition on the cursor that the database applied; empty when every row was asked for.
         accepted: rows added.
         duplicates: rows that were there already.
         rejected: rows that are kept, with reasons, in raw.rejected_events.
@@ -48,6 +51,9 @@ class PullReport:
     table: str
     load_id: int | None = None
     files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    predicate: str = ""
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
@@ -90,7 +96,7 @@ def pull(
         for declared_pull in pulls:
             connection.execute("begin")
             try:
-                pull_table = _pull_files if declared_pull.declared.parquet else _pull_postgres
+                pull_table = _pull_files if declared_pull.declared.parquet else _pull_rows
                 reports.append(pull_table(home, connection, declared_pull, loaded_at, notify))
                 connection.execute("commit")
             except UsageError as error:
@@ -132,12 +138,13 @@ def _pull_files(
         )
     refused = {}
     read = {}
+    rows = 0
     open_batch(connection)
     for path, stamp in found.items():
         if known.get(path) == stamp:
             continue
         try:
-            fill_batch(connection, path, read_records(Path(path)), Path(path).name, notify)
+            rows += fill_batch(connection, path, read_records(Path(path)), Path(path).name, notify)
             read[path] = stamp
         except UsageError as error:
             drop_origin(connection, path)
@@ -163,7 +170,8 @@ def _pull_files(
             """,
             row,
         )
-    return replace(report, files=len(read), refused=refused)
+    size = sum(stamp.size_bytes for stamp in read.values())
+    return replace(report, files=len(read), rows=rows, bytes=size, refused=refused)
 
 
 def _stamps(pattern: str) -> dict[str, _Stamp]:
@@ -180,13 +188,12 @@ def _stamps(pattern: str) -> dict[str, _Stamp]:
     return stamps
 
 
-def _pull_postgres(
+def _pull_rows(
     home: Home, connection: duckdb.DuckDBPyConnection, pulled: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads rows from the last cursor minus the overlap on; another table or cursor column is read from its start."""
-    declared = pulled.declared.postgres
-    if declared is None:
-        raise UsageError(f"{pulled.where}: pull: it names no Postgres table.", "Declare pull.postgres.")
+    place = pulled.declared.place
+    declared = getattr(pulled.declared, place)
     key = {"source": pulled.source, "table_name": pulled.table}
     cursor = {"origin": declared.table, "cursor_column": declared.cursor}
     last = connection.execute(
@@ -196,8 +203,8 @@ def _pull_postgres(
         """,
         key | cursor,
     ).fetchone()
-    reader = PostgresReader(declared, pulled.where)
-    origin = f"postgres {declared.table}"
+    reader = DatabaseReader(declared, f"{pulled.where}: pull.{place}")
+    origin = f"{place} {declared.table}"
     open_batch(connection)
     fill_batch(connection, origin, reader.records(last[0] if last else None, loaded_at), origin, notify)
     report = _land(connection, pulled, [origin], loaded_at)
@@ -217,7 +224,7 @@ def _pull_postgres(
             "load_id": report.load_id,
         },
     )
-    return report
+    return replace(report, rows=reader.rows, bytes=reader.bytes, predicate=reader.predicate)
 
 
 def _land(

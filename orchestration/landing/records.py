@@ -43,7 +43,7 @@ class ColumnsDifferError(ValueError):
 def object_record(number: int, raw: str, text: str | None = None) -> RawRecord:
     """A record from the text of a JSON object (by default the raw text itself)."""
     try:
-        value = json.loads(raw if text is None else text, parse_constant=_refuse_constant, parse_float=_number)
+        value = json.loads(raw if text is None else text, parse_constant=_refuse_constant, parse_float=exact_number)
     except (ValueError, RecursionError):
         return RawRecord(number, raw, None, NOT_JSON)
     if not isinstance(value, dict):
@@ -92,7 +92,7 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _number(text: str) -> object:
+def exact_number(text: str) -> object:
     """A number whose digits a double does not hold stays a whole number, or becomes text."""
     value = float(text)
     if value in (float("inf"), float("-inf")):

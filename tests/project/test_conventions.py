@@ -27,7 +27,7 @@ ALLOWED = {
     "great_expectations": {"gates"},
     "httpx": {"destinations", "sync"},
     "standardwebhooks": {"destinations"},
-    "psycopg": {"destinations"},
+    "psycopg": {"destinations", "landing"},
     "fsspec": {"destinations"},
     "requests": {"destinations", "sync"},
     "urllib": {"destinations", "sync"},

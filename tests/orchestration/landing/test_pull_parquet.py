@@ -139,15 +139,16 @@ def test_a_variable_that_is_not_set_is_named(home: Home, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({}, "pull: give either parquet or postgres"),
+        ({}, "pull: give either parquet or database"),
         (
             {"parquet": "a", "postgres": {"dsn_env": "D", "table": "a.b", "cursor": "c"}},
-            "give either parquet or postgres",
+            "give either parquet or database",
         ),
         ({"parqet": "a"}, "pull.parqet: it is not a key here"),
         ({"postgres": {"dsn_env": "D", "table": "a.b"}}, "pull.postgres.cursor: it is missing"),
         ({"postgres": {"dsn_env": "host=x password=y", "table": "a.b", "cursor": "c"}}, "pull.postgres.dsn_env"),
-        ({"postgres": {"dsn_env": "D", "table": "orders", "cursor": "c"}}, "pull.postgres.table"),
+        ({"database": {"url_env": "D", "table": "a b", "cursor": "c"}}, "pull.database.table"),
+        ({"database": {"table": "a.b", "cursor": "c"}}, "pull.database: give url_env"),
         (
             {"postgres": {"dsn_env": "D", "table": "a.b", "cursor": "c", "overlap": "soon"}},
             "pull.postgres.overlap: write an interval",
