@@ -11,10 +11,11 @@ from rich.markup import escape
 from orchestration.cli.app import UNDELIVERED, Call, command_of, main
 from orchestration.cli.console import OUT, count_of
 from orchestration.declarations.syncs import Sync
+from orchestration.declarations.table_copies import TableCopy
 from orchestration.errors import UsageError
 from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
 from orchestration.sync.explain import explain_delivery
-from orchestration.sync.report import SyncReport
+from orchestration.sync.report import CopyReport, SyncReport
 
 
 @command_of(main)
@@ -35,20 +36,24 @@ def sync_command(
     why: str | None,
     resume: bool,
 ) -> int:
-    """Deliver changes of published traits: all syncs, or NAME."""
+    """Deliver changes of published traits: all syncs and copies of tables, or NAME."""
     catalog = call.project.catalog
     if why or resume:
         pause(call.home, catalog, name or EVERY_SYNC, None if resume else why)
         call.answer({"sync": name or "every sync", "paused": None if resume else why}, show_pause)
         return 0
-    chosen = [catalog.sync(name)] if name else catalog.syncs
+    named = [catalog.delivery(name)] if name else [*catalog.syncs, *catalog.table_copies]
+    chosen = [delivery for delivery in named if isinstance(delivery, Sync)]
+    copies = [delivery for delivery in named if isinstance(delivery, TableCopy)]
     if entity:
         explained = {sync.name: explain_delivery(call.home, catalog, sync, entity) for sync in chosen}
         call.answer({"entity": entity, "syncs": explained}, show_entity_syncs)
         return 0
     reports = sync_each(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
-    call.answer({"syncs": [report.as_dict() for report in reports]}, show_syncs)
-    return UNDELIVERED if any(report.error for report in reports) else 0
+    copied = copy_each(call, copies, dry_run=dry_run)
+    answer = {"syncs": [report.as_dict() for report in reports], "copies": [report.as_dict() for report in copied]}
+    call.answer(answer, show_deliveries)
+    return UNDELIVERED if any([*(report.error for report in reports), *(report.error for report in copied)]) else 0
 
 
 def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
@@ -69,6 +74,38 @@ def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
     if not dry_run:
         call.record(event for report in reports for event in of_sync(report))
     return reports
+
+
+def copy_each(call: Call, copies: Sequence[TableCopy], *, dry_run: bool = False) -> list[CopyReport]:
+    """Writes copies of tables in order; where there are several, one that cannot be written is a failed report."""
+    from orchestration.pipeline.asset_reports import of_copy
+    from orchestration.sync.tables import copy_tables
+
+    reports = []
+    for copy in copies:
+        try:
+            reports.append(copy_tables(call.home, call.project.catalog, copy, dry_run=dry_run, notify=call.progress))
+        except UsageError as error:
+            if len(copies) == 1:
+                raise
+            reports.append(CopyReport(copy.name, dry_run=dry_run, error=f"{error.message} {error.hint}"))
+    if not dry_run:
+        call.record(event for report in reports for event in of_copy(report))
+    return reports
+
+
+def show_deliveries(answer: dict[str, Any]) -> None:
+    """What each sync and each copy of tables did."""
+    show_syncs(answer)
+    for copy in answer["copies"]:
+        if copy["error"]:
+            OUT.print(f"{copy['copy']}: [red]nothing is written[/] ({escape(copy['error'])})", soft_wrap=True)
+        dry = f"dry run{' (' + copy['why_dry'] + ')' if copy['why_dry'] else ''}; " if copy["dry_run"] else ""
+        for table in copy["tables"]:
+            how = ", the whole table was compared" if table["compared"] else ""
+            rows = count_of(table["rows"], "row")
+            done = f"{table['written']:,} written, {table['deleted']:,} deleted, {rows} there{how}"
+            OUT.print(f"{copy['copy']}: {dry}{table['table']} {f'has {rows}' if copy['dry_run'] else done}")
 
 
 def show_syncs(answer: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """The catalogue: every declaration of the project, read from dbt's manifest.
 
-The manifest is the registry: a model under models/traits is a trait, an exposure with ``config.meta.sync`` is a sync, and
-one with ``config.meta.tables`` a copy of published tables.
-Nothing is listed anywhere else. A further kind of declaration is a file of its own with a ``read_<kind>`` function, and
-a field of ``Catalog``.
+The manifest is the registry: a model under models/traits is a trait, an exposure with ``config.meta.sync`` is a sync,
+and one with ``config.meta.tables`` a copy of published tables. Nothing is listed anywhere else. A further kind of
+declaration is a file of its own with a ``read_<kind>`` function, and a field of ``Catalog``.
 """
 
 from __future__ import annotations

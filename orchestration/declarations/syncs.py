@@ -148,11 +148,12 @@ def read_syncs(manifest: Mapping[str, Any], traits: Sequence[Trait]) -> tuple[Sy
     syncs = []
     for exposure in manifest["exposures"].values():
         file = yaml_file(exposure)
-        declared = exposure["config"].get("meta", {}).get("sync")
+        meta = exposure["config"].get("meta", {})
+        declared = meta.get("sync")
         if declared is not None:
             known = name_and_description(exposure) | {"file": file}
             syncs.append(parse(Sync, declared | known, f"{file}: sync {exposure['name']}"))
-        elif exposure["original_file_path"].startswith(SYNC_FOLDER) and "tables" not in exposure["config"]["meta"]:
+        elif exposure["original_file_path"].startswith(SYNC_FOLDER) and "tables" not in meta:
             raise UsageError(
                 f"{file}: {exposure['name']} has neither config.meta.sync nor config.meta.tables.",
                 f"Declare it in the exposure's entry; what is no sync does not belong into {SYNC_FOLDER}.",

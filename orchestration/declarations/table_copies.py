@@ -31,9 +31,7 @@ class TableCopy(Declaration):
     description: str
     url_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     into: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
-    tables: tuple[CopiedTable, ...] = Field(
-        default=("user_traits", "account_traits", "trait_changes"), min_length=1
-    )
+    tables: tuple[CopiedTable, ...] = Field(default=("user_traits", "account_traits", "trait_changes"), min_length=1)
     population: Literal["identified", "everyone"] = "identified"
     file: str = ""
 

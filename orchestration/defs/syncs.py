@@ -1,20 +1,23 @@
-"""Reverse syncs: one asset each, downstream of the snapshot, with a check on failed deliveries."""
+"""Reverse syncs and copies of tables: one asset each, downstream of the snapshot, with a check on failed deliveries."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
 from orchestration.declarations.syncs import Sync
+from orchestration.declarations.table_copies import TableCopy
 from orchestration.defs.events import asset_key, checked, materialized
-from orchestration.pipeline.asset_events import SNAPSHOT, Checked, sync_key
-from orchestration.pipeline.asset_reports import of_sync
+from orchestration.home import Notify
+from orchestration.pipeline.asset_events import SNAPSHOT, AssetEvent, Checked, sync_key
+from orchestration.pipeline.asset_reports import of_copy, of_sync
 from orchestration.sync.engine import run_sync
+from orchestration.sync.tables import copy_tables
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
 
 
 def definitions(project: Project) -> dg.Definitions:
-    """One asset for each declared sync; one with a schedule of its own has a job for it.
+    """One asset for each declared sync and each copy of tables; a sync with a schedule of its own has a job for it.
 
     Raises:
         UsageError: a destination cannot hold what a sync wants of it.
@@ -23,7 +26,10 @@ def definitions(project: Project) -> dg.Definitions:
     for sync in project.catalog.syncs:
         checked_destination(project.catalog, sync)
     return dg.Definitions(
-        assets=[_asset(project, sync) for sync in project.catalog.syncs],
+        assets=[
+            *(_asset(project, sync) for sync in project.catalog.syncs),
+            *(_copy_asset(project, copy) for copy in project.catalog.table_copies),
+        ],
         schedules=[_schedule(project, sync) for sync in project.catalog.syncs if sync.schedule],
     )
 
@@ -47,26 +53,37 @@ def _schedule(project: Project, sync: Sync) -> dg.ScheduleDefinition:
 
 
 def _asset(project: Project, sync: Sync) -> dg.AssetsDefinition:
-    key = _key(sync)
+    def run(notify: Notify) -> Iterator[AssetEvent]:
+        return of_sync(run_sync(project.home, project.catalog, sync, notify=notify))
+
+    return _delivered(sync, sync.destination, "Every planned record was acknowledged.", run)
+
+
+def _copy_asset(project: Project, copy: TableCopy) -> dg.AssetsDefinition:
+    def run(notify: Notify) -> Iterator[AssetEvent]:
+        return of_copy(copy_tables(project.home, project.catalog, copy, notify=notify))
+
+    return _delivered(copy, "database", "The transaction was committed.", run)
+
+
+def _delivered(
+    declared: Sync | TableCopy, kind: str, what: str, run: Callable[[Notify], Iterator[AssetEvent]]
+) -> dg.AssetsDefinition:
+    key = asset_key(sync_key(declared.name))
 
     @dg.multi_asset(
-        name=f"sync_{sync.name}",
+        name=f"sync_{declared.name}",
         specs=[
             dg.AssetSpec(
-                key,
-                group_name="syncs",
-                deps=[asset_key(SNAPSHOT)],
-                kinds={sync.destination},
-                description=sync.description,
+                key, group_name="syncs", deps=[asset_key(SNAPSHOT)], kinds={kind}, description=declared.description
             )
         ],
-        check_specs=[dg.AssetCheckSpec("delivered", asset=key, description="Every planned record was acknowledged.")],
+        check_specs=[dg.AssetCheckSpec("delivered", asset=key, description=what)],
     )
     def deliver(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        report = run_sync(project.home, project.catalog, sync, notify=context.log.info)
-        for event in of_sync(report):
+        for event in run(context.log.info):
             yield checked(event) if isinstance(event, Checked) else materialized(event)
 
     return deliver

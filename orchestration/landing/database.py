@@ -28,17 +28,18 @@ _OPTIONS = {
     "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS},
     "snowflake": {"login_timeout": CONNECT_SECONDS * 3, "network_timeout": ANSWER_SECONDS},
 }
+_READ_ONLY = "set transaction read only"
 # Equal rows must be equal texts whatever the settings of a server; and a reader writes nothing.
 _SESSION = {
     "postgresql": (
-        "set transaction read only",
+        _READ_ONLY,
         "set local time zone 'UTC'",
         "set local datestyle to iso",
         "set local intervalstyle to postgres",
         f"set local statement_timeout to '{ANSWER_SECONDS}s'",
     ),
     "mysql": (
-        "set transaction read only",
+        _READ_ONLY,
         "set session time_zone = '+00:00'",
         f"set session net_write_timeout = {ANSWER_SECONDS}",
     ),
@@ -68,13 +69,14 @@ _UNREACHABLE = {
 
 
 @contextmanager
-def connected(address: str, where: str, variable: str) -> Iterator[sa.Connection]:
-    """A connection in a transaction that only reads; times that it gives are in UTC.
+def connected(address: str, where: str, variable: str, *, writes: bool = False) -> Iterator[sa.Connection]:
+    """A connection in a transaction that only reads, unless it is to write; times that it gives are in UTC.
 
     Args:
         address: what the environment variable holds.
         where: file, table and field, for errors.
         variable: name of the environment variable.
+        writes: whether the transaction may write; the caller commits it.
 
     Raises:
         UsageError: the address cannot be used, its driver is missing, or the server cannot be reached.
@@ -86,7 +88,8 @@ def connected(address: str, where: str, variable: str) -> Iterator[sa.Connection
         try:
             connection = engine.connect()
             for statement in _SESSION.get(engine.dialect.name, ()):
-                connection.exec_driver_sql(statement)
+                if not (writes and statement == _READ_ONLY):
+                    connection.exec_driver_sql(statement)
         # A driver may raise anything here, also what is no error of its own.
         except Exception as error:
             problem = _known(str(error), _UNREACHABLE) or (

@@ -33,7 +33,7 @@ from orchestration.pipeline.refresh import Written
 from orchestration.publishing.publish import PublishReport, TraitReport
 from orchestration.publishing.rollback import RollbackReport
 from orchestration.publishing.snapshot import served_manifest
-from orchestration.sync.report import SyncReport
+from orchestration.sync.report import CopyReport, SyncReport
 from orchestration.transform.clock import end_of_day, local_date
 from orchestration.transform.dbt import Project
 from orchestration.transform.node_results import is_trait
@@ -281,3 +281,11 @@ def of_sync(report: SyncReport) -> Iterator[AssetEvent]:
             "reason": report.error or "none",
         },
     )
+
+
+def of_copy(report: CopyReport) -> Iterator[AssetEvent]:
+    """Published tables that were copied into a database, and whether it took them."""
+    key = sync_key(report.copy)
+    counts = {f"{table.table}_{name}": getattr(table, name) for table in report.tables for name in ("written", "rows")}
+    yield Materialized(key, {"build_id": report.build_id, "dry_run": report.why_dry or report.dry_run} | counts)
+    yield Checked(key, "delivered", passed=not report.error, is_critical=True, description=report.error, metadata={})

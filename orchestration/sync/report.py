@@ -66,6 +66,52 @@ class SyncReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class CopiedTableReport:
+    """What came of one table.
+
+    Attributes:
+        table: its name.
+        written: rows that were inserted or replaced.
+        deleted: rows that were deleted.
+        rows: rows that it holds.
+        compared: whether the whole table was compared, because nothing said which rows had changed.
+
+    """
+
+    table: str
+    written: int
+    deleted: int
+    rows: int
+    compared: bool
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What came of one copy.
+
+    Attributes:
+        copy: name of the declaration.
+        build_id: build that the tables hold.
+        tables: a report each; of a dry run what would be written if the tables were empty.
+        dry_run: whether nothing was written.
+        why_dry: why not, when a dry run was not asked for.
+        error: why nothing was written; empty when it was.
+
+    """
+
+    copy: str
+    build_id: str = ""
+    tables: tuple[CopiedTableReport, ...] = ()
+    dry_run: bool = False
+    why_dry: str = ""
+    error: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
 def dry_report(destination: Destination, planned: Plan, *, why_dry: str, refusal: str) -> SyncReport:
     """The report of a run that sends nothing."""
     return SyncReport(

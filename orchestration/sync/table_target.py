@@ -1,4 +1,4 @@
-"""A published table in another database: made, described and changed through SQLAlchemy, in the caller's transaction."""
+"""A published table in another database: made, described and changed in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql
-
-from orchestration.errors import UsageError
 
 STATE_TABLE = "traithouse_copies"
 BATCH = 1000
@@ -34,7 +32,7 @@ class CopiedColumn(NamedTuple):
     text: str
 
 
-class Written(NamedTuple):
+class LastCopy(NamedTuple):
     """What was last written of a table: the build, and the newest row of the ledger."""
 
     build_id: str
@@ -42,19 +40,12 @@ class Written(NamedTuple):
 
 
 class TargetTable:
-    """One table. Its first column is its key.
-
-    Raises:
-        UsageError: a column there has another type.
-
-    """
+    """One table. Its first column is its key."""
 
     def __init__(
-        self, connection: sa.Connection, schema: str, name: str, text: str, columns: Sequence[CopiedColumn], where: str
+        self, connection: sa.Connection, schema: str, name: str, text: str, columns: Sequence[CopiedColumn]
     ) -> None:
         self._connection = connection
-        self._where = where
-        self._texts = {column.name: column.text for column in columns}
         metadata = sa.MetaData(schema=schema or None)
         self._table = sa.Table(
             name,
@@ -110,12 +101,12 @@ class TargetTable:
             gone = sa.table(self._table.name, sa.column(name), schema=self._table.schema)
             self._connection.execute(gone.update().where(gone.c[name].is_not(None)).values({name: None}))
 
-    def written(self) -> Written | None:
+    def written(self) -> LastCopy | None:
         """What was last written; null before the first time."""
         row = self._connection.execute(
             sa.select(self._state.c.build_id, self._state.c.seq).where(self._state.c.table_name == self._table.name)
         ).one_or_none()
-        return Written(row.build_id, int(row.seq)) if row else None
+        return LastCopy(row.build_id, int(row.seq)) if row else None
 
     def count(self) -> int:
         """Rows that the table holds."""
@@ -123,7 +114,7 @@ class TargetTable:
 
     def rows(self) -> Iterator[list[tuple[Any, ...]]]:
         """All rows, in batches."""
-        result = self._connection.execution_options(yield_per=50 * BATCH).execute(sa.select(*self._table.columns))
+        result = self._connection.execute(sa.select(*self._table.columns), execution_options={"yield_per": 50 * BATCH})
         for partition in result.partitions():
             yield [tuple(row) for row in partition]
 

@@ -8,7 +8,6 @@ whole table there is compared. The table ``traithouse_copies`` there says which 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
@@ -17,11 +16,11 @@ import sqlalchemy as sa
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.table_copies import TableCopy
-from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.database import connected, server_words
 from orchestration.landing.declared import environment
 from orchestration.sync.engine import one_sync_at_a_time
+from orchestration.sync.report import CopiedTableReport, CopyReport
 from orchestration.sync.served_values import need_marks, served_folder
 from orchestration.sync.table_target import BATCH, CopiedColumn, TargetTable
 
@@ -43,52 +42,6 @@ _TEXTS = {
     "build_id": "Build that published the change.",
     "cause": "Why it changed: behaviour, definition, waived, merged, identity, rollback, backfill or retirement.",
 }
-
-
-@dataclass(frozen=True)
-class CopiedTableReport:
-    """What came of one table.
-
-    Attributes:
-        table: its name.
-        written: rows that were inserted or replaced.
-        deleted: rows that were deleted.
-        rows: rows that it holds.
-        compared: whether the whole table was compared, because nothing said which rows had changed.
-
-    """
-
-    table: str
-    written: int
-    deleted: int
-    rows: int
-    compared: bool
-
-
-@dataclass(frozen=True)
-class CopyReport:
-    """What came of one copy.
-
-    Attributes:
-        copy: name of the declaration.
-        build_id: build that the tables hold.
-        tables: a report each; of a dry run what would be written if the tables were empty.
-        dry_run: whether nothing was written.
-        why_dry: why not, when a dry run was not asked for.
-        error: why nothing was written; empty when it was.
-
-    """
-
-    copy: str
-    build_id: str = ""
-    tables: tuple[CopiedTableReport, ...] = ()
-    dry_run: bool = False
-    why_dry: str = ""
-    error: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def copy_tables(
@@ -129,9 +82,7 @@ def copy_tables(
         with connected(address, f"{copy.where}: url_env", copy.url_env, writes=True) as connection:
             try:
                 for table in copy.tables:
-                    target = TargetTable(
-                        connection, copy.into, table, _TEXTS[table], _columns(local, table, catalog), copy.where
-                    )
+                    target = TargetTable(connection, copy.into, table, _TEXTS[table], _columns(local, table, catalog))
                     reports.append(_copy(local, target, table, build_id, seq))
                     notify(f"{copy.name}: {table}, {reports[-1].written} rows written")
                 connection.commit()
@@ -178,9 +129,7 @@ def _select(local: duckdb.DuckDBPyConnection, table: str, copy: TableCopy) -> No
     """Makes the view ``copied_<table>``: the rows that the copy holds."""
     identified = "true" if copy.population == "everyone" else "is_anonymous is not true"
     condition = {"account_traits": "true"}.get(table, identified)
-    local.execute(
-        f"create temp view copied_{table} as select * from served.traits.{table} where {condition}"
-    )
+    local.execute(f"create temp view copied_{table} as select * from served.traits.{table} where {condition}")
 
 
 def _columns(local: duckdb.DuckDBPyConnection, table: str, catalog: Catalog) -> list[CopiedColumn]:
@@ -196,7 +145,9 @@ def _columns(local: duckdb.DuckDBPyConnection, table: str, catalog: Catalog) -> 
 def _note_changed(local: duckdb.DuckDBPyConnection, table: str, build_id: str, seq: int) -> None:
     """Makes ``changed``: keys of the rows that builds after one have written or ended."""
     if table == "trait_changes":
-        local.execute("create or replace temp table changed as select seq as key from copied_trait_changes where seq > $1", [seq])
+        local.execute(
+            "create or replace temp table changed as select seq as key from copied_trait_changes where seq > $1", [seq]
+        )
         return
     entity = table.removesuffix("_traits")
     local.execute(
@@ -237,7 +188,9 @@ def _write(local: duckdb.DuckDBPyConnection, target: TargetTable, table: str) ->
     key = local.execute(f"describe copied_{table}").fetchall()[0][0]
     gone = local.execute(f"select key from changed where key not in (select {key} from copied_{table})").fetchall()
     deleted = target.delete(row[0] for row in gone)
-    found = local.execute(f"select copied.* from copied_{table} as copied semi join changed on copied.{key} = changed.key")
+    found = local.execute(
+        f"select copied.* from copied_{table} as copied semi join changed on copied.{key} = changed.key"
+    )
     return deleted, target.replace(_fetched(found))
 
 

@@ -55,4 +55,4 @@ def test_a_destination_that_does_not_exist_is_named_with_the_file(manifest: Decl
 
 def test_an_exposure_in_the_syncs_folder_must_be_declared(manifest: Declared, refused: Refused) -> None:
     del manifest["exposures"]["exposure.traithouse.outbox"]["config"]["meta"]["sync"]
-    assert refused().message == "models/syncs/_syncs.yml: outbox has no config.meta.sync."
+    assert refused().message == "models/syncs/_syncs.yml: outbox has neither config.meta.sync nor config.meta.tables."
