@@ -135,7 +135,7 @@ def suggest(home: Home, limit: int = 100) -> Suggestions:
         )
         for source, name, count, first_seen_at, last_seen_at in shown
     ]
-    proposed = _propose(events, facts, _seed_keys(home.settings.project / SEED))
+    proposed = propose(events, facts, _seed_keys(home.settings.project / SEED))
     return Suggestions(
         events=tuple(proposed),
         left_out=max(len(found) - limit, 0),
@@ -162,7 +162,8 @@ def append(home: Home, rows: Sequence[Row]) -> int:
     return len(new)
 
 
-def _propose(events: Sequence[Unmapped], facts: Mapping[EventKey, Facts], known: set[RowKey]) -> list[Unmapped]:
+def propose(events: Sequence[Unmapped], facts: Mapping[EventKey, Facts], known: set[RowKey]) -> list[Unmapped]:
+    """The events, each with rows that the catalogue does not have yet, or with a note why there are none."""
     steps: dict[tuple[str, str], set[str]] = defaultdict(set)
     for event in events:
         steps[event.source, stem(event.event_name)].add(outcome(event.event_name))
