@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import duckdb
 
-from orchestration.mapping.rules import word_set, words
+from orchestration.mapping.rules import words
+from orchestration.mapping.vocabulary import word_set
 
 EXAMPLES = 3
 EXAMPLE_LENGTH = 80

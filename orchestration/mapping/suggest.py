@@ -19,7 +19,8 @@ import duckdb
 from orchestration.errors import UsageError
 from orchestration.home import Home, write_atomically
 from orchestration.mapping.facts import EventKey, Facts, PathStart, examples, most_frequent, raw_facts
-from orchestration.mapping.rules import PAGE, Meaning, meaning, outcome, path_meaning, stem, thing, words
+from orchestration.mapping.rules import Meaning, meaning, outcome, path_meaning, stem, thing, words
+from orchestration.mapping.vocabulary import PAGE
 
 COLUMNS = ("source", "event_name", "property", "match", "pattern", "behaviour", "feature", "step", "outcome")
 SEED = Path("seeds") / "event_catalog.csv"
