@@ -97,11 +97,11 @@ RULES = (
     Rule("cancelled", ("churned",)),
     Rule("cancelled", ("unsubscribe unsubscribed",), sure=False),
     Rule("trial_started", ("trial trialing", _BEGUN)),
-    Rule("upgraded", ("upgraded upgrade", "plan subscription account")),
+    Rule("upgraded", ("upgraded", "plan subscription account")),
     Rule("navigation", ("upgraded", "app application version client software sdk database"), sure=False),
     Rule("upgraded", ("upgraded",)),
     Rule("upgraded", ("upgrade", DONE)),
-    Rule("upgraded", ("upgrade", known.CONFIRMED), sure=False),
+    Rule("upgraded", ("upgrade", f"{known.CONFIRMED} plan subscription account"), sure=False),
     Rule("downgraded", ("downgraded downgrade",)),
     Rule("subscribed", ("subscription subscriptions", f"{_BEGUN} completed purchased paid resumed reactivated")),
     Rule("subscribed", ("subscription subscriptions plan", "renewed purchased"), sure=False),
@@ -139,6 +139,7 @@ RULES = (
     Rule("setup", (known.PROFILE, f"{' '.join(DONE)} provided submitted entered"), sure=False),
     Rule("activation", ("activated activation",)),
     Rule("activation", ("cart", "added add"), sure=False),
+    Rule("activation", ("first",), sure=False),
     # What was done with the product.
     Rule("navigation", ("login logout",)),
     Rule("navigation", (STARTED,), sure=False),
@@ -208,6 +209,11 @@ def thing(name: str) -> str:
 def stem(name: str) -> str:
     """What begins, ends or fails, as the name of a step: all words but those for begin, end or fail; may be empty."""
     return "_".join(word for word in words(name) if word not in STARTED | DONE | FAILED | FILLERS)[:60]
+
+
+def base(word: str) -> str:
+    """A word without its ending, so that "upload", "uploads" and "uploaded" are the same."""
+    return re.sub(r"([^aeiou])\1$", r"\1", re.sub(r"(?<=\w{3})(ing|ed|es|e|s)$", "", word))
 
 
 def meaning(name: str) -> Meaning | None:

@@ -82,7 +82,9 @@ VERBS = (
     - word_set("like rate test track log call sync query issue request design play process scan post")
 ) | word_set("share shared enable enabled import imported activated")
 
-PRICED = "pricing paywall plans checkout upgrade payment payments subscription subscriptions subscribe trial buy purchase"
+PRICED = (
+    "pricing paywall plans checkout upgrade payment payments subscription subscriptions subscribe trial buy purchase"
+)
 BILLED = "billing price prices quote plan"
 HELPED = "support ticket tickets helpdesk help faq contactus"
 SIGNED = "signup registered registration register"
@@ -90,7 +92,9 @@ PAID = "completed complete placed paid succeeded successful success received"
 CONFIRMED = "submit submitted confirm confirmed confirming"
 CANCELLED = "cancelled canceled cancel cancellation canceling cancelling"
 INVITED = "invite invites invited invitation invitations"
-SHARED = "share shared sharing comment commented comments mention mentioned mentions assigned collaborator collaborators"
+SHARED = (
+    "share shared sharing comment commented comments mention mentioned mentions assigned collaborator collaborators"
+)
 CONNECTED = (
     "connect connected install installed import imported configure configured integrate integrated verify verified "
     "verification tutorial enable enabled initialize initialized initialization"

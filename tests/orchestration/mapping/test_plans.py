@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.home import PROJECT_ROOT
 from orchestration.mapping.facts import EventKey, Facts
-from orchestration.mapping.suggest import Row, Unmapped, propose
+from orchestration.mapping.proposal import Row, Unmapped, propose
+from orchestration.mapping.rules import RULES
 
 PLANS = Path(__file__).parent / "plans"
 LEARNED = ("activepieces", "chatwoot", "firebase", "infisical")
@@ -62,7 +62,7 @@ def judged(plan: str) -> list[Judged]:
     wanted = labels(plan)
     events = [Unmapped(plan, label.event_name, label.event_type, 1, moment, moment) for label in wanted]
     facts = {EventKey(plan, label.event_name): Facts(Counter({label.event_type: 1})) for label in wanted}
-    found = propose(events, facts, set())
+    found = propose(events, facts, set(), {plan: len(wanted)})
     return [Judged(label, event.rows[-1] if event.rows else None) for label, event in zip(wanted, found, strict=True)]
 
 
@@ -87,7 +87,8 @@ def results() -> str:
         failures = sum(event.label.outcome == "failure" and event.proposed == "core_value" for event in found)
         name = f"{plan} (held out)" if plan in HELD_OUT else plan
         lines.append(
-            f"| {name} | {len(found)} | {share(found):.1%} | {share(strict):.1%} of {len(strict)} | {guesses} | {failures} |"
+            f"| {name} | {len(found)} | {share(found):.1%} | {share(strict):.1%} of {len(strict)}"
+            f" | {guesses} | {failures} |"
         )
         misses += [
             f"| {plan} | {event.label.event_name} | {event.proposed} | {' or '.join(sorted(event.label.behaviours))} |"
@@ -95,6 +96,38 @@ def results() -> str:
             if not event.right
         ]
     return "\n".join([*lines, *misses]) + "\n"
+
+
+@pytest.mark.parametrize("plan", [*LEARNED, *HELD_OUT])
+def test_nine_names_of_ten_are_proposed_rightly(plan: str) -> None:
+    found = judged(plan)
+    assert [event.label for event in found] == labels(plan)
+    wrong = [(event.label.event_name, event.proposed) for event in found if not event.right]
+    assert share(found) >= LEAST, wrong
+
+
+@pytest.mark.parametrize("plan", [*LEARNED, *HELD_OUT])
+def test_no_failure_is_core_value_and_no_core_value_is_certain(plan: str) -> None:
+    for event in judged(plan):
+        if event.label.outcome == "failure":
+            assert event.row is not None
+            assert (event.row.behaviour, event.row.outcome) == ("error", "failure"), event.label.event_name
+        if event.row is not None and event.row.behaviour == "core_value":
+            assert event.row.guess, event.label.event_name
+
+
+def test_the_plans_are_whole_and_their_labels_are_of_the_vocabulary() -> None:
+    assert {path.stem for path in PLANS.glob("*.csv")} == {*LEARNED, *HELD_OUT}
+    behaviours = {rule.behaviour for rule in RULES}
+    for plan in (*LEARNED, *HELD_OUT):
+        wanted = labels(plan)
+        assert len(wanted) >= 27
+        assert {name for label in wanted for name in label.behaviours} <= behaviours | {"none"}
+        assert f"| {plan}.csv | github.com/" in (PLANS / "README.md").read_text()
+
+
+def test_the_table_of_results_is_of_these_rules() -> None:
+    assert (PLANS / "RESULTS.md").read_text() == results()
 
 
 if __name__ == "__main__":

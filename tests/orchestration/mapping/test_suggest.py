@@ -14,7 +14,8 @@ from orchestration.cli import app as cli
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
+from orchestration.mapping.seeds import EVENTS
+from orchestration.mapping.suggest import Suggestions, append, suggest
 from orchestration.transform.dbt import Project
 from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
@@ -98,7 +99,7 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home)
     assert rows["checkout_completed", ""] == ("subscribed", "", "checkout", "success", False)
     assert rows["checkout_failed", ""] == ("error", "checkout", "checkout", "failure", False)
     assert rows["Report Created", ""] == ("core_value", "report", "", "", True)
-    assert rows["Order Cancelled", ""] == ("core_value", "order_cancelled", "", "", True)
+    assert rows["Order Cancelled", ""] == ("navigation", "order", "", "", True)
     notes = {event.event_name: event.note for event in found.events if not event.rows}
     assert notes == {"identify": "identify events say who, not what"}
 
@@ -128,16 +129,16 @@ def test_examples_are_short_and_hold_nothing_personal(stranger: Home) -> None:
 
 def test_the_block_is_the_seed_without_its_header(stranger: Home) -> None:
     found = suggest(stranger)
-    rows = list(csv.reader(io.StringIO(found.csv)))
+    rows = list(csv.reader(io.StringIO(EVENTS.csv(found.rows))))
     assert len(rows) == len(found.rows)
-    assert {len(row) for row in rows} == {len(COLUMNS)}
-    assert "guess" not in found.csv
+    assert {len(row) for row in rows} == {len(EVENTS.columns)}
+    assert "guess" not in EVENTS.csv(found.rows)
 
 
 @pytest.mark.long
 def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(stranger.settings.project))
-    before = (stranger.settings.project / SEED).read_text()
+    before = (stranger.settings.project / EVENTS.path).read_text()
 
     def call(*arguments: str) -> Any:
         result = CliRunner().invoke(cli.main, ["catalog", "suggest", *arguments, "--home", str(stranger.root)])
@@ -146,13 +147,13 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
 
     shown = call("--append").stdout
     assert "app,checkout_failed,,,,error,checkout,checkout,failure" in shown
-    assert "guess core_value, feature report (no keyword, but frequent)" in shown
-    after = (stranger.settings.project / SEED).read_text()
+    assert "guess core_value, feature report (created)" in shown
+    after = (stranger.settings.project / EVENTS.path).read_text()
     assert after.startswith(before)
     again = json.loads(call("--append", "--json").stdout)
     assert (again["appended"], again["csv"]) == (0, "")
     assert "in the seed already" in again["events"][0]["note"]
-    assert (stranger.settings.project / SEED).read_text() == after
+    assert (stranger.settings.project / EVENTS.path).read_text() == after
     publish_day(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
     assert queried(
@@ -180,8 +181,8 @@ def test_rarer_events_can_be_left_out(stranger: Home) -> None:
 
 
 def test_a_file_with_windows_line_ends_keeps_them(stranger: Home) -> None:
-    seed = stranger.settings.project / SEED
+    seed = stranger.settings.project / EVENTS.path
     seed.write_bytes(seed.read_bytes().replace(b"\n", b"\r\n"))
-    assert append(stranger, suggest(stranger).rows) > 0
+    assert append(stranger, suggest(stranger))
     text = seed.read_bytes()
     assert text.count(b"\n") == text.count(b"\r\n")
