@@ -46,7 +46,7 @@ LOOKED = word_set(
     "show showed shown display displayed seen impression impressions hover hovered scroll scrolled swipe swiped focus "
     "focused expand expanded collapse collapsed toggle toggled select selected switch switched navigate navigated "
     "browse browsed search searched find filter filters filtered sort sorted dismiss dismissed hide hidden copy copied "
-    "rendered landed loaded"
+    "rendered landed loaded go back forward check checked"
 )
 # Somebody took a thing back or away.
 TAKEN = word_set(
@@ -71,7 +71,7 @@ MADE = word_set(
     "processed analyze analyzed query queried call called invoke invoked trigger triggered request requested log "
     "logged track tracked test tested train trained duplicate duplicated clone cloned restore restored bookmark "
     "bookmarked like liked follow followed vote voted rate rated join joined accept accepted confirm confirmed book "
-    "booked solved exchanged performed"
+    "booked solved exchanged tag tagged"
 )
 USED = word_set("use used using")
 PAGE = word_set("page screen pageview screenview pages screens")
@@ -79,7 +79,7 @@ FILLERS = word_set("a an the to of in on into for and by with from via at my you
 # Words that say how a thing was done and not which thing it is.
 VERBS = (
     (TAKEN | CHANGED | MADE | USED)
-    - word_set("like rate test track log call sync query issue request design play process scan post")
+    - word_set("like rate test track log call sync query issue request design play process scan post tag")
 ) | word_set("share shared enable enabled import imported activated")
 
 PRICED = (
@@ -101,6 +101,7 @@ CONNECTED = (
 )
 LINKS = "integration integrations connection connections webhook webhooks sso"
 PROFILE = "profile details information info customization questionnaire preferences"
+OWN = "avatar password username theme timezone settings"
 MAILED = "newsletter email emails mailing topic channel blog notifications"
 CONTAINERS = "workspace organization organisation team company environment"
 SHOWN = (

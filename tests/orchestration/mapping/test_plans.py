@@ -16,8 +16,8 @@ from orchestration.mapping.proposal import Row, Unmapped, propose
 from orchestration.mapping.rules import RULES
 
 PLANS = Path(__file__).parent / "plans"
-LEARNED = ("activepieces", "chatwoot", "firebase", "infisical")
-HELD_OUT = ("affine", "artsy", "supabase")
+LEARNED = ("activepieces", "affine", "chatwoot", "firebase", "infisical")
+HELD_OUT = ("artsy", "supabase")
 LEAST = 0.9
 
 
