@@ -17,7 +17,7 @@ from orchestration.mapping.rules import RULES
 
 PLANS = Path(__file__).parent / "plans"
 LEARNED = ("activepieces", "affine", "chatwoot", "firebase", "infisical")
-HELD_OUT = ("artsy", "supabase")
+HELD_OUT = ("artsy", "langfuse", "lightdash", "supabase")
 LEAST = 0.9
 
 
