@@ -16,6 +16,7 @@ from orchestration.home import Home, Settings
 from orchestration.landing.load import load
 from orchestration.mapping.seeds import EVENTS
 from orchestration.mapping.suggest import Suggestions, append, suggest
+from orchestration.pipeline.doctor import doctor
 from orchestration.transform.dbt import Project
 from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
@@ -59,7 +60,8 @@ def stranger_events() -> list[dict[str, Any]]:
     for path in PAGES:
         found.append({"event_name": "Page Viewed", "event_type": "page", "properties": {"path": path}})
     found.append({"event_name": "Docs", "event_type": "page", "properties": {"url": "https://x.example/docs/a?b=c"}})
-    found.append({"event_name": "identify", "event_type": "identify", "properties": {"plan": "pro"}})
+    found.append({"event_name": "identify", "event_type": "identify", "properties": {"tier": "Team Annual"}})
+    found.append({"event_name": "identify", "event_type": "identify", "properties": {"plan": "gold", "shoe": 44}})
     return [
         {"user_id": f"u{n % 4}", "occurred_at": f"2025-03-{1 + n % 20:02}T10:00:00Z", "source": "app"} | event
         for n, event in enumerate(found)
@@ -88,7 +90,7 @@ def proposed(found: Suggestions) -> dict[tuple[str, str], tuple[str, str, str, s
 def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home) -> None:
     found = suggest(stranger)
     assert {(event.source, event.event_name): event.event_count for event in found.events} == {
-        ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 1}).items()
+        ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 2}).items()
     }
     counts = [event.event_count for event in found.events]
     assert counts == sorted(counts, reverse=True)
@@ -102,6 +104,8 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home)
     assert rows["Order Cancelled", ""] == ("navigation", "order", "", "", True)
     notes = {event.event_name: event.note for event in found.events if not event.rows}
     assert notes == {"identify": "identify events say who, not what"}
+    assert [(row.property, row.attribute, row.guess) for row in found.attributes] == [("tier", "plan", True)]
+    assert [(plan.plan, plan.rank) for plan in found.plans] == [("gold", ""), ("team annual", "2")]
 
 
 def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: Home) -> None:
@@ -148,14 +152,23 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
     shown = call("--append").stdout
     assert "app,checkout_failed,,,,error,checkout,checkout,failure" in shown
     assert "guess core_value, feature report (created)" in shown
+    assert "plan gold (1 event): its name does not tell its rank; add a row `gold,RANK`" in shown
+    assert "1 row written to seeds/plan_catalog.csv." in shown
+    seeds = stranger.settings.project / "seeds"
+    assert (seeds / "attribute_catalog.csv").read_text().endswith("\nuser,tier,plan\n")
+    assert (seeds / "plan_catalog.csv").read_text().endswith("\nteam annual,2\n")
     after = (stranger.settings.project / EVENTS.path).read_text()
     assert after.startswith(before)
     again = json.loads(call("--append", "--json").stdout)
-    assert (again["appended"], again["csv"]) == (0, "")
+    assert (again["appended"], again["csv"], again["attributes"]) == (0, "", [])
+    assert [plan["plan"] for plan in again["plans"]] == ["gold"]
     assert "in the seed already" in again["events"][0]["note"]
     assert (stranger.settings.project / EVENTS.path).read_text() == after
     publish_day(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
+    report = doctor(Project(stranger))
+    assert report["catalogue_coverage"] == [{"source": "app", "events": 37, "mapped": 1.0}]
+    assert [problem for problem in report["problems"] if "event catalogue (" in problem] == []
     assert queried(
         stranger,
         "select behaviour, count(*) from events.fct_events where event_type = 'page' group by 1 order by 1",
