@@ -103,12 +103,16 @@ def people_rows(
 
 def attribute_row(entity_type: str, name: str, count: int) -> AttributeRow | None:
     """The attribute that a property's name says, if it is one that traits, syncs or segments commonly ask for."""
-    plain = "_".join(words(name))
+    plain = _plain(name)
     for attribute, text in (USER_ATTRIBUTES if entity_type == "user" else ACCOUNT_ATTRIBUTES).items():
         sure, _, guesses = text.partition("|")
-        if plain in (*sure.split(), *guesses.split()):
-            return AttributeRow(entity_type, name, attribute, plain in guesses.split(), count)
+        if plain in {_plain(known) for known in f"{sure} {guesses}".split()}:
+            return AttributeRow(entity_type, name, attribute, plain not in map(_plain, sure.split()), count)
     return None
+
+
+def _plain(name: str) -> str:
+    return "_".join(words(name))
 
 
 def plan_rank(plan: str) -> str:

@@ -11,7 +11,7 @@ ROWS = """
     create schema staging;
     create view staging.stg_segment__events as
     select * from (values
-        ('identify', '{"email": "a@example.com", "jobTitle": "cook", "tier": "Gold", "signup_date": "2025-01-01"}'),
+        ('identify', '{"email": "a@example.com", "jobTitle": "cook", "tier": "Gold", "signed_up_at": "2025-01-01"}'),
         ('identify', '{"plan": "Pro Annual", "shoe_size": 44, "tier": null}'),
         ('identify', 'no JSON'),
         ('identify', '["a list"]'),
@@ -33,7 +33,7 @@ def test_what_calls_say_of_users_and_accounts_is_proposed() -> None:
         ("account", "industry"): ("industry", False),
         ("account", "plan_name"): ("plan", False),
         ("user", "jobTitle"): ("role", False),
-        ("user", "signup_date"): ("created_at", False),
+        ("user", "signed_up_at"): ("created_at", False),
         ("user", "tier"): ("plan", True),
         ("user", "trial_end_at"): ("trial_end", False),
     }
