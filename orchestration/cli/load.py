@@ -156,9 +156,10 @@ def suggest_command(call: Call, write: bool, limit: int) -> None:
 
 def show_suggestions(answer: dict[str, Any]) -> None:
     """What the catalogue lacks, what is proposed for each and what of it is a guess; then the rows to paste."""
-    if not answer["events"]:
-        OUT.print("The catalogue knows every event.")
+    identity = [event for event in answer["events"] if event["is_identity"]]
     for event in answer["events"]:
+        if event["is_identity"]:
+            continue
         seen = f"{event['first_seen_at']:%Y-%m-%d} to {event['last_seen_at']:%Y-%m-%d}"
         name = f"[bold]{escape(event['event_name'])}[/] of {event['source']}"
         OUT.print(f"{name}: {count_of(event['event_count'], 'event')}, {seen}", soft_wrap=True)
@@ -170,6 +171,11 @@ def show_suggestions(answer: dict[str, Any]) -> None:
             OUT.print(f"  no proposal: {escape(event['note'])}", soft_wrap=True)
     if answer["left_out"]:
         OUT.print(f"{answer['left_out']:,} rarer events are not listed; --limit lists more.")
+    elif len(identity) == len(answer["events"]):
+        OUT.print("The catalogue knows every event.")
+    if identity:
+        names = ", ".join(f"{event['event_name']} of {event['source']}" for event in identity)
+        OUT.print(f"{escape(names)}: who, not what; no row is needed.", soft_wrap=True)
     _show_people(answer)
     for file, name in (("event", "csv"), ("attribute", "attributes_csv"), ("plan", "plans_csv")):
         if answer[name]:

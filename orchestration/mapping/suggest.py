@@ -14,7 +14,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.mapping.facts import EventKey, examples, most_frequent, raw_facts
 from orchestration.mapping.people import AttributeRow, PlanRow, people_rows
-from orchestration.mapping.proposal import Row, Unmapped, propose
+from orchestration.mapping.proposal import Row, Unmapped, is_identity, propose
 from orchestration.mapping.seeds import ATTRIBUTES, EVENTS, PLANS
 
 
@@ -40,7 +40,7 @@ class Suggestions:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON; each ``csv`` is ready to paste below the header of its file."""
         return {
-            "events": [asdict(event) for event in self.events],
+            "events": [asdict(event) | {"is_identity": is_identity(event)} for event in self.events],
             "left_out": self.left_out,
             "csv": EVENTS.csv(self.rows),
             "attributes": [asdict(row) for row in self.attributes],

@@ -154,6 +154,8 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
     assert "guess core_value, feature report (created)" in shown
     assert "plan gold (1 event): its name does not tell its rank; add a row `gold,RANK`" in shown
     assert "1 row written to seeds/plan_catalog.csv." in shown
+    assert "identify of app: who, not what; no row is needed." in shown
+    assert "The catalogue knows every event." not in shown
     seeds = stranger.settings.project / "seeds"
     assert (seeds / "attribute_catalog.csv").read_text().endswith("\nuser,tier,plan\n")
     assert (seeds / "plan_catalog.csv").read_text().endswith("\nteam annual,2\n")
@@ -166,6 +168,7 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
     assert (stranger.settings.project / EVENTS.path).read_text() == after
     publish_day(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
+    assert "The catalogue knows every event.\nidentify of app: who, not what" in call().stdout
     report = doctor(Project(stranger))
     assert report["catalogue_coverage"] == [{"source": "app", "events": 37, "mapped": 1.0}]
     assert [problem for problem in report["problems"] if "event catalogue (" in problem] == []
