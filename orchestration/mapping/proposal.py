@@ -9,7 +9,7 @@ from datetime import datetime
 
 from orchestration.mapping.facts import STATES, STEPS, EventKey, Facts, PathStart
 from orchestration.mapping.rules import Meaning, base, meaning, outcome, path_meaning, stem, thing, words
-from orchestration.mapping.vocabulary import DONE, FAILED, LOOKED, PAGE
+from orchestration.mapping.vocabulary import BROKEN, DONE, FAILED, LOOKED, NEGATED, PAGE
 
 # Without a word that the rules know, an event may be what the product is for where it makes up this share of all.
 FREQUENT = 0.05
@@ -170,7 +170,7 @@ def _state_rows(event: Unmapped, named: Row, facts: Facts) -> list[Row]:
         rows = [
             _told(
                 event,
-                Meaning("error", thing(event.event_name), False, f"{key} is {value}"),
+                Meaning("error", thing(event.event_name), _is_doubtful(key, value), f"{key} is {value}"),
                 key,
                 value,
                 step,
@@ -191,7 +191,12 @@ def _state(key: str, value: str) -> str:
     found = set(words(value))
     if key in ("success", "succeeded", "ok"):
         return {"false": "failure", "true": "success"}.get(value.lower(), "")
-    return "failure" if found & FAILED else "success" if found & (DONE | {"ok", "paid", "passed"}) else ""
+    return "failure" if found & (FAILED | NEGATED) else "success" if found & (DONE | {"ok", "paid", "passed"}) else ""
+
+
+def _is_doubtful(key: str, value: str) -> bool:
+    """Whether a value that is taken for a failure may mean something else."""
+    return value.lower() != "false" and not set(words(value)) & BROKEN
 
 
 def _step_rows(event: Unmapped, named: Row, facts: Facts) -> list[Row]:

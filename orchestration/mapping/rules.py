@@ -8,7 +8,7 @@ for only a person knows what the product is for. Nothing is applied by itself: a
 
 | words | behaviour |
 | --- | --- |
-| error, failed, denied, timeout, ...; a limit that is reached | error, outcome failure |
+| error, failed, denied, timeout, ...; a limit that is reached; not with a verb | error, outcome failure |
 | viewed, clicked, selected, searched with pricing, plan, checkout, upgrade | pricing |
 | viewed, clicked, selected, searched with anything else | navigation, or support or setup by the thing |
 | trial with started | trial_started |
@@ -90,6 +90,8 @@ RULES = (
     Rule("support", (LOOKED, "chat feedback documentation"), sure=False),
     Rule("setup", (LOOKED, "onboarding setup tour walkthrough tutorial")),
     Rule("navigation", (LOOKED,), sure=False),
+    Rule("error", (known.DOUBTFUL | known.NEGATED,), sure=False),
+    Rule("error", ("rate", "limited")),
     # The contract.
     Rule("navigation", ("subscribe subscribed unsubscribe unsubscribed", known.MAILED), sure=False),
     Rule("cancelled", (known.CANCELLED, f"{_CONTRACT} trial")),
@@ -110,6 +112,8 @@ RULES = (
     Rule("subscribed", ("purchased",)),
     Rule("subscribed", ("purchase", DONE)),
     Rule("subscribed", ("purchase",), alone=True),
+    Rule("subscribed", ("purchase", "app inapp"), sure=False),
+    Rule("subscribed", ("trial", "converted"), sure=False),
     Rule("subscribed", ("checkout payment invoice", known.PAID)),
     Rule("subscribed", ("checkout payment order purchase", known.CONFIRMED), sure=False),
     Rule("subscribed", ("subscribed subscribe",), sure=False),
@@ -206,13 +210,15 @@ def words(name: str) -> tuple[str, ...]:
 
 def thing(name: str) -> str:
     """What a name is about, as the name of a feature; may be empty."""
-    kept = [word for word in words(name) if word not in STARTED | DONE | FAILED | LOOKED | PAGE | FILLERS]
+    kept = [
+        word for word in words(name) if word not in STARTED | DONE | FAILED | known.NEGATED | LOOKED | PAGE | FILLERS
+    ]
     return "_".join([word for word in kept if word not in VERBS] or kept)[:60]
 
 
 def stem(name: str) -> str:
     """What begins, ends or fails, as the name of a step: all words but those for begin, end or fail; may be empty."""
-    return "_".join(word for word in words(name) if word not in STARTED | DONE | FAILED | FILLERS)[:60]
+    return "_".join(word for word in words(name) if word not in STARTED | DONE | FAILED | known.NEGATED | FILLERS)[:60]
 
 
 def base(word: str) -> str:
@@ -236,7 +242,15 @@ def outcome(name: str) -> str:
     found, suggested = set(words(name)), meaning(name)
     if suggested and suggested.behaviour == "error":
         return "failure"
-    return "" if found & (FAILED | LOOKED) else "start" if found & STARTED else "success" if found & DONE else ""
+    return (
+        ""
+        if found & (FAILED | LOOKED | known.NEGATED)
+        else "start"
+        if found & STARTED
+        else "success"
+        if found & DONE
+        else ""
+    )
 
 
 def _first(rules: tuple[Rule, ...], found: tuple[str, ...], feature: str) -> Meaning | None:

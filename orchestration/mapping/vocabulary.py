@@ -38,7 +38,13 @@ BROKEN = word_set(
     "aborted unsuccessful unsuccessfully unable invalid notfound unauthorized unauthenticated forbidden"
 )
 REFUSED = word_set("denied declined rejected")
-FAILED = BROKEN | REFUSED
+# What mostly did not work; "User Blocked" may be what the product is for.
+DOUBTFUL = word_set(
+    "interrupted incorrect undelivered undeliverable bounced stalled broken killed blocked conflict lost throttled "
+    "insufficient unavailable unreachable overloaded corrupted refused mismatch"
+)
+FAILED = BROKEN | REFUSED | DOUBTFUL
+NEGATED = word_set("not cannot cant couldnt didnt wasnt wont never")
 MENDED = word_set("resolved fixed recovered solved")
 # Somebody looked at a thing, or moved about in it.
 LOOKED = word_set(

@@ -87,6 +87,12 @@ def test_where_values_say_more_than_two_things_only_those_that_say_success_are_s
     ]
 
 
+def test_a_value_that_may_mean_something_else_is_a_guess() -> None:
+    found = proposed({"Export Run": 9}, {"Export Run": {"status": {"failed": 1, "blocked": 1, "not_completed": 1}}})
+    guesses = {row.pattern: row.guess for row in found["Export Run"].rows if row.behaviour == "error"}
+    assert guesses == {"failed": False, "blocked": True, "not_completed": True}
+
+
 def test_values_without_a_failure_say_nothing() -> None:
     found = proposed({"Export Run": 9}, {"Export Run": {"status": {"active": 2, "done": 7}}})
     assert told(found["Export Run"].rows) == [("", "core_value", "", "")]
