@@ -130,11 +130,11 @@ def show_pulls(answer: dict[str, Any]) -> None:
 
 @main.group("catalog")
 def catalog_group() -> None:
-    """What events mean: seeds/event_catalog.csv."""
+    """What events, properties and plans mean: the catalogue under seeds/."""
 
 
 @command_of(catalog_group)
-@click.option("--append", "write", is_flag=True, help="Write the proposed rows to seeds/event_catalog.csv.")
+@click.option("--append", "write", is_flag=True, help="Write the proposed rows to the files under seeds/.")
 @click.option(
     "--limit",
     default=100,
@@ -143,24 +143,25 @@ def catalog_group() -> None:
     help="List so many events, the most frequent first.",
 )
 def suggest_command(call: Call, write: bool, limit: int) -> None:
-    """List events that the catalogue does not know. Each has examples and a proposed row."""
+    """List events, properties and plans that the catalogue does not know, each with a proposed row."""
     found = suggest(call.home, limit)
     answer = found.as_dict()
     if write and not call.as_json:
         call.answer(answer, show_suggestions)
     if write:
-        answer = {"appended": append(call.home, found.rows), "guesses": sum(row.guess for row in found.rows)} | (
+        written = append(call.home, found)
+        answer = {"appended": sum(written.values()), "files": written, "guesses": found.guesses} | (
             answer if call.as_json else {}
         )
     call.answer(answer, show_appended if write else show_suggestions)
 
 
 def show_suggestions(answer: dict[str, Any]) -> None:
-    """Unmapped events, what is proposed for each and what of it is a guess; then the rows to paste."""
-    if not answer["events"]:
-        OUT.print("The catalogue knows every event.")
-        return
+    """What the catalogue lacks, what is proposed for each and what of it is a guess; then the rows to paste."""
+    identity = [event for event in answer["events"] if event["is_identity"]]
     for event in answer["events"]:
+        if event["is_identity"]:
+            continue
         seen = f"{event['first_seen_at']:%Y-%m-%d} to {event['last_seen_at']:%Y-%m-%d}"
         name = f"[bold]{escape(event['event_name'])}[/] of {event['source']}"
         OUT.print(f"{name}: {count_of(event['event_count'], 'event')}, {seen}", soft_wrap=True)
@@ -172,25 +173,55 @@ def show_suggestions(answer: dict[str, Any]) -> None:
             OUT.print(f"  no proposal: {escape(event['note'])}", soft_wrap=True)
     if answer["left_out"]:
         OUT.print(f"{answer['left_out']:,} rarer events are not listed; --limit lists more.")
-    if answer["csv"]:
-        OUT.print(
-            "\nRows for seeds/event_catalog.csv. Check each guess; --append writes them, a refresh applies them:",
-            style="bold",
-        )
-        OUT.out(answer["csv"], highlight=False, end="")
+    elif len(identity) == len(answer["events"]):
+        OUT.print("The catalogue knows every event.")
+    if identity:
+        names = ", ".join(f"{event['event_name']} of {event['source']}" for event in identity)
+        OUT.print(f"{escape(names)}: who, not what; no row is needed.", soft_wrap=True)
+    _show_people(answer)
+    for file, name in (("event", "csv"), ("attribute", "attributes_csv"), ("plan", "plans_csv")):
+        if answer[name]:
+            OUT.print(f"\nRows for seeds/{file}_catalog.csv:", style="bold")
+            OUT.out(answer[name], highlight=False, end="")
+    if answer["csv"] or answer["attributes_csv"] or answer["plans_csv"]:
+        OUT.print("\nCheck each guess; --append writes the rows, a refresh applies them.")
+
+
+def _show_people(answer: dict[str, Any]) -> None:
+    """Properties of users and accounts, and plans; a plan without a rank says what is to do."""
+    for row in answer["attributes"]:
+        what = f"{row['property']} of {row['entity_type']}s ({count_of(row['count'], 'event')})"
+        OUT.print(f"{_mark(row['guess'])} {escape(what)}: attribute {row['attribute']}", soft_wrap=True)
+    for plan in answer["plans"]:
+        what = f"plan {escape(plan['plan'])} ({count_of(plan['count'], 'event')})"
+        if plan["rank"]:
+            OUT.print(f"{_mark(True)} {what}: rank {plan['rank']}", soft_wrap=True)
+        else:
+            OUT.print(
+                f"{what}: its name does not tell its rank; add a row `{escape(plan['plan'])},RANK`"
+                " to seeds/plan_catalog.csv, higher is more",
+                soft_wrap=True,
+            )
+
+
+def _mark(guess: bool) -> str:
+    return "[yellow]guess[/]" if guess else "[green]rule[/] "
 
 
 def _proposal(row: dict[str, Any]) -> str:
-    where = f"{row['property']} starts with {row['pattern']}: " if row["pattern"] else ""
+    relation = "is" if row["match"] == "equals" else "starts with"
+    where = f"{row['property']} {relation} {row['pattern']}: " if row["pattern"] else ""
     meaning = [row["behaviour"], *(f"{name} {row[name]}" for name in ("feature", "step", "outcome") if row[name])]
-    mark = "[yellow]guess[/]" if row["guess"] else "[green]rule[/] "
-    return f"{mark} {escape(where + ', '.join(meaning))} [dim]({escape(row['why'])})[/]"
+    return f"{_mark(row['guess'])} {escape(where + ', '.join(meaning))} [dim]({escape(row['why'])})[/]"
 
 
 def show_appended(answer: dict[str, Any]) -> None:
-    """What was written to the seed, and what comes next."""
-    OUT.print(f"{count_of(answer['appended'], 'row')} written to seeds/event_catalog.csv.")
+    """What was written to the seeds, and what comes next."""
+    if not answer["appended"]:
+        OUT.print("Nothing to write: the catalogue has every proposed row.")
+        return
+    for path, count in answer["files"].items():
+        OUT.print(f"{count_of(count, 'row')} written to {path}.")
     if answer["guesses"]:
         OUT.print(f"{count_of(answer['guesses'], 'proposal')} to check: marked as a guess above.")
-    if answer["appended"]:
-        OUT.print("Next: traithouse refresh")
+    OUT.print("Next: traithouse refresh")

@@ -16,11 +16,15 @@ from typing import NamedTuple
 
 import duckdb
 
-from orchestration.mapping.rules import word_set, words
+from orchestration.mapping.rules import words
+from orchestration.mapping.vocabulary import word_set
 
 EXAMPLES = 3
 EXAMPLE_LENGTH = 80
 SAMPLED_ROWS = 200
+# Properties that say how a thing went, or at which step.
+STATES = ("status", "state", "result", "outcome", "success", "succeeded", "ok")
+STEPS = ("step", "step_name", "stepName")
 # Words of properties that say who somebody is or which thing it is: neither says what an event means.
 _PRIVATE = word_set(
     "email mail phone tel mobile name firstname lastname surname fullname username address street zip postcode "
@@ -54,20 +58,20 @@ class PathStart(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What raw rows of one event say: its types, the values of its properties, the parts of its paths."""
+    """What raw rows of one event say: its types, the values of its properties, the parts of its paths.
+
+    ``states`` holds the values of the properties in STATES and STEPS over all rows, as they stand there.
+    """
 
     types: Counter[str] = field(default_factory=Counter)
     values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     paths: Counter[PathStart] = field(default_factory=Counter)
+    states: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
-def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[EventKey]) -> dict[EventKey, Facts]:
-    """What the raw rows of each wanted source and event name say."""
-    facts: dict[EventKey, Facts] = defaultdict(Facts)
-    connection.execute("create or replace temp table wanted (source varchar, event_name varchar)")
-    if wanted:
-        connection.executemany("insert into wanted values ($1, $2)", [list(key) for key in wanted])
-    adapters = connection.execute(
+def adapters(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Relations that give raw rows in the form of events."""
+    found = connection.execute(
         """
         select table_schema || '.' || table_name from information_schema.tables
         where (table_schema = 'raw' and table_name = 'events') or (
@@ -77,17 +81,26 @@ def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[EventKey])
         order by 1
         """
     ).fetchall()
-    for (relation,) in adapters:
+    return [relation for (relation,) in found]
+
+
+def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[EventKey]) -> dict[EventKey, Facts]:
+    """What the raw rows of each wanted source and event name say."""
+    facts: dict[EventKey, Facts] = defaultdict(Facts)
+    connection.execute("create or replace temp table wanted (source varchar, event_name varchar)")
+    if wanted:
+        connection.executemany("insert into wanted values ($1, $2)", [list(key) for key in wanted])
+    for relation in adapters(connection):
         try:
             _read_facts(connection, relation, facts)
-        except duckdb.Error:
+        except (duckdb.BinderException, duckdb.CatalogException):
             # An adapter that no longer fits its table gives no examples; the events are listed all the same.
             continue
     return facts
 
 
 def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dict[EventKey, Facts]) -> None:
-    """Adds the facts of a relation: types and paths of all rows, values of the newest rows."""
+    """Adds the facts of a relation: types, paths and states of all rows, values of the newest rows."""
     rows = f"(select r.* from {relation} as r semi join wanted using (source, event_name))"
     types = connection.execute(
         f"select source, event_name, coalesce(event_type, 'track'), count(*) from {rows} group by all"
@@ -124,6 +137,20 @@ def _read_facts(connection: duckdb.DuckDBPyConnection, relation: str, facts: dic
         if _is_plain(first):
             start = PathStart(key, host, first, second if _is_plain(second) else "")
             facts[EventKey(source, name)].paths[start] += count
+    for key in (*STATES, *STEPS):
+        states = connection.execute(
+            f"""
+            select source, event_name, state, count(*) from (
+                select
+                    source, event_name,
+                    json_extract_string(case when json_valid(properties) then properties end, '$.{key}') as state
+                from {rows} where properties like '%"{key}"%'
+            )
+            where length(state) between 1 and 40 group by all
+            """
+        ).fetchall()
+        for source, name, state, count in states:
+            facts[EventKey(source, name)].states[key][state] += count
     newest = connection.execute(
         f"""
         select source, event_name, properties from {rows}

@@ -75,12 +75,13 @@ def _declared_tables(project: Project) -> dict[str, set[str]]:
 
 
 def _coverage(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Share of events with a behaviour, by source."""
+    """Share of events with a behaviour, by source; calls that say who somebody is need none."""
     return rows(
         connection,
         """
         select source, count(*) as events, round(count(rule_key) / count(*), 4) as mapped
-        from events.event_log join events.event_kinds using (kind_key) group by source order by source
+        from events.event_log join events.event_kinds using (kind_key)
+        where event_type not in ('identify', 'group', 'alias') group by source order by source
         """,
     )
 
@@ -104,7 +105,14 @@ def _row_problems(source: Reconciled) -> Iterator[str]:
 def _event_problems(connection: duckdb.DuckDBPyConnection, project: Project) -> Iterator[str]:
     """Events without a meaning or a user, rows without an event, plans without a rank, needs that nothing meets."""
     for event in rows(
-        connection, "select * from events.unmapped_events order by event_count desc, event_name limit 20"
+        connection,
+        """
+        select unmapped.* from events.unmapped_events as unmapped
+        semi join (
+            from events.event_kinds where event_type not in ('identify', 'group', 'alias')
+        ) as kinds using (source, event_name)
+        order by event_count desc, event_name limit 20
+        """,
     ):
         yield (
             f"{event['event_name']} of {event['source']} is not in the event catalogue"
@@ -143,7 +151,8 @@ def _event_problems(connection: duckdb.DuckDBPyConnection, project: Project) -> 
     ):
         yield (
             f"Plan {plan['plan']} of {plan['entities']:,} users or accounts is not in seeds/plan_catalog.csv:"
-            " nobody knows whether a higher one exists. Add it with its rank."
+            " nobody knows whether a higher one exists. traithouse catalog suggest proposes a rank where the name tells"
+            " it; else add a row plan,rank."
         )
     for trait in project.catalog.traits:
         if missing := missing_behaviour(connection, trait):

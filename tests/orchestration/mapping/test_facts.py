@@ -20,6 +20,8 @@ def test_a_vendors_rows_are_read_as_its_adapter_gives_them() -> None:
                 ('segment', 'Opened', 'track', timestamp '2025-01-01', '{"plan": "pro", "path": "/a/b/c?d"}'),
                 ('segment', 'Opened', 'page', timestamp '2025-01-02', '{"plan": "free", "url": "https://h/pricing"}'),
                 ('segment', 'Opened', 'page', timestamp '2025-01-03', 'no "path" JSON'),
+                ('segment', 'Opened', 'track', timestamp '2024-12-01', '{"status": "failed", "ok": true}'),
+                ('segment', 'Opened', 'track', timestamp '2024-12-01', 'no "status"'),
                 ('segment', 'Closed', 'track', timestamp '2025-01-02', '{}')
             ) as t (source, event_name, event_type, occurred_at, properties)
             """
@@ -27,9 +29,10 @@ def test_a_vendors_rows_are_read_as_its_adapter_gives_them() -> None:
         facts = raw_facts(connection, [EventKey("segment", "Opened")])
     assert list(facts) == [("segment", "Opened")]
     found = facts[EventKey("segment", "Opened")]
-    assert dict(found.types) == {"track": 1, "page": 2}
+    assert dict(found.types) == {"track": 3, "page": 2}
     assert dict(found.paths) == {("path", "", "/a", "/b"): 1, ("url", "https://h", "/pricing", ""): 1}
-    assert examples(found) == ("plan=free", "path=/a/b/c", "url=https://h/pricing")
+    assert {key: dict(values) for key, values in found.states.items()} == {"status": {"failed": 1}, "ok": {"true": 1}}
+    assert examples(found) == ("plan=free", "ok=true", "path=/a/b/c")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from orchestration.cli import app as cli
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing.load import load
-from orchestration.mapping.suggest import COLUMNS, SEED, Suggestions, append, suggest
+from orchestration.mapping.seeds import EVENTS
+from orchestration.mapping.suggest import Suggestions, append, suggest
+from orchestration.pipeline.doctor import doctor
 from orchestration.transform.dbt import Project
 from tests.builds import publish_day
 from tests.cache import cached, copied, parsed_project
@@ -58,7 +60,8 @@ def stranger_events() -> list[dict[str, Any]]:
     for path in PAGES:
         found.append({"event_name": "Page Viewed", "event_type": "page", "properties": {"path": path}})
     found.append({"event_name": "Docs", "event_type": "page", "properties": {"url": "https://x.example/docs/a?b=c"}})
-    found.append({"event_name": "identify", "event_type": "identify", "properties": {"plan": "pro"}})
+    found.append({"event_name": "identify", "event_type": "identify", "properties": {"tier": "Team Annual"}})
+    found.append({"event_name": "identify", "event_type": "identify", "properties": {"plan": "gold", "shoe": 44}})
     return [
         {"user_id": f"u{n % 4}", "occurred_at": f"2025-03-{1 + n % 20:02}T10:00:00Z", "source": "app"} | event
         for n, event in enumerate(found)
@@ -87,7 +90,7 @@ def proposed(found: Suggestions) -> dict[tuple[str, str], tuple[str, str, str, s
 def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home) -> None:
     found = suggest(stranger)
     assert {(event.source, event.event_name): event.event_count for event in found.events} == {
-        ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 1}).items()
+        ("app", name): count for name, count in (TRACKS | {"Page Viewed": len(PAGES), "Docs": 1, "identify": 2}).items()
     }
     counts = [event.event_count for event in found.events]
     assert counts == sorted(counts, reverse=True)
@@ -98,9 +101,11 @@ def test_each_unmapped_event_comes_with_its_count_and_a_proposal(stranger: Home)
     assert rows["checkout_completed", ""] == ("subscribed", "", "checkout", "success", False)
     assert rows["checkout_failed", ""] == ("error", "checkout", "checkout", "failure", False)
     assert rows["Report Created", ""] == ("core_value", "report", "", "", True)
-    assert rows["Order Cancelled", ""] == ("core_value", "order_cancelled", "", "", True)
+    assert rows["Order Cancelled", ""] == ("navigation", "order", "", "", True)
     notes = {event.event_name: event.note for event in found.events if not event.rows}
     assert notes == {"identify": "identify events say who, not what"}
+    assert [(row.property, row.attribute, row.guess) for row in found.attributes] == [("tier", "plan", True)]
+    assert [(plan.plan, plan.rank) for plan in found.plans] == [("gold", ""), ("team annual", "2")]
 
 
 def test_page_views_become_prefix_rules_and_the_rest_navigation(stranger: Home) -> None:
@@ -128,16 +133,16 @@ def test_examples_are_short_and_hold_nothing_personal(stranger: Home) -> None:
 
 def test_the_block_is_the_seed_without_its_header(stranger: Home) -> None:
     found = suggest(stranger)
-    rows = list(csv.reader(io.StringIO(found.csv)))
+    rows = list(csv.reader(io.StringIO(EVENTS.csv(found.rows))))
     assert len(rows) == len(found.rows)
-    assert {len(row) for row in rows} == {len(COLUMNS)}
-    assert "guess" not in found.csv
+    assert {len(row) for row in rows} == {len(EVENTS.columns)}
+    assert "guess" not in EVENTS.csv(found.rows)
 
 
 @pytest.mark.long
 def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(stranger.settings.project))
-    before = (stranger.settings.project / SEED).read_text()
+    before = (stranger.settings.project / EVENTS.path).read_text()
 
     def call(*arguments: str) -> Any:
         result = CliRunner().invoke(cli.main, ["catalog", "suggest", *arguments, "--home", str(stranger.root)])
@@ -146,15 +151,27 @@ def test_appended_rows_map_every_event_after_a_refresh(stranger: Home, monkeypat
 
     shown = call("--append").stdout
     assert "app,checkout_failed,,,,error,checkout,checkout,failure" in shown
-    assert "guess core_value, feature report (no keyword, but frequent)" in shown
-    after = (stranger.settings.project / SEED).read_text()
+    assert "guess core_value, feature report (created)" in shown
+    assert "plan gold (1 event): its name does not tell its rank; add a row `gold,RANK`" in shown
+    assert "1 row written to seeds/plan_catalog.csv." in shown
+    assert "identify of app: who, not what; no row is needed." in shown
+    assert "The catalogue knows every event." not in shown
+    seeds = stranger.settings.project / "seeds"
+    assert (seeds / "attribute_catalog.csv").read_text().endswith("\nuser,tier,plan\n")
+    assert (seeds / "plan_catalog.csv").read_text().endswith("\nteam annual,2\n")
+    after = (stranger.settings.project / EVENTS.path).read_text()
     assert after.startswith(before)
     again = json.loads(call("--append", "--json").stdout)
-    assert (again["appended"], again["csv"]) == (0, "")
+    assert (again["appended"], again["csv"], again["attributes"]) == (0, "", [])
+    assert [plan["plan"] for plan in again["plans"]] == ["gold"]
     assert "in the seed already" in again["events"][0]["note"]
-    assert (stranger.settings.project / SEED).read_text() == after
+    assert (stranger.settings.project / EVENTS.path).read_text() == after
     publish_day(Project(stranger))
     assert queried(stranger, "select event_name from events.unmapped_events") == [("identify",)]
+    assert "The catalogue knows every event.\nidentify of app: who, not what" in call().stdout
+    report = doctor(Project(stranger))
+    assert report["catalogue_coverage"] == [{"source": "app", "events": 37, "mapped": 1.0}]
+    assert [problem for problem in report["problems"] if "event catalogue (" in problem] == []
     assert queried(
         stranger,
         "select behaviour, count(*) from events.fct_events where event_type = 'page' group by 1 order by 1",
@@ -180,8 +197,8 @@ def test_rarer_events_can_be_left_out(stranger: Home) -> None:
 
 
 def test_a_file_with_windows_line_ends_keeps_them(stranger: Home) -> None:
-    seed = stranger.settings.project / SEED
+    seed = stranger.settings.project / EVENTS.path
     seed.write_bytes(seed.read_bytes().replace(b"\n", b"\r\n"))
-    assert append(stranger, suggest(stranger).rows) > 0
+    assert append(stranger, suggest(stranger))
     text = seed.read_bytes()
     assert text.count(b"\n") == text.count(b"\r\n")

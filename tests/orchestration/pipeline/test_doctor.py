@@ -90,7 +90,7 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
             "insert into identity.attributes by name select 'user' as entity_type, 'user_0001' as entity_id,"
             " 'plan' as attribute, 'Galaxy' as value, timestamp '2024-01-01' as valid_from",
             "Plan galaxy of 1 users or accounts is not in seeds/plan_catalog.csv: nobody knows whether a higher one"
-            " exists. Add it with its rank.",
+            " exists. traithouse catalog suggest proposes a rank where the name tells it; else add a row plan,rank.",
         ),
         (
             "update events.event_log set is_identified = false",
