@@ -17,7 +17,7 @@ import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, silent, utc_now
-from orchestration.landing.batch import drop_origin, fill_batch, open_batch
+from orchestration.landing.batch import drop_origin, fill_batch, open_batch, transaction
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.database_rows import DatabaseReader, cursor_text
 from orchestration.landing.declared import Pull
@@ -77,6 +77,9 @@ def pull(
 ) -> list[PullReport]:
     """Pulls each table in a transaction of its own; a table that cannot be read does not hold up the others.
 
+    Rows are read before the transaction begins, into a temporary table, which DuckDB keeps on disk beyond its memory limit;
+    so memory does not grow with the rows. The cursor, or the stamps of files, are written in the transaction of their rows.
+
     Args:
         home: whose warehouse.
         pulls: the declared pulls.
@@ -94,13 +97,10 @@ def pull(
     with home.lock("traithouse pull"), home.connect() as connection:
         connection.execute(RAW_TABLES)
         for declared_pull in pulls:
-            connection.execute("begin")
             try:
                 pull_table = _pull_files if declared_pull.declared.parquet else _pull_rows
                 reports.append(pull_table(home, connection, declared_pull, loaded_at, notify))
-                connection.execute("commit")
             except UsageError as error:
-                connection.execute("rollback")
                 reports.append(
                     PullReport(declared_pull.source, declared_pull.landed_in, error=f"{error.message} {error.hint}")
                 )
@@ -149,27 +149,28 @@ def _pull_files(
         except UsageError as error:
             drop_origin(connection, path)
             refused[path] = error.message
-    report = _land(connection, pulled, list(read), loaded_at)
-    for path, stamp in read.items():
-        row = {
-            "source": pulled.source,
-            "table_name": pulled.table,
-            "path": path,
-            "pulled_at": loaded_at,
-            "load_id": report.load_id,
-            **stamp._asdict(),
-        }
-        connection.execute(
-            "delete from raw.pulled_files where source = $source and table_name = $table_name and path = $path",
-            {name: row[name] for name in ("source", "table_name", "path")},
-        )
-        connection.execute(
-            """
-            insert into raw.pulled_files (source, table_name, path, size_bytes, modified_ns, pulled_at, load_id)
-            values ($source, $table_name, $path, $size_bytes, $modified_ns, $pulled_at, $load_id)
-            """,
-            row,
-        )
+    with transaction(connection):
+        report = _land(connection, pulled, list(read), loaded_at)
+        for path, stamp in read.items():
+            row = {
+                "source": pulled.source,
+                "table_name": pulled.table,
+                "path": path,
+                "pulled_at": loaded_at,
+                "load_id": report.load_id,
+                **stamp._asdict(),
+            }
+            connection.execute(
+                "delete from raw.pulled_files where source = $source and table_name = $table_name and path = $path",
+                {name: row[name] for name in ("source", "table_name", "path")},
+            )
+            connection.execute(
+                """
+                insert into raw.pulled_files (source, table_name, path, size_bytes, modified_ns, pulled_at, load_id)
+                values ($source, $table_name, $path, $size_bytes, $modified_ns, $pulled_at, $load_id)
+                """,
+                row,
+            )
     size = sum(stamp.size_bytes for stamp in read.values())
     return replace(report, files=len(read), rows=rows, bytes=size, refused=refused)
 
@@ -207,23 +208,24 @@ def _pull_rows(
     origin = f"{place} {declared.table}"
     open_batch(connection)
     fill_batch(connection, origin, reader.records(last[0] if last else None, loaded_at), origin, notify)
-    report = _land(connection, pulled, [origin], loaded_at)
-    connection.execute("delete from raw.pulled_cursors where source = $source and table_name = $table_name", key)
-    connection.execute(
-        """
-        insert into raw.pulled_cursors (
-            source, table_name, origin, cursor_column, cursor_value, pulled_at, load_id
+    with transaction(connection):
+        report = _land(connection, pulled, [origin], loaded_at)
+        connection.execute("delete from raw.pulled_cursors where source = $source and table_name = $table_name", key)
+        connection.execute(
+            """
+            insert into raw.pulled_cursors (
+                source, table_name, origin, cursor_column, cursor_value, pulled_at, load_id
+            )
+            values ($source, $table_name, $origin, $cursor_column, $cursor_value, $pulled_at, $load_id)
+            """,
+            {
+                **key,
+                **cursor,
+                "cursor_value": cursor_text(reader.newest),
+                "pulled_at": loaded_at,
+                "load_id": report.load_id,
+            },
         )
-        values ($source, $table_name, $origin, $cursor_column, $cursor_value, $pulled_at, $load_id)
-        """,
-        {
-            **key,
-            **cursor,
-            "cursor_value": cursor_text(reader.newest),
-            "pulled_at": loaded_at,
-            "load_id": report.load_id,
-        },
-    )
     return replace(report, rows=reader.rows, bytes=reader.bytes, predicate=reader.predicate)
 
 
