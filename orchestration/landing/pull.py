@@ -77,8 +77,8 @@ def pull(
 ) -> list[PullReport]:
     """Pulls each table in a transaction of its own; a table that cannot be read does not hold up the others.
 
-    Rows are read before the transaction begins, into a temporary table, which DuckDB keeps on disk beyond its memory limit;
-    so memory does not grow with the rows. The cursor, or the stamps of files, are written in the transaction of their rows.
+    Rows are read before the transaction begins, into a temporary table, which DuckDB keeps on disk beyond its memory
+    limit; so memory does not grow with the rows. A cursor, or the stamps of files, is written with its rows.
 
     Args:
         home: whose warehouse.
