@@ -118,9 +118,14 @@ def show_pulls(answer: dict[str, Any]) -> None:
         if pulled["error"] and not pulled["load_id"]:
             OUT.print(f"[red]{pulled['table']}[/]: {escape(pulled['error'])}", soft_wrap=True)
             continue
+        if pulled["passed_over"]:
+            reasons = "; ".join(f"{table}: {reason}" for table, reason in pulled["passed_over"].items())
+            OUT.print(f"{count_of(len(pulled['passed_over']), 'table')} not read: {escape(reasons)}", soft_wrap=True)
+            continue
         _show_counts(pulled)
         read = f"{count_of(pulled['files'], 'file')}" if pulled["files"] else pulled["predicate"] or "all"
-        OUT.print(f"  read {pulled['rows']:,} rows, {pulled['bytes']:,} bytes: {escape(read)}", soft_wrap=True)
+        volume = f"{count_of(pulled['rows'], 'row')}, {pulled['bytes']:,} bytes"
+        OUT.print(f"  from {escape(pulled['origin'])}: {volume}; {escape(read)}", soft_wrap=True)
         _show_refused(pulled)
         if pulled["error"]:
             OUT.print(f"  [red]{escape(pulled['error'])}[/]")

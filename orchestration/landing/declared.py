@@ -26,13 +26,15 @@ _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 
 class DatabaseTable(Declaration):
-    """A table or view in a database, which is read from where the last pull ended.
+    """A table or view in a database, or each of a schema, which is read from where the last pull ended.
 
     Attributes:
         url_env: name of the environment variable that holds the address: SQLAlchemy's URL, or Postgres's own string.
             The address itself is never declared.
         dsn_env: the same by its earlier name.
         table: ``schema.table``; a table alone is one of the schema or database that the address opens.
+        schema_name: ``schema`` instead of a table: a table of the source reads the table of its name there, and
+            Segment's ``track_properties`` those of all events.
         cursor: column that rises with new rows: a time, a date or a whole number.
         overlap: how far before the last cursor the next pull starts, for rows that were committed late: an interval
             such as "1 hour", or a plain number for a cursor that is a number.
@@ -41,7 +43,8 @@ class DatabaseTable(Declaration):
 
     url_env: str | None = Field(default=None, pattern=_NAME)
     dsn_env: str | None = Field(default=None, pattern=_NAME)
-    table: str = Field(pattern=r"^[^.\"\s]+(\.[^.\"\s]+){0,2}$")
+    table: str = Field(default="", pattern=r"^[^.\"\s]+(\.[^.\"\s]+){0,2}$")
+    schema_name: str | None = Field(default=None, alias="schema", pattern=r"^[^.\"\s]+(\.[^.\"\s]+)?$")
     cursor: str = Field(min_length=1)
     overlap: str = "1 hour"
 
@@ -56,9 +59,11 @@ class DatabaseTable(Declaration):
         return text
 
     @model_validator(mode="after")
-    def _one_address(self) -> DatabaseTable:
+    def _one_address_and_place(self) -> DatabaseTable:
         if (self.url_env is None) == (self.dsn_env is None):
             raise ValueError("give url_env, the environment variable that holds the address")
+        if bool(self.table) == bool(self.schema_name):
+            raise ValueError("give either table or schema")
         return self
 
     @property
@@ -120,6 +125,11 @@ class PullDeclaration(Declaration):
         if sum(getattr(self, key) is not None for key in PLACES) != 1:
             raise ValueError("give either parquet or database")
         return self
+
+    @property
+    def rows(self) -> DatabaseTable | None:
+        """The table or schema of a database, if that is the place."""
+        return self.database or self.postgres
 
     @property
     def place(self) -> str:
@@ -220,6 +230,8 @@ def declared_pulls(manifest: Mapping[str, Any]) -> list[Pull]:
                 "Use lower case letters, digits and _, and begin with a letter.",
             )
         pull = Pull(source, table, node["original_file_path"], _parse(declared, where))
+        if source == "raw" and pull.declared.rows and pull.declared.rows.schema_name:
+            raise UsageError(f"{where}: pull.{pull.declared.place}.schema is for vendors' tables.", "Name a table.")
         if source != "raw" and pull.declared.model_fields_set - set(PLACES):
             field = min(pull.declared.model_fields_set - set(PLACES))
             raise UsageError(

@@ -20,9 +20,10 @@ from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch, transaction
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.database_rows import DatabaseReader, cursor_text
-from orchestration.landing.declared import Pull
+from orchestration.landing.declared import DatabaseTable, Pull
 from orchestration.landing.loads import land_batch, load_totals
 from orchestration.landing.readers import read_records
+from orchestration.landing.schemas import Schemas
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class PullReport:
         reasons: rejected rows by reason.
         forgotten: rows of data subjects who were forgotten; nothing of them is kept.
         refused: file -> why it could not be read; the next pull tries it again.
+        origin: table of the database, or pattern of the files.
+        passed_over: table of the schema -> why it is not read.
         error: why the pull added nothing; empty when it did not fail.
 
     """
@@ -60,6 +63,8 @@ class PullReport:
     reasons: dict[str, int] = field(default_factory=dict)
     forgotten: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
+    passed_over: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -96,16 +101,29 @@ def pull(
     reports = []
     with home.lock("traithouse pull"), home.connect() as connection:
         connection.execute(RAW_TABLES)
+        schemas = Schemas()
         for declared_pull in pulls:
             try:
-                pull_table = _pull_files if declared_pull.declared.parquet else _pull_rows
-                reports.append(pull_table(home, connection, declared_pull, loaded_at, notify))
+                found = schemas.tables(declared_pull)
             except UsageError as error:
-                reports.append(
-                    PullReport(declared_pull.source, declared_pull.landed_in, error=f"{error.message} {error.hint}")
-                )
-            home.note(loads=load_totals(connection))
+                reports.append(_failed(declared_pull, error))
+                continue
+            for single in found.pulls:
+                try:
+                    if rows := single.declared.rows:
+                        reports.append(_pull_rows(connection, single, rows, loaded_at, notify))
+                    else:
+                        reports.append(_pull_files(home, connection, single, loaded_at, notify))
+                except UsageError as error:
+                    reports.append(_failed(single, error))
+                home.note(loads=load_totals(connection))
+            if found.passed_over:
+                reports.append(PullReport(declared_pull.source, declared_pull.landed_in, passed_over=found.passed_over))
     return reports
+
+
+def _failed(pulled: Pull, error: UsageError) -> PullReport:
+    return PullReport(pulled.source, pulled.landed_in, error=f"{error.message} {error.hint}")
 
 
 class _Stamp(NamedTuple):
@@ -172,7 +190,7 @@ def _pull_files(
                 row,
             )
     size = sum(stamp.size_bytes for stamp in read.values())
-    return replace(report, files=len(read), rows=rows, bytes=size, refused=refused)
+    return replace(report, files=len(read), rows=rows, bytes=size, refused=refused, origin=pattern)
 
 
 def _stamps(pattern: str) -> dict[str, _Stamp]:
@@ -190,11 +208,10 @@ def _stamps(pattern: str) -> dict[str, _Stamp]:
 
 
 def _pull_rows(
-    home: Home, connection: duckdb.DuckDBPyConnection, pulled: Pull, loaded_at: datetime, notify: Notify
+    connection: duckdb.DuckDBPyConnection, pulled: Pull, declared: DatabaseTable, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads rows from the last cursor minus the overlap on; another table or cursor column is read from its start."""
     place = pulled.declared.place
-    declared = getattr(pulled.declared, place)
     key = {"source": pulled.source, "table_name": pulled.table}
     cursor = {"origin": declared.table, "cursor_column": declared.cursor}
     last = connection.execute(
@@ -226,7 +243,7 @@ def _pull_rows(
                 "load_id": report.load_id,
             },
         )
-    return replace(report, rows=reader.rows, bytes=reader.bytes, predicate=reader.predicate)
+    return replace(report, rows=reader.rows, bytes=reader.bytes, predicate=reader.predicate, origin=origin)
 
 
 def _land(
