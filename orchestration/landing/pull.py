@@ -1,4 +1,4 @@
-"""Copies new raw rows from where they already are: a Parquet folder or a table of a database.
+"""Copies new raw rows from where they already are: Parquet files, here or in an object store, or a table of a database.
 
 The copy is append-only, and the models read only the copy. So an incremental refresh equals a full one, whatever is
 rewritten or deleted upstream: a row that changed there is another row here, and a row that was deleted there stays.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
@@ -20,8 +20,10 @@ from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.batch import drop_origin, fill_batch, open_batch, transaction
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.database_rows import DatabaseReader, cursor_text
-from orchestration.landing.declared import DatabaseTable, Pull
+from orchestration.landing.declared import Pull
 from orchestration.landing.loads import land_batch, load_totals
+from orchestration.landing.object_store import ObjectStamp, ObjectStore
+from orchestration.landing.places import DatabaseTable
 from orchestration.landing.readers import read_records
 from orchestration.landing.schemas import Schemas
 
@@ -126,32 +128,27 @@ def _failed(pulled: Pull, error: UsageError) -> PullReport:
     return PullReport(pulled.source, pulled.landed_in, error=f"{error.message} {error.hint}")
 
 
-class _Stamp(NamedTuple):
-    """What tells whether a file changed: size in bytes, and time of change in nanoseconds."""
-
-    size_bytes: int
-    modified_ns: int
-
-
 def _pull_files(
     home: Home, connection: duckdb.DuckDBPyConnection, pulled: Pull, loaded_at: datetime, notify: Notify
 ) -> PullReport:
     """Reads the files that are new, or whose size or time of change is not that of their last pull."""
     pattern = pulled.folder_glob(home.settings.project)
     known = {
-        path: _Stamp(size_bytes, modified_ns)
-        for path, size_bytes, modified_ns in connection.execute(
+        path: ObjectStamp(size_bytes, modified_ns, etag)
+        for path, size_bytes, modified_ns, etag in connection.execute(
             """
-            select path, size_bytes, modified_ns from raw.pulled_files
+            select path, size_bytes, modified_ns, coalesce(etag, '') from raw.pulled_files
             where source = $source and table_name = $table_name
             """,
             {"source": pulled.source, "table_name": pulled.table},
         ).fetchall()
     }
-    found = _stamps(pattern)
+    where = f"{pulled.where}: pull.{pulled.declared.place}"
+    store = ObjectStore(pattern, where) if "://" in pattern else None
+    found = store.stamps() if store else _stamps(pattern)
     if not found and not known:
         raise UsageError(
-            f"{pulled.where}: pull.parquet: no file matches {pattern}.",
+            f"{where}: no file matches {pattern}.",
             "Check the path and its pattern, then pull again.",
         )
     refused = {}
@@ -162,11 +159,12 @@ def _pull_files(
         if known.get(path) == stamp:
             continue
         try:
-            rows += fill_batch(connection, path, read_records(Path(path)), Path(path).name, notify)
-            read[path] = stamp
+            with store.copy(path) if store else nullcontext(Path(path)) as file:
+                rows += fill_batch(connection, path, read_records(file), file.name, notify)
+                read[path] = stamp
         except UsageError as error:
             drop_origin(connection, path)
-            refused[path] = error.message
+            refused[path] = error.message.replace(str(file), path) if store else error.message
     with transaction(connection):
         report = _land(connection, pulled, list(read), loaded_at)
         for path, stamp in read.items():
@@ -184,8 +182,10 @@ def _pull_files(
             )
             connection.execute(
                 """
-                insert into raw.pulled_files (source, table_name, path, size_bytes, modified_ns, pulled_at, load_id)
-                values ($source, $table_name, $path, $size_bytes, $modified_ns, $pulled_at, $load_id)
+                insert into raw.pulled_files (
+                    source, table_name, path, size_bytes, modified_ns, etag, pulled_at, load_id
+                )
+                values ($source, $table_name, $path, $size_bytes, $modified_ns, $etag, $pulled_at, $load_id)
                 """,
                 row,
             )
@@ -193,7 +193,7 @@ def _pull_files(
     return replace(report, files=len(read), rows=rows, bytes=size, refused=refused, origin=pattern)
 
 
-def _stamps(pattern: str) -> dict[str, _Stamp]:
+def _stamps(pattern: str) -> dict[str, ObjectStamp]:
     """Path -> its stamp, taken before the file is read."""
     stamps = {}
     # Path.glob refuses an absolute pattern.
@@ -203,7 +203,7 @@ def _stamps(pattern: str) -> dict[str, _Stamp]:
         except FileNotFoundError:
             continue
         if Path(path).is_file():
-            stamps[path] = _Stamp(facts.st_size, facts.st_mtime_ns)
+            stamps[path] = ObjectStamp(facts.st_size, facts.st_mtime_ns)
     return stamps
 
 

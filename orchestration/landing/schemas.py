@@ -15,8 +15,9 @@ from sqlalchemy.engine.reflection import ObjectKind
 
 from orchestration.errors import UsageError
 from orchestration.landing.database import connected, server_words
-from orchestration.landing.declared import DatabaseTable, Pull, environment
+from orchestration.landing.declared import Pull, environment
 from orchestration.landing.event_tables import CALLS, TABLE, is_event_table, repeated_table
+from orchestration.landing.places import DatabaseTable
 
 # What makes a table one of an event.
 EVENT_COLUMNS = frozenset({"id", "event", "timestamp"})
