@@ -15,12 +15,13 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ class KilledPulls:
         late: pulls that had ended when the signal came.
         went_on: pulls that were not disturbed.
         peak_megabytes: the most memory that an undisturbed pull held.
-        lost: rows of the table that the copy does not have, in the end.
+        lost: rows of the table that a copy does not have, after a pull that went on to its end.
         doubled: rows that it has more than once.
 
     """
@@ -93,7 +94,7 @@ class PullKills:
     def __init__(self, server: str, engine: sa.Engine, folder: Path, rows: int, seed: int) -> None:
         self.done = KilledPulls(server)
         self.engine = engine
-        self.folder = folder
+        self.folder, self.home = folder, folder / "trial"
         self.rows = rows
         self.chance = random.Random(f"{seed}-{server}")
         with engine.begin() as connection:
@@ -109,30 +110,46 @@ class PullKills:
 
     def kill(self, kills: int) -> None:
         """Kills some pulls, half of them of the first pull."""
-        self._kill(self._seconds("trial"), kills - kills // 2)
-        self._seconds("home")
+        seconds = self._seconds()
+        self._new_home()
+        while self.done.kills < kills - kills // 2:
+            # What has ended is compared, and the next first pull is that of a new home.
+            if self._ends_before_its_kill(seconds):
+                self._compare()
+                self._new_home()
+        self._seconds()
+        self._compare()
         self.add(self.rows // 10)
-        self._kill(self._seconds("home"), kills // 2)
-        self._seconds("home")
+        seconds = self._seconds()
+        ended = True
+        while self.done.kills < kills:
+            if ended:
+                self.add(self.rows // 10)
+            ended = self._ends_before_its_kill(seconds)
+        self._seconds()
         self._compare()
 
-    def _kill(self, seconds: float, kills: int) -> None:
-        goal = self.done.kills + kills
-        while self.done.kills < goal:
-            # An overlap of an hour holds 7,200 rows; the late ones are ten minutes late.
-            self.add(max(1, self.rows // 1000), self.chance.choice((0, 600)))
-            with _pulling(self.folder / "home") as child:
-                time.sleep(self.chance.uniform(0, 1.2 * seconds))
-                child.kill()
-                child.wait()
-            ended = child.returncode == 0
-            self.done.late += ended
-            self.done.kills += not ended
+    def _new_home(self) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home = self.folder / f"home{self.done.late}"
 
-    def _seconds(self, home: str) -> float:
+    def _ends_before_its_kill(self, seconds: float) -> bool:
+        # An overlap of an hour holds 7,200 rows; the late ones are ten minutes late.
+        self.add(max(1, self.rows // 1000), self.chance.choice((0, 600)))
+        with _pulling(self.home) as child:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(self.chance.uniform(0, 1.1 * seconds))
+            child.kill()
+            child.wait()
+        ended = child.returncode == 0
+        self.done.late += ended
+        self.done.kills += not ended
+        return ended
+
+    def _seconds(self) -> float:
         """Pulls without a kill, and says how long it took."""
         started = time.monotonic()
-        with _pulling(self.folder / home) as child:
+        with _pulling(self.home) as child:
             peak, _ = child.communicate(timeout=1800)
         if child.returncode:
             raise AssertionError(f"the pull of {self.done.server} failed")
@@ -141,7 +158,7 @@ class PullKills:
         return time.monotonic() - started
 
     def _compare(self) -> None:
-        home = Home(Settings(home=self.folder / "home"))
+        home = Home(Settings(home=self.home))
         with home.lock("compare"), home.connect() as connection:
             row = connection.execute(
                 """
@@ -154,8 +171,8 @@ class PullKills:
             ).fetchone()
         assert row is not None
         distinct, every, accepted = row
-        self.done.lost = self.done.rows - distinct
-        self.done.doubled = max(every, accepted) - distinct
+        self.done.lost += self.done.rows - distinct
+        self.done.doubled += max(every, accepted) - distinct
 
 
 @contextmanager
