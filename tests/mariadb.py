@@ -28,6 +28,11 @@ class MariaServer:
     url: str
     socket: Path
 
+    @property
+    def owner_url(self) -> str:
+        """Connects as one who may write; times are in UTC."""
+        return f"mariadb+pymysql://root@/sales?unix_socket={self.socket}&init_command=set time_zone='%2B00:00'"
+
     def execute(self, *statements: str) -> None:
         """Runs SQL in the server."""
         with _as_root(self.socket) as connection, connection.cursor() as cursor:

@@ -29,6 +29,11 @@ class Server:
     dsn: str
     url: str
 
+    @property
+    def owner_url(self) -> str:
+        """Connects as one who may write."""
+        return self.url
+
     def execute(self, *statements: str) -> None:
         """Runs SQL in the server."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:

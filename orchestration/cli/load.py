@@ -95,10 +95,12 @@ def _show_refused(report: dict[str, Any]) -> None:
 
 @command_of(main)
 @click.argument("source", required=False)
-def pull_command(call: Call, source: str | None) -> int:
+@click.option("--plan", is_flag=True, help="Print the statements that unload new rows of a warehouse; pull nothing.")
+def pull_command(call: Call, source: str | None, plan: bool) -> int:
     """Load new rows from where sources declare them. All sources with meta.pull, or SOURCE."""
     from orchestration.landing.declared import declared_pulls
     from orchestration.landing.pull import pull
+    from orchestration.landing.unload import unload_statements
     from orchestration.pipeline.asset_reports import of_load
 
     declared = declared_pulls(call.project.manifest_dict)
@@ -106,10 +108,23 @@ def pull_command(call: Call, source: str | None) -> int:
     if not chosen:
         what = "No source declares" if source is None else f"{source} does not declare"
         raise UsageError(f"{what} where to pull from.", "Declare meta.pull in models/staging/<source>/_<source>.yml.")
+    if plan:
+        statements = unload_statements(call.home, chosen)
+        if not statements:
+            raise UsageError("Nothing is unloaded: no table declares pull.unload.", "See docs/sources.md.")
+        call.answer({"statements": statements}, show_plan)
+        return 0
     reports = pull(call.home, chosen, notify=call.progress)
     call.record(of_load(call.home, report, f"pulled from {report.source}") for report in reports)
     call.answer({"pulls": [report.as_dict() for report in reports]}, show_pulls)
     return UNREADABLE if any(report.failed for report in reports) else 0
+
+
+def show_plan(answer: dict[str, Any]) -> None:
+    """What to run in each warehouse, as SQL that can be piped into its client."""
+    for table, statement in answer["statements"].items():
+        OUT.out(f"-- {table}\n{statement}", highlight=False)
+    OUT.out("-- Next: traithouse pull", highlight=False)
 
 
 def show_pulls(answer: dict[str, Any]) -> None:
@@ -118,9 +133,14 @@ def show_pulls(answer: dict[str, Any]) -> None:
         if pulled["error"] and not pulled["load_id"]:
             OUT.print(f"[red]{pulled['table']}[/]: {escape(pulled['error'])}", soft_wrap=True)
             continue
+        if pulled["passed_over"]:
+            reasons = "; ".join(f"{table}: {reason}" for table, reason in pulled["passed_over"].items())
+            OUT.print(f"{count_of(len(pulled['passed_over']), 'table')} not read: {escape(reasons)}", soft_wrap=True)
+            continue
         _show_counts(pulled)
         read = f"{count_of(pulled['files'], 'file')}" if pulled["files"] else pulled["predicate"] or "all"
-        OUT.print(f"  read {pulled['rows']:,} rows, {pulled['bytes']:,} bytes: {escape(read)}", soft_wrap=True)
+        volume = f"{count_of(pulled['rows'], 'row')}, {pulled['bytes']:,} bytes"
+        OUT.print(f"  from {escape(pulled['origin'])}: {volume}; {escape(read)}", soft_wrap=True)
         _show_refused(pulled)
         if pulled["error"]:
             OUT.print(f"  [red]{escape(pulled['error'])}[/]")

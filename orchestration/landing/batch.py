@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import duckdb
 from arro3.core import Array, DataType, Table
@@ -51,6 +52,18 @@ def batch_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]
     for (name,) in found:
         columns.setdefault(name.lower(), []).append(name)
     return {spellings[0]: spellings for spellings in columns.values()}
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A transaction: all of it is kept, or nothing."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
 
 
 def _batches(records: Iterable[RawRecord]) -> Iterator[list[RawRecord]]:

@@ -36,6 +36,7 @@ create table if not exists raw.pulled_files (
     source varchar, table_name varchar, path varchar, size_bytes bigint, modified_ns bigint,
     pulled_at timestamp, load_id bigint
 );
+alter table raw.pulled_files add column if not exists etag varchar;
 create table if not exists raw.pulled_cursors (
     source varchar, table_name varchar, origin varchar, cursor_column varchar, cursor_value varchar,
     pulled_at timestamp, load_id bigint

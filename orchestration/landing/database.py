@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 from psycopg import connect as connect_postgres
@@ -189,5 +188,6 @@ def _secrets(address: str) -> set[str]:
     except Exception:
         password = None
     if password:
-        found |= {str(password), quote(str(password)), quote(str(password), safe=""), quote_plus(str(password))}
+        within_url = sa.URL.create("x", username="x", password=str(password)).render_as_string(hide_password=False)
+        found |= {str(password), within_url.removeprefix("x://x:").removesuffix("@")}
     return found

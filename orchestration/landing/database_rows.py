@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from orchestration.errors import UsageError
 from orchestration.landing.database import connected, server_words
-from orchestration.landing.declared import DatabaseTable, environment
+from orchestration.landing.declared import environment
+from orchestration.landing.places import DatabaseTable
 from orchestration.landing.records import NOT_JSON, RawRecord, exact_number, object_record, row_record
 
 # A fetch asks for so many rows at most, and for fewer where the widest row so far says that they would be more bytes.

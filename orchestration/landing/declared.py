@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,73 +17,21 @@ from orchestration.declarations.base import Declaration
 from orchestration.errors import UsageError
 from orchestration.landing.contract import FIELDS
 from orchestration.landing.loads import LandingTarget
+from orchestration.landing.places import DatabaseTable, UnloadedTable
 
-PLACES = ("parquet", "database", "postgres")
-_OVERLAP = re.compile(r"(\d+) (second|minute|hour|day)s?")
-_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+PLACES = ("parquet", "database", "postgres", "unload")
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(.*)", re.DOTALL)
 
 
-class DatabaseTable(Declaration):
-    """A table or view in a database, which is read from where the last pull ended.
-
-    Attributes:
-        url_env: name of the environment variable that holds the address: SQLAlchemy's URL, or Postgres's own string.
-            The address itself is never declared.
-        dsn_env: the same by its earlier name.
-        table: ``schema.table``; a table alone is one of the schema or database that the address opens.
-        cursor: column that rises with new rows: a time, a date or a whole number.
-        overlap: how far before the last cursor the next pull starts, for rows that were committed late: an interval
-            such as "1 hour", or a plain number for a cursor that is a number.
-
-    """
-
-    url_env: str | None = Field(default=None, pattern=_NAME)
-    dsn_env: str | None = Field(default=None, pattern=_NAME)
-    table: str = Field(pattern=r"^[^.\"\s]+(\.[^.\"\s]+){0,2}$")
-    cursor: str = Field(min_length=1)
-    overlap: str = "1 hour"
-
-    @field_validator("overlap", mode="before")
-    @classmethod
-    def _readable(cls, value: object) -> str:
-        text = str(value).strip()
-        if not (text.isdigit() or _OVERLAP.fullmatch(text)):
-            raise ValueError(
-                "write an interval such as '1 hour' or '30 minutes', or a number for a cursor that is a number"
-            )
-        return text
-
-    @model_validator(mode="after")
-    def _one_address(self) -> DatabaseTable:
-        if (self.url_env is None) == (self.dsn_env is None):
-            raise ValueError("give url_env, the environment variable that holds the address")
-        return self
-
-    @property
-    def address_env(self) -> tuple[str, str]:
-        """The environment variable that holds the address, and the field that names it."""
-        return (self.url_env, "url_env") if self.url_env else (str(self.dsn_env), "dsn_env")
-
-    @property
-    def overlap_number(self) -> int | None:
-        """The overlap, if the cursor is a number."""
-        return int(self.overlap) if self.overlap.isdigit() else None
-
-    @property
-    def overlap_time(self) -> timedelta | None:
-        """The overlap, if the cursor is a time."""
-        match = _OVERLAP.fullmatch(self.overlap)
-        return timedelta(**{f"{match[2]}s": int(match[1])}) if match else None
-
-
 class PullDeclaration(Declaration):
-    """Where a table is pulled from: either ``parquet`` or ``database``. The other keys are for ``raw.events`` alone.
+    """Where a table is pulled from: one of the first four. The other keys are for ``raw.events`` alone.
 
     Attributes:
-        parquet: glob of files, relative to the project's folder; ``env:NAME`` at its start is an environment variable.
+        parquet: glob of files, relative to the project's folder, or in an object store (``s3://``, ``gs://``);
+            ``env:NAME`` at its start is an environment variable.
         database: a table that is read again from its cursor on.
         postgres: the same by its earlier name.
+        unload: a table of a warehouse that writes Parquet into an object store, which is read from there.
         map: field of the raw event contract -> column.
         timezone: time zone of times without an offset.
         source: name of the source, for events that name none.
@@ -94,6 +41,7 @@ class PullDeclaration(Declaration):
     parquet: str | None = Field(default=None, min_length=1)
     database: DatabaseTable | None = None
     postgres: DatabaseTable | None = None
+    unload: UnloadedTable | None = None
     map: dict[str, str] = Field(default_factory=dict)
     timezone: str = "UTC"
     source: str = Field(default="generic", pattern=r"^[a-z][a-z0-9_]*$")
@@ -118,8 +66,13 @@ class PullDeclaration(Declaration):
     @model_validator(mode="after")
     def _one_place(self) -> PullDeclaration:
         if sum(getattr(self, key) is not None for key in PLACES) != 1:
-            raise ValueError("give either parquet or database")
+            raise ValueError("give one of parquet, database and unload")
         return self
+
+    @property
+    def rows(self) -> DatabaseTable | None:
+        """The table or schema of a database, if that is the place."""
+        return self.database or self.postgres
 
     @property
     def place(self) -> str:
@@ -162,18 +115,20 @@ class Pull:
         return LandingTarget(self.source, self.table)
 
     def folder_glob(self, project: Path) -> str:
-        """The glob of its Parquet files, absolute.
+        """The glob of its Parquet files, absolute, or with the scheme of an object store.
 
         Raises:
             UsageError: the environment variable is not set.
 
         """
+        if self.declared.unload:
+            return f"{self.declared.unload.to.rstrip('/')}/**/*.parquet"
         text = str(self.declared.parquet)
         match = _ENVIRONMENT.fullmatch(text)
         if match:
             # The value of the variable is a path, not a pattern, whatever characters it has.
             text = glob.escape(environment(match[1], f"{self.where}: pull.parquet")) + match[2]
-        return str(Path(glob.escape(str(project))) / Path(text).expanduser())
+        return text if "://" in text else str(Path(glob.escape(str(project))) / Path(text).expanduser())
 
 
 def environment(name: str, where: str) -> str:
@@ -220,6 +175,8 @@ def declared_pulls(manifest: Mapping[str, Any]) -> list[Pull]:
                 "Use lower case letters, digits and _, and begin with a letter.",
             )
         pull = Pull(source, table, node["original_file_path"], _parse(declared, where))
+        if source == "raw" and pull.declared.rows and pull.declared.rows.schema_name:
+            raise UsageError(f"{where}: pull.{pull.declared.place}.schema is for vendors' tables.", "Name a table.")
         if source != "raw" and pull.declared.model_fields_set - set(PLACES):
             field = min(pull.declared.model_fields_set - set(PLACES))
             raise UsageError(

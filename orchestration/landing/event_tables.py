@@ -98,40 +98,46 @@ def land_event_table(
         create or replace temp table accepted as
         with members as (
             select
-                file, record_number, lower(name) as name,
+                record, lower(name) as name,
                 json_extract_string(row_json, '/' || replace(replace(name, '~', '~0'), '/', '~1')) as text
             from (
-                select file, record_number, row_json, unnest(json_keys(row_json)) as name
+                select rowid as record, row_json, unnest(json_keys(row_json)) as name
                 from parsed where reason is null
             )
         ),
         objects as (
             select
-                file, record_number, cast(to_json(map(list(name order by name), list(text order by name))) as varchar)
+                record, cast(to_json(map(list(name order by name), list(text order by name))) as varchar)
                     as properties
             from members
             where text is not null and name not in ({shared}) and not starts_with(name, 'context_')
-            group by file, record_number
+            group by record
         )
         select distinct
             {", ".join(f'parsed."{name}"' for name in KEPT)}, parsed.event_table,
             coalesce(objects.properties, '{{}}') as properties
-        from parsed left join objects using (file, record_number)
+        from parsed left join objects on objects.record = parsed.rowid
         where parsed.reason is null
         """
     )
     redact_forgotten(connection, "accepted", ("properties",))
-    connection.execute(
+    # Of what is there, only rows of the same ids are compared, so that a pull costs what is new.
+    added = connection.execute(
         f"""
         insert into {relation} by name
         select *, $loaded_at as loaded_at, $load_id as load_id
-        from (select * from accepted except select * exclude (loaded_at, load_id) from {relation})
+        from (
+            select * from accepted
+            except
+            select * exclude (loaded_at, load_id) from {relation} semi join accepted using (id)
+        )
         """,
         {"loaded_at": loaded_at, "load_id": load_id},
-    )
+    ).fetchone()
     connection.execute(f"create table if not exists raw_{source}.{TRACKS} (loaded_at timestamp, load_id bigint)")
     connection.execute(f"alter table raw_{source}.{TRACKS} add column if not exists id varchar")
-    complete_tracks(connection, source, load_id, loaded_at)
+    if added and added[0]:
+        complete_tracks(connection, source, load_id, loaded_at)
     return relation
 
 

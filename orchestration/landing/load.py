@@ -60,7 +60,6 @@ def load(
     refused: dict[str, UsageError] = {}
     with home.lock("traithouse load"), home.connect() as connection:
         connection.execute(RAW_TABLES)
-        connection.execute("begin")
         open_batch(connection)
         for path in files:
             try:
@@ -71,6 +70,7 @@ def load(
         read = [str(path) for path in files if str(path) not in refused]
         if not read:
             raise next(iter(refused.values()))
+        connection.execute("begin")
         report = land_batch(connection, target, read, loaded_at)
         connection.execute("rollback" if report.load_id is None else "commit")
         home.note(loads=load_totals(connection))

@@ -96,7 +96,7 @@ def postgres(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """Postgres with an empty schema, its connection string in SHOP_URL."""
     server.execute("drop schema if exists sales cascade", "create schema sales")
     monkeypatch.setenv("SHOP_URL", server.dsn)
-    engine = sa.create_engine(server.url)
+    engine = sa.create_engine(server.owner_url)
     yield Shop("postgres", server.dsn, engine)
     engine.dispose()
 
@@ -106,10 +106,7 @@ def mariadb(maria_server: MariaServer, monkeypatch: pytest.MonkeyPatch) -> Itera
     """MariaDB with an empty database, its URL in SHOP_URL."""
     maria_server.execute("drop database sales", "create database sales character set utf8mb4")
     monkeypatch.setenv("SHOP_URL", maria_server.url)
-    engine = sa.create_engine(
-        "mysql+pymysql://root@/sales",
-        connect_args={"unix_socket": str(maria_server.socket), "init_command": "set time_zone = '+00:00'"},
-    )
+    engine = sa.create_engine(maria_server.owner_url)
     yield Shop("mariadb", maria_server.url, engine)
     engine.dispose()
 

@@ -139,10 +139,10 @@ def test_a_variable_that_is_not_set_is_named(home: Home, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({}, "pull: give either parquet or database"),
+        ({}, "pull: give one of parquet, database and unload"),
         (
             {"parquet": "a", "postgres": {"dsn_env": "D", "table": "a.b", "cursor": "c"}},
-            "give either parquet or database",
+            "give one of parquet, database and unload",
         ),
         ({"parqet": "a"}, "pull.parqet: it is not a key here"),
         ({"postgres": {"dsn_env": "D", "table": "a.b"}}, "pull.postgres.cursor: it is missing"),
