@@ -59,7 +59,7 @@ def doctor(project: Project) -> dict[str, Any]:
         "environment": home.settings.env,
         "target": home.settings.target,
         "traits": [trait.name for trait in catalog.traits],
-        "syncs": [delivery.name for delivery in (*catalog.syncs, *catalog.table_copies)],
+        "syncs": [*(sync.name for sync in catalog.syncs), *(copy.name for copy in catalog.table_copies)],
         "rows": reconciled,
         "catalogue_coverage": coverage,
         "problems": problems,

@@ -3,9 +3,9 @@
 import duckdb
 import pytest
 
+from orchestration.home import PROJECT_ROOT
 from orchestration.mapping.people import attribute_row, people_rows, plan_rank
 from orchestration.mapping.seeds import ATTRIBUTES, EVENTS, PLANS
-from tests.conftest import PROJECT_ROOT
 
 ROWS = """
     create schema staging;
