@@ -26,6 +26,7 @@ from orchestration.mapping.suggest import append, suggest
 @click.option("--timezone", help="Time zone of times without an offset (default: UTC).")
 @click.option("--source", help="Name of the source (default: generic).")
 @click.option("--table", help="Load the rows unchanged into raw_<source>.<table>.")
+@click.option("--tables", is_flag=True, help="The same, each file into the table of its name.")
 @click.option("--encoding", help="Encoding of the files, for example utf-16 or windows-1252 (default: UTF-8).")
 @click.option("--keep-repeats", is_flag=True, help="Keep equal rows of one file as separate events.")
 def load_command(
@@ -35,10 +36,12 @@ def load_command(
     timezone: str | None,
     source: str | None,
     table: str | None,
+    tables: bool,
     encoding: str | None,
     keep_repeats: bool,
 ) -> int:
     """Load CSV, JSON (an object a line, or an array) or Parquet FILES into schema raw, also compressed (.gz, .zst)."""
+    from orchestration.landing.event_tables import adapter_of, repeated_table
     from orchestration.landing.load import load
     from orchestration.pipeline.asset_reports import of_load
     from orchestration.pipeline.reconciliation import enabled_sources
@@ -47,28 +50,66 @@ def load_command(
     for field, equals, column in pairs:
         if not (field and equals and column):
             raise UsageError(f"--map {field}{equals}{column} is not FIELD=COLUMN.", "--map occurred_at=timestamp")
-    loaded = load(
-        call.home,
-        files,
-        mapping={field: column for field, _, column in pairs},
-        timezone=timezone,
-        source=source,
-        table=table,
-        keep_repeats=keep_repeats,
-        encoding=encoding,
-        notify=call.progress,
-    )
-    call.record([of_load(call.home, loaded, f"{len(files) - len(loaded.refused)} files")])
-    adapter = source if table and source else "generic"
-    is_read = adapter in enabled_sources(call.project)
-    call.answer(loaded.as_dict() | {"unread_source": "" if is_read else adapter}, show_load)
-    return UNREADABLE if loaded.refused else 0
+    if tables and (table or not source):
+        raise UsageError("--tables needs --source, and no --table.", "For example: --source segment --tables")
+    batches: list[tuple[tuple[Path, ...], str | None]] = [(files, table)]
+    if tables:
+        batches = [((path,), path.name.partition(".")[0].lower()) for path in files]
+    adapter = adapter_of(source) if (table or tables) and source else "generic"
+    unread = "" if adapter in enabled_sources(call.project) else adapter
+    answers: list[dict[str, Any]] = []
+    for paths, into in batches:
+        if tables and (repeated := repeated_table(source or "", into or "")):
+            answers.append({"file": str(paths[0]), "repeats": repeated})
+            continue
+        try:
+            loaded = load(
+                call.home,
+                paths,
+                mapping={field: column for field, _, column in pairs},
+                timezone=timezone,
+                source=source,
+                table=into,
+                keep_repeats=keep_repeats,
+                encoding=encoding,
+                notify=call.progress,
+            )
+        except UsageError as error:
+            # One file that cannot be loaded does not hold up the others.
+            if not tables:
+                raise
+            answers.append({"file": str(paths[0]), "error": f"{error.message} {error.hint}"})
+            continue
+        call.record([of_load(call.home, loaded, f"{len(paths) - len(loaded.refused)} files")])
+        answers.append(loaded.as_dict() | {"unread_source": unread})
+    call.answer({"tables": answers} if tables else answers[0], show_tables if tables else show_load)
+    return UNREADABLE if any(answer.get("error") or answer.get("refused") for answer in answers) else 0
+
+
+def show_tables(answer: dict[str, Any]) -> None:
+    """What each file added to its table, and what comes next."""
+    for table in answer["tables"]:
+        if "error" in table:
+            OUT.print(f"[red]not loaded[/] {escape(table['file'])}: {escape(table['error'])}", soft_wrap=True)
+        elif "repeats" in table:
+            why = f"it holds nothing that {table['repeats']} does not hold"
+            OUT.print(f"passed over {escape(table['file'])}: {why}", soft_wrap=True)
+        else:
+            _show_counts(table)
+    loaded = [table for table in answer["tables"] if "accepted" in table]
+    if loaded:
+        show_next(loaded[-1] | {"accepted": sum(table["accepted"] for table in loaded)})
 
 
 def show_load(load: dict[str, Any]) -> None:
     """What a load added, and what comes next."""
     _show_counts(load)
     _show_refused(load)
+    show_next(load)
+
+
+def show_next(load: dict[str, Any]) -> None:
+    """What comes after a load."""
     if source := load["unread_source"]:
         OUT.print(f"  [yellow]Nobody reads {source} yet.[/] Add it to the var sources in dbt_project.yml, then:")
     if load["accepted"]:

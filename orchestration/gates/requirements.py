@@ -13,6 +13,9 @@ _OBSERVED = """
 """
 
 
+WHERE_MEANINGS_ARE = "seeds/event_catalog.csv says what events mean."
+
+
 def missing_behaviour(connection: duckdb.DuckDBPyConnection, trait: Trait, until: date | None = None) -> str:
     """Why a trait cannot be decided from these events, as a sentence; empty when it can.
 
@@ -30,7 +33,9 @@ def missing_behaviour(connection: duckdb.DuckDBPyConnection, trait: Trait, until
         if needed not in mapped:
             return f"The event catalogue maps no event to {what}, which this trait needs."
         if connection.execute(_OBSERVED, [needed, until or date.max]).fetchone() is None:
-            return f"No loaded event means {what}, which this trait needs; traithouse doctor lists unmapped events."
+            return (
+                f"No loaded event means {what}, which this trait needs; seeds/event_catalog.csv says what events mean."
+            )
     return ""
 
 

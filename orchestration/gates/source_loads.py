@@ -11,6 +11,7 @@ import duckdb
 
 from orchestration.gates.source_statistics import Measured
 from orchestration.gates.source_verdicts import SourceVerdict
+from orchestration.landing.contract import IDENTITY_TYPES
 from orchestration.transform.build import Build
 
 
@@ -67,7 +68,7 @@ def all_new_rows(source: str, loads: Loads) -> str:
     return f"""
         select
             log.event_id, kinds.event_name, log.occurred_at, log.received_at, log.node_key as entity, log.load_id,
-            coalesce(rules.behaviour, '') = '' as is_unmapped,
+            coalesce(rules.behaviour, '') = '' and kinds.event_type not in {IDENTITY_TYPES} as is_unmapped,
             not log.is_identified and known.anonymous_key is null as is_anonymous
         from events.event_log as log
         inner join events.event_kinds as kinds on log.kind_key = kinds.kind_key

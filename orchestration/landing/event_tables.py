@@ -21,6 +21,7 @@ from orchestration.landing.tombstones import drop_forgotten, redact_forgotten
 
 ADAPTER = "segment"
 TABLE, TRACKS = "track_properties", "tracks"
+VERSION = "track_properties_version"
 CALLS = (TRACKS, "pages", "screens", "identifies", "groups", "aliases")
 # What the vendors make of the calls; it holds nothing that the calls do not.
 DERIVED = {"users": "identifies", "accounts": "groups"}

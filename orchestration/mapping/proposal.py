@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from orchestration.landing.contract import IDENTITY_TYPES
 from orchestration.mapping.facts import STATES, STEPS, EventKey, Facts, PathStart
 from orchestration.mapping.rules import Meaning, base, meaning, outcome, path_meaning, stem, thing, words
 from orchestration.mapping.vocabulary import BROKEN, DONE, FAILED, LOOKED, NEGATED, PAGE
@@ -16,8 +17,7 @@ FREQUENT = 0.05
 KEYWORD_PATHS = 10
 PLAIN_PATHS = 5
 MOST_STEPS = 10
-# Calls that say who somebody is, also where a tracker sends them as events of their own name.
-IDENTITY_TYPES = frozenset(["identify", "group", "alias"])
+# Calls that say who somebody is, where a tracker sends them as events of their own name.
 IDENTITY_NAMES = frozenset(
     ["$identify", "$groupidentify", "$create_alias", "$merge_dangerously", "$set", "$groups", *IDENTITY_TYPES]
 )

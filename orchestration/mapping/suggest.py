@@ -12,6 +12,7 @@ import duckdb
 
 from orchestration.errors import UsageError
 from orchestration.home import Home
+from orchestration.landing.contract import IDENTITY_TYPES
 from orchestration.mapping.facts import EventKey, examples, most_frequent, raw_facts
 from orchestration.mapping.people import AttributeRow, PlanRow, people_rows
 from orchestration.mapping.proposal import Row, Unmapped, is_identity, propose
@@ -76,9 +77,9 @@ def suggest(home: Home, limit: int = 100) -> Suggestions:
             """
         ).fetchall()
         totals = connection.execute(
-            """
+            f"""
             select source, count(*) from events.event_log join events.event_kinds using (kind_key)
-            where event_type not in ('identify', 'group', 'alias') group by source
+            where event_type not in {IDENTITY_TYPES} group by source
             """
         ).fetchall()
         shown = found[:limit]

@@ -11,16 +11,13 @@ from typing import Any
 import duckdb
 
 from orchestration.errors import TraithouseError
-from orchestration.gates.requirements import missing_behaviour
+from orchestration.gates.requirements import WHERE_MEANINGS_ARE, missing_behaviour
 from orchestration.home import PROJECT_ROOT
-from orchestration.landing.contract import RAW_TABLES
+from orchestration.landing.contract import IDENTITY_TYPES, RAW_TABLES
 from orchestration.pipeline.reconciliation import Reconciled, enabled_sources, reconcile, unread_tables
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
-
-# Where the rest of a sentence is, for a reader of other commands.
-HERE = "; traithouse doctor lists unmapped events."
 
 
 def doctor(project: Project) -> dict[str, Any]:
@@ -44,6 +41,8 @@ def doctor(project: Project) -> dict[str, Any]:
             connection.execute(RAW_TABLES)
             enabled = enabled_sources(project)
             problems += [table.words for table in unread_tables(connection, enabled, _declared_tables(project))]
+            if not rows(connection, "select 1 as there from raw.loads limit 1"):
+                problems.append("Nothing is loaded yet; traithouse load FILE brings events in.")
             if rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
                 coverage = _coverage(connection)
                 found = reconcile(connection, enabled)
@@ -78,10 +77,10 @@ def _coverage(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """Share of events with a behaviour, by source; calls that say who somebody is need none."""
     return rows(
         connection,
-        """
+        f"""
         select source, count(*) as events, round(count(rule_key) / count(*), 4) as mapped
         from events.event_log join events.event_kinds using (kind_key)
-        where event_type not in ('identify', 'group', 'alias') group by source order by source
+        where event_type not in {IDENTITY_TYPES} group by source order by source
         """,
     )
 
@@ -106,10 +105,10 @@ def _event_problems(connection: duckdb.DuckDBPyConnection, project: Project) -> 
     """Events without a meaning or a user, rows without an event, plans without a rank, needs that nothing meets."""
     for event in rows(
         connection,
-        """
+        f"""
         select unmapped.* from events.unmapped_events as unmapped
         semi join (
-            from events.event_kinds where event_type not in ('identify', 'group', 'alias')
+            from events.event_kinds where event_type not in {IDENTITY_TYPES}
         ) as kinds using (source, event_name)
         order by event_count desc, event_name limit 20
         """,
@@ -156,7 +155,7 @@ def _event_problems(connection: duckdb.DuckDBPyConnection, project: Project) -> 
         )
     for trait in project.catalog.traits:
         if missing := missing_behaviour(connection, trait):
-            yield f"{trait.name} is not judged. {missing.removesuffix(HERE).rstrip('.')}."
+            yield f"{trait.name} is not judged. {missing.removesuffix(f'; {WHERE_MEANINGS_ARE}').rstrip('.')}."
 
 
 def _other_versions() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from orchestration.landing.event_tables import TABLE as TRACK_PROPERTIES
-from orchestration.landing.event_tables import adapter_of
+from orchestration.landing.event_tables import TRACKS, VERSION, adapter_of
 from orchestration.transform.dbt import Project
 from orchestration.transform.watermark import read_watermark
 
@@ -91,7 +91,7 @@ def unread_tables(
             remedy = f"The adapter {source} reads {', '.join(sorted(read.get(source, set()))) or 'no table'}."
         else:
             continue
-        count = _count(connection, f'select count(*) from {schema}."{table}"')
+        count = _count(connection, f'select count(*) from {schema}."{table}"') - _completed(connection, schema, table)
         if count:
             found.append(UnreadTable(f"{schema}.{table}", count, remedy))
     return found
@@ -122,8 +122,11 @@ def reconcile(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> 
         "select source, count(*) from events.event_log join events.event_kinds using (kind_key) group by source",
     )
     reconciled = []
+    read = f"load_id <= {read_watermark(connection).load_id}"
     for source in sorted({*raw, *checked, *used, *rejected}):
         unread, quarantined, good, distinct = checked.get(source, (0, 0, 0, 0))
+        good -= _completed(connection, f"raw_{source}", TRACKS, read)
+        unread -= _completed(connection, f"raw_{source}", TRACKS, f"not {read}")
         there = known.get(source, 0)
         reconciled.append(
             Reconciled(
@@ -152,8 +155,31 @@ def _raw_rows(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> 
         source = schema.removeprefix("raw_")
         # Properties are read with their track.
         if adapter_of(source) in enabled and table != TRACK_PROPERTIES:
-            rows[source] = rows.get(source, 0) + _count(connection, f'select count(*) from {schema}."{table}"')
+            count = _count(connection, f'select count(*) from {schema}."{table}"')
+            rows[source] = rows.get(source, 0) + count - _completed(connection, schema, table)
     return rows
+
+
+def _completed(connection: duckdb.DuckDBPyConnection, schema: str, table: str, condition: str = "true") -> int:
+    """Rows that a load made of a track which was there already, when its properties came: they are no other rows."""
+    if (
+        table != TRACKS
+        or not connection.execute(
+            "select 1 from duckdb_columns() where schema_name = $1 and table_name = $2 and column_name = $3",
+            [schema, table, VERSION],
+        ).fetchone()
+    ):
+        return 0
+    version = f"coalesce({VERSION}, 0)"
+    return _count(
+        connection,
+        f"""
+        select count(*) from (
+            select load_id, {version} > min({version}) over (partition by id) as is_completed from {schema}.{table}
+        )
+        where is_completed and {condition}
+        """,
+    )
 
 
 def _by_source(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:

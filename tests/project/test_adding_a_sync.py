@@ -1,5 +1,6 @@
 """One more sync is one YAML entry; one more destination is one Python file."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def notepad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     destinations.destinations.cache_clear()
     yield
     monkeypatch.undo()
+    sys.modules.pop(f"{destinations.__name__}.notepad", None)
     destinations.destinations.cache_clear()
 
 

@@ -28,7 +28,7 @@ def test_a_trait_of_failures_that_nobody_maps_is_not_judged_and_says_so(tmp_path
     verdicts = dict(queried(home, "select trait, verdict || ': ' || reason from state.gate_verdicts"))
     assert verdicts["stuck"] == (
         "not_enough_evidence: No loaded event means a step's failure, which this trait needs; "
-        "traithouse doctor lists unmapped events."
+        "seeds/event_catalog.csv says what events mean."
     )
     rules = queried(home, "select distinct evidence->>'rule', value from candidates.stuck")
     assert rules == [("not_observed", False)]

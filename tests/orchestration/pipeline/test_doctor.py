@@ -52,9 +52,12 @@ def test_tables_that_nobody_reads_are_named(
         "raw_segment.tracks holds 2 rows that nobody reads. Add segment to the var sources in dbt_project.yml, then"
         " traithouse refresh."
     ]
+    # A track that gets its properties is no other row.
+    load(sample_home, [events_file([{"id": "1", "total": 5}])], source="segment", table="order_started")
+    assert "raw_segment.tracks holds 2 rows" in " ".join(problems())
     with sample_home.lock("test"), sample_home.connect() as connection:
         assert unread_tables(connection, ["generic", "segment"]) == []
-        [odd] = unread_tables(connection, ["generic", "segment"], {"segment": {"pages"}})
+        [_, odd] = unread_tables(connection, ["generic", "segment"], {"segment": {"pages"}})
     assert odd.words == "raw_segment.tracks holds 2 rows that nobody reads. The adapter segment reads pages."
 
 
@@ -117,3 +120,9 @@ def test_packages_of_other_versions_are_named(
     found: dict[str, Any] = {"python": "3.11", "duckdb": "0.0.1"}
     monkeypatch.setattr("orchestration.pipeline.doctor.versions", lambda: found)
     assert [problem[:28] for problem in problems()] == ["duckdb 0.0.1 is installed, a"]
+
+
+def test_an_empty_home_is_told_to_load(home: Home, project: Project) -> None:
+    assert doctor(project.replace(home))["problems"] == [
+        "Nothing is loaded yet; traithouse load FILE brings events in."
+    ]
