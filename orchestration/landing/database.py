@@ -25,7 +25,11 @@ ANSWER_SECONDS = 600
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 _OPTIONS = {
     "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS},
-    "snowflake": {"login_timeout": CONNECT_SECONDS * 3, "network_timeout": ANSWER_SECONDS},
+    "snowflake": {
+        "login_timeout": CONNECT_SECONDS,
+        "network_timeout": ANSWER_SECONDS,
+        "session_parameters": {"TIMEZONE": "UTC"},
+    },
 }
 # Equal rows must be equal texts whatever the settings of a server; and a reader writes nothing.
 _SESSION = {
@@ -41,7 +45,6 @@ _SESSION = {
         "set session time_zone = '+00:00'",
         f"set session net_write_timeout = {ANSWER_SECONDS}",
     ),
-    "snowflake": ("alter session set timezone = 'UTC'",),
 }
 _SESSION["mariadb"] = _SESSION["mysql"]
 _EXTRAS = ("snowflake",)
@@ -93,6 +96,7 @@ def connected(address: str, where: str, variable: str) -> Iterator[sa.Connection
             )
     # Raised outside the except block, so that the driver's error, which quotes the address, is not its context.
     if connection is None or problem:
+        _close(connection, engine)
         raise UsageError(
             f"{where}: the database of {variable} cannot be reached: "
             f"{problem or f'what {variable} says cannot be used'}.",
@@ -101,11 +105,16 @@ def connected(address: str, where: str, variable: str) -> Iterator[sa.Connection
     try:
         yield connection
     finally:
+        _close(connection, engine)
+
+
+def _close(connection: sa.Connection | None, engine: sa.Engine | None) -> None:
+    if connection is not None:
         # A connection that broke cannot be rolled back, and need not be.
         with suppress(sa.exc.SQLAlchemyError):
             connection.close()
-        if engine is not None:
-            engine.dispose()
+    if engine is not None:
+        engine.dispose()
 
 
 def server_words(error: Exception, address: str) -> str:
