@@ -23,7 +23,7 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 600
 # What a name alone means, and what else its driver is told.
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS},
     "snowflake": {
         "login_timeout": CONNECT_SECONDS,
