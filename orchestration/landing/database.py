@@ -23,9 +23,13 @@ CONNECT_SECONDS = 10
 ANSWER_SECONDS = 600
 # What a name alone means, and what else its driver is told.
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS},
-    "snowflake": {"login_timeout": CONNECT_SECONDS * 3, "network_timeout": ANSWER_SECONDS},
+    "snowflake": {
+        "login_timeout": CONNECT_SECONDS,
+        "network_timeout": ANSWER_SECONDS,
+        "session_parameters": {"TIMEZONE": "UTC"},
+    },
 }
 _READ_ONLY = "set transaction read only"
 # Equal rows must be equal texts whatever the settings of a server; and a reader writes nothing.
@@ -42,7 +46,6 @@ _SESSION = {
         "set session time_zone = '+00:00'",
         f"set session net_write_timeout = {ANSWER_SECONDS}",
     ),
-    "snowflake": ("alter session set timezone = 'UTC'",),
 }
 _SESSION["mariadb"] = _SESSION["mysql"]
 _EXTRAS = ("snowflake",)
@@ -96,6 +99,7 @@ def connected(address: str, where: str, variable: str, *, writes: bool = False) 
             )
     # Raised outside the except block, so that the driver's error, which quotes the address, is not its context.
     if connection is None or problem:
+        _close(connection, engine)
         raise UsageError(
             f"{where}: the database of {variable} cannot be reached: "
             f"{problem or f'what {variable} says cannot be used'}.",
@@ -104,11 +108,16 @@ def connected(address: str, where: str, variable: str, *, writes: bool = False) 
     try:
         yield connection
     finally:
+        _close(connection, engine)
+
+
+def _close(connection: sa.Connection | None, engine: sa.Engine | None) -> None:
+    if connection is not None:
         # A connection that broke cannot be rolled back, and need not be.
         with suppress(sa.exc.SQLAlchemyError):
             connection.close()
-        if engine is not None:
-            engine.dispose()
+    if engine is not None:
+        engine.dispose()
 
 
 def server_words(error: Exception, address: str) -> str:

@@ -143,6 +143,10 @@ class DatabaseReader:
         table, column = self._declared.table, self._declared.cursor
         kind = columns.get(column)
         name = "" if kind is None else _type_name(kind, dialect)
+        # A dialect's own type of times, such as Snowflake's TIMESTAMP_TZ, need not be one of SQLAlchemy's.
+        own = type(kind).__name__.upper()
+        if own.startswith("TIMESTAMP") and not _is_time(kind):
+            kind = sa.DateTime(timezone=own.endswith("TZ") and not own.endswith("NTZ"))
         if not (_is_time(kind) or _is_number(kind)):
             what = f"is of type {name}" if name else "is not there"
             raise UsageError(
@@ -163,7 +167,7 @@ class DatabaseReader:
         start = newest - (self._declared.overlap_time or timedelta())
         if isinstance(kind, sa.Date):
             return start.date()
-        return start.replace(tzinfo=UTC) if getattr(kind, "timezone", False) else start
+        return start.replace(tzinfo=UTC) if kind.timezone else start
 
     def _remember(self, value: object, kind: Any, now: datetime) -> None:
         cursor = _read_cursor(value, kind)

@@ -111,7 +111,7 @@ def mariadb(maria_server: MariaServer, monkeypatch: pytest.MonkeyPatch) -> Itera
     engine.dispose()
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
+@pytest.fixture(params=["postgres", pytest.param("mariadb", marks=pytest.mark.long)])
 def shop(request: pytest.FixtureRequest) -> Shop:
     """Each server in turn."""
     made: Shop = request.getfixturevalue(request.param)

@@ -23,9 +23,16 @@ def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = project_copy / "models" / "staging" / "generic" / "_generic.yml"
     declared = yaml.safe_load(file.read_text())
     declared["sources"][0]["tables"][0]["config"] = {"meta": {"pull": {"parquet": "env:APP_EXPORT/*.parquet"}}}
-    orders = {"dsn_env": "SHOP_DSN", "table": "sales.orders", "cursor": "received_at", "overlap": "1 hour"}
-    table = {"name": "orders", "description": "Orders.", "config": {"meta": {"pull": {"postgres": orders}}}}
-    declared["sources"].append({"name": "raw_shop", "schema": "raw_shop", "description": "A shop.", "tables": [table]})
+    orders = {"url_env": "SHOP_DSN", "table": "sales.orders", "cursor": "received_at", "overlap": "1 hour"}
+    visits = {"engine": "redshift", "table": "web.visits", "cursor": "received_at", "to": "s3://exports/visits"}
+    tables = [
+        {"name": name, "description": "Rows.", "config": {"meta": {"pull": pull}}}
+        for name, pull in (("orders", {"database": orders}), ("visits", {"unload": visits}))
+    ]
+    declared["sources"] += [
+        {"name": f"raw_{name}", "schema": f"raw_{name}", "description": "A shop.", "tables": [table]}
+        for name, table in zip(("shop", "web"), tables, strict=True)
+    ]
     file.write_text(yaml.safe_dump(declared))
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(project_copy))
     monkeypatch.setenv("APP_EXPORT", str(tmp_path / "export"))
@@ -50,21 +57,39 @@ def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: 
     assert [(report["table"], report["accepted"]) for report in json.loads(events.stdout)["pulls"]] == [
         ("raw.events", 1)
     ]
-    unset = call()
+    unset = call("shop")
     assert unset.exit_code == 2
-    assert "0 loaded into raw.events" in unset.stdout
-    assert "pull.postgres.dsn_env: the environment variable SHOP_DSN is not set" in unset.stdout
+    assert "pull.database.url_env: the environment variable SHOP_DSN is not set" in unset.stdout
     server.execute(
         "drop schema if exists sales cascade",
         "create schema sales",
         "create table sales.orders as select 1 as id, timestamptz '2025-06-02Z' as received_at",
     )
     monkeypatch.setenv("SHOP_DSN", server.dsn)
-    every = call("--debug")
-    assert every.exit_code == 0
-    assert "1 loaded into raw_shop.orders" in every.stdout
+    first = call("shop", "--debug")
+    assert first.exit_code == 0
+    assert "1 loaded into raw_shop.orders" in first.stdout
+    assert "from database sales.orders: 1 row, 50 bytes; all" in first.stdout
+    again = json.loads(call("shop", "--json").stdout)["pulls"][0]
+    assert {name: again[name] for name in ("rows", "bytes", "predicate")} == {
+        "rows": 1,
+        "bytes": 50,
+        "predicate": "received_at >= '2025-06-01 23:00:00+00:00' OR received_at IS NULL",
+    }
+    plan = call("web", "--plan")
+    assert plan.exit_code == 0
+    assert plan.stdout == (
+        "-- raw_web.visits\n"
+        'UNLOAD (\'SELECT * FROM "web"."visits"\')\n'
+        "TO 's3://exports/visits/all/' IAM_ROLE default FORMAT AS PARQUET ALLOWOVERWRITE;\n"
+        "-- Next: traithouse pull\n"
+    )
+    assert list(json.loads(call("--plan", "--json").stdout)["statements"]) == ["raw_web.visits"]
+    unplanned = call("shop", "--plan")
+    assert unplanned.exit_code == 2
+    assert "Nothing is unloaded: no table declares pull.unload" in unplanned.output
     monkeypatch.setenv("SHOP_DSN", server.dsn.replace("s3cr3t", "s3cr3t-wrong"))
-    refused = call("--debug", "--json")
+    refused = call("shop", "--debug", "--json")
     assert refused.exit_code == 2
     assert "s3cr3t" not in refused.output
     wrong = call("shopp")

@@ -1,11 +1,13 @@
 """A table in a real Postgres, and in a real MariaDB, is followed by its cursor; its password goes nowhere."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -14,12 +16,14 @@ from sqlalchemy.dialects.mysql import LONGTEXT
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings
 from orchestration.landing import batch, database_rows
+from orchestration.landing.database import server_words
 from orchestration.landing.database_rows import DatabaseReader
 from orchestration.landing.declared import Pull
 from orchestration.landing.pull import PullReport, pull
 from tests.conftest import NOW, queried
+from tests.mariadb import MariaServer
 from tests.orchestration.landing.conftest import ORDERS, Shop, at, one_pull
-from tests.postgres import PASSWORD
+from tests.postgres import PASSWORD, Server
 
 Followed = Callable[..., Pull]
 LONG_TEXT = sa.Text().with_variant(LONGTEXT(), "mysql", "mariadb")
@@ -237,6 +241,26 @@ def test_the_driver_error_hangs_on_to_nothing(shop: Shop, followed: Followed, mo
         assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
 
 
+def test_words_that_repeat_the_address_are_left_out(server: Server, maria_server: MariaServer) -> None:
+    """Whatever a driver says, and however the password is spelt there."""
+    within_url = quote(PASSWORD, safe="")
+    for address in (server.dsn, server.url, maria_server.url):
+        for secret in (PASSWORD, within_url, address):
+            assert server_words(ValueError(f"wrong: {secret}!"), address) == "the connection broke"
+        assert server_words(ValueError("disk full\nand more"), address) == "disk full"
+
+
+def test_a_missing_driver_names_the_extra(home: Home, followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "snowflake.sqlalchemy", None)
+    for name in [name for name in sa.dialects.registry.impls if name.startswith("snowflake")]:
+        monkeypatch.delitem(sa.dialects.registry.impls, name)
+    monkeypatch.setenv("SHOP_URL", "snowflake://reader:s3cr3t@account/shop")
+    (report,) = pull(home, [followed()], now=NOW)
+    assert "the driver of snowflake is not installed; pip install traithouse[snowflake]" in report.error
+    assert "s3cr3t" not in report.error
+
+
+@pytest.mark.long
 def test_a_server_that_breaks_off_leaves_nothing_half_read(home: Home, shop: Shop, followed: Followed) -> None:
     shop.create()
     shop.insert(
@@ -260,6 +284,7 @@ def test_a_server_that_breaks_off_leaves_nothing_half_read(home: Home, shop: Sho
     assert counts(pull(home, [followed()], now=NOW)) == (1, 30_000, 0)
 
 
+@pytest.mark.long
 def test_a_fetch_is_bounded_in_rows_and_bytes(
     home: Home, shop: Shop, followed: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

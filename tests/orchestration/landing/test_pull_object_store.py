@@ -72,6 +72,7 @@ def test_an_object_that_cannot_be_read_is_named_and_tried_again(home: Home, buck
     assert pull(home, [one_pull({"parquet": FILES})], now=NOW)[0].accepted == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -135,6 +136,7 @@ def test_the_plan_is_the_statement_that_unloads_what_is_new(
     assert unload_statements(home, [orders], NOW) == expected
 
 
+@pytest.mark.long
 def test_unloading_and_pulling_by_turns_loses_and_doubles_nothing(home: Home, bucket: Bucket, tmp_path: Path) -> None:
     orders = unloaded("redshift", "sales.orders")
     for part, (key, hours) in enumerate(
@@ -148,6 +150,7 @@ def test_unloading_and_pulling_by_turns_loses_and_doubles_nothing(home: Home, bu
     assert "2025-06-01 11:00:00" in unload_statements(home, [orders], NOW)["raw_shop.orders"]
 
 
+@pytest.mark.long
 def test_the_cursor_may_be_a_number_or_the_time_of_an_event(home: Home, bucket: Bucket, tmp_path: Path) -> None:
     bucket.put_rows("orders/a/1.parquet", ROWS.format(id=41, at="10:00"), tmp_path)
     numbered = unloaded("redshift", "sales.orders", cursor="id", overlap=2)
