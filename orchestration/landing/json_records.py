@@ -16,9 +16,19 @@ CHUNK_CHARACTERS = 1024 * 1024
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
-def json_records(lines: Iterator[str]) -> Iterator[RawRecord]:
-    """Yields a record for each line that is not blank."""
-    for number, line in enumerate(lines, start=1):
+def json_records(text: TextIO, path: Path) -> Iterator[RawRecord]:
+    """Yields a record for each line that is not blank.
+
+    Raises:
+        UsageError: a line does not end.
+
+    """
+    for number, line in enumerate(iter(lambda: text.readline(MOST_CHARACTERS + 1), ""), start=1):
+        if len(line) > MOST_CHARACTERS:
+            raise UsageError(
+                f"{path}: line {number} has more than {MOST_CHARACTERS:,} characters.",
+                "Check that the file has an object a line.",
+            )
         if line.strip():
             yield _record(number, line)
 

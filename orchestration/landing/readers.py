@@ -60,7 +60,7 @@ def read_records(path: Path, encoding: str | None = None) -> Iterator[RawRecord]
             if kind == "csv":
                 yield from csv_records(text, path)
             else:
-                yield from array_records(text, path) if _is_array(path, encoding) else json_records(text)
+                yield from array_records(text, path) if _is_array(path, encoding) else json_records(text, path)
     except (OSError, EOFError, zstd.ZstdError, duckdb.Error, UnicodeError, csv.Error) as error:
         raise UsageError(
             f"{path} cannot be read: {str(error).splitlines()[0]}",

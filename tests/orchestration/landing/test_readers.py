@@ -103,7 +103,9 @@ def test_a_json_array_is_read_like_an_object_a_line(tmp_path: Path) -> None:
     assert records(path) == [(1, None), (2, "not valid JSON")]
 
 
-@pytest.mark.parametrize(("name", "text"), [("events.csv", 'a,b\n1,"'), ("events.json", '[{"a": "')])
+@pytest.mark.parametrize(
+    ("name", "text"), [("events.csv", 'a,b\n1,"'), ("events.json", '[{"a": "'), ("x.ndjson", '{"a": "' + "x" * 1000)]
+)
 def test_a_record_without_end_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
