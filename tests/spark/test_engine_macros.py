@@ -118,6 +118,20 @@ MODELS = {
     "objects": """
         select id, key, {{ is_json_object('text') }} as is_object from {{ source('raw', 'members') }}
     """,
+    "entities": """
+        select id, {{ members_of_lists(["concat('[', text, ']')", "'[{\\"b\\": 1}]'", "'[]'"]) }} as members,
+            {{ joined_objects("'{\\"c\\": 2}'", "'{}'") }} as joined
+        from {{ source('raw', 'members') }} where key = 'a'
+    """,
+    "sittings": """
+        with sessions as (
+            select id - 2 * {{ floor_divide('id', '2') }} as user_key, cast(id as string) as session_id,
+                {{ reporting_date('instant') }} as session_date, instant as started_at,
+                instant + interval '11 hours' as ended_at
+            from {{ source('raw', 'instants') }} where instant is not null
+        )
+        {{ active_time('sessions', ['user_key']) }}
+    """,
     "days": """
         {{ calendar("cast('2024-02-27' as date)", "cast('2024-03-02' as date)") }}
     """,
