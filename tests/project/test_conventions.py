@@ -28,7 +28,7 @@ ALLOWED = {
     "httpx": {"destinations", "sync"},
     "standardwebhooks": {"destinations"},
     "psycopg": {"destinations", "landing"},
-    "fsspec": {"destinations"},
+    "fsspec": {"destinations", "landing"},
     "requests": {"destinations", "sync"},
     "urllib": {"destinations", "sync"},
     "dbt": {"transform", "measurement"},
