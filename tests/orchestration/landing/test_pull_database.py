@@ -115,6 +115,28 @@ def test_a_row_from_the_future_does_not_hide_those_after_it(home: Home, shop: Sh
     ]
 
 
+def test_a_time_without_end_does_not_move_the_cursor(home: Home, postgres: Shop, followed: Followed) -> None:
+    postgres.create()
+    postgres.insert((1, "a", None, at("2025-06-01")))
+    for number, when in enumerate(("infinity", "-infinity", "0044-03-15 BC", "12025-01-01Z"), 2):
+        postgres.run(f"insert into sales.orders values ({number}, 'b', null, '{when}')")
+    assert counts(pull(home, [followed()], now=NOW)) == (1, 5, 0)
+    assert queried(home, "select cursor_value from raw.pulled_cursors") == [("2025-06-01T00:00:00",)]
+    postgres.insert((9, "c", None, at("2025-06-02")))
+    assert counts(pull(home, [followed()], now=NOW)) == (2, 1, 3)
+
+
+@pytest.mark.long
+def test_a_day_that_is_none_does_not_move_the_cursor(home: Home, mariadb: Shop, followed: Followed) -> None:
+    mariadb.create(id=sa.Integer, received_at=sa.DateTime)
+    mariadb.run("insert into sales.orders values (1, '2025-06-01 10:00:00')")
+    with mariadb.engine.begin() as connection:
+        connection.exec_driver_sql("set session sql_mode = ''")
+        connection.exec_driver_sql("insert into sales.orders values (2, '0000-00-00 00:00:00')")
+    assert counts(pull(home, [followed()], now=NOW)) == (1, 2, 0)
+    assert queried(home, "select cursor_value from raw.pulled_cursors") == [("2025-06-01T10:00:00",)]
+
+
 @pytest.mark.parametrize(
     ("kind", "first", "later", "kept"),
     [
