@@ -179,7 +179,7 @@ def show_pulls(answer: dict[str, Any]) -> None:
             OUT.print(f"{count_of(len(pulled['passed_over']), 'table')} not read: {escape(reasons)}", soft_wrap=True)
             continue
         _show_counts(pulled)
-        read = f"{count_of(pulled['files'], 'file')}" if pulled["files"] else pulled["predicate"] or "all"
+        read = pulled["predicate"] or "every row"
         volume = f"{count_of(pulled['rows'], 'row')}, {pulled['bytes']:,} bytes"
         OUT.print(f"  from {escape(pulled['origin'])}: {volume}; {escape(read)}", soft_wrap=True)
         _show_refused(pulled)

@@ -23,8 +23,9 @@ from orchestration.landing.declared import environment
 from orchestration.landing.places import DatabaseTable
 from orchestration.landing.records import NOT_JSON, RawRecord, exact_number, object_record, row_record
 
-# A fetch asks for so many rows at most, and for fewer where the widest row so far says that they would be more bytes.
-FETCHED_ROWS, FETCHED_BYTES = 1_000, 8_000_000
+# A fetch asks for a few rows at first, then for so many at most, and for fewer where the widest row so far says that
+# they would be more bytes.
+FIRST_ROWS, FETCHED_ROWS, FETCHED_BYTES = 10, 1_000, 8_000_000
 # MariaDB's JSON is a text that is checked.
 _MARIADB_CHECKS = """
     select check_clause from information_schema.check_constraints
@@ -76,7 +77,6 @@ class DatabaseReader:
                 for row, cursor in self._fetched(connection, columns, kind):
                     self._remember(cursor, kind, now)
                     self.rows += 1
-                    self.bytes += len(row.raw.encode(errors="surrogatepass"))
                     yield row
             except sa.exc.SQLAlchemyError as error:
                 failure = server_words(error, address)
@@ -109,16 +109,19 @@ class DatabaseReader:
             self.predicate = _predicate(sa.column(cursor), self._start(kind, self.newest), kind, connection.dialect)
         position = list(columns).index(cursor)
         to_json = _RowMaker(connection, columns, schema, name) if not in_postgres else None
-        widest = 1
+        rows_asked, widest = FIRST_ROWS, 1
         # Reflection in MySQL turns error events off for the connection.
         options = {"stream_results": True, "max_row_buffer": FETCHED_ROWS, "skip_user_error_events": False}
         with connection.execution_options(**options).execute(query) as result:
-            while batch := result.fetchmany(max(1, min(FETCHED_ROWS, FETCHED_BYTES // widest))):
+            while batch := result.fetchmany(rows_asked):
                 for values in batch:
                     # Rows of a table have no numbers: without one, a row that is rejected again counts as the same.
                     record = to_json(values) if to_json else object_record(0, values[0])
-                    widest = max(widest, len(record.raw))
+                    size = len(record.raw.encode(errors="surrogatepass"))
+                    self.bytes += size
+                    widest = max(widest, size)
                     yield record, values[position] if to_json else values[1]
+                rows_asked = max(1, min(FETCHED_ROWS, rows_asked * 10, FETCHED_BYTES // widest))
 
     def _columns(self, connection: sa.Connection) -> dict[str, Any]:
         """Column -> its type."""

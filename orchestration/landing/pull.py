@@ -39,7 +39,8 @@ class PullReport:
         files: number of Parquet files that were read.
         rows: number of rows that were read.
         bytes: of the files, or of the rows as JSON text.
-        predicate: the condition on the cursor that the database applied; empty when every row was asked for.
+        predicate: the condition on the cursor that the database applied, empty when every row was asked for; of files,
+            how many were read.
         accepted: rows added.
         duplicates: rows that were there already.
         rejected: rows that are kept, with reasons, in raw.rejected_events.
@@ -190,7 +191,8 @@ def _pull_files(
                 row,
             )
     size = sum(stamp.size_bytes for stamp in read.values())
-    return replace(report, files=len(read), rows=rows, bytes=size, refused=refused, origin=pattern)
+    new = f"{len(read)} of {len(found)} files, which are new or changed"
+    return replace(report, files=len(read), rows=rows, bytes=size, predicate=new, refused=refused, origin=pattern)
 
 
 def _stamps(pattern: str) -> dict[str, ObjectStamp]:

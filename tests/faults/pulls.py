@@ -37,6 +37,7 @@ from tests.postgres import running_server
 
 TABLE = Path(__file__).with_suffix(".md")
 NOW = datetime(2027, 1, 1)
+MOST_LATE = 200
 # Half a second for every row, so that two share each second; every 97th has no cursor.
 ROWS = {
     "postgres": """
@@ -143,6 +144,7 @@ class PullKills:
             child.wait()
         ended = child.returncode == 0
         self.done.late += ended
+        assert self.done.late < MOST_LATE, "nearly every signal came too late"
         self.done.kills += not ended
         return ended
 

@@ -71,7 +71,6 @@ MARIADB = {
 }
 
 
-@pytest.mark.parametrize("shop", ["postgres", "mariadb"], indirect=True)
 def test_every_type_keeps_its_value(home: Home, shop: Shop, followed: Followed) -> None:
     cases = {"postgres": POSTGRES, "mariadb": MARIADB}[shop.kind]
     if shop.kind == "postgres":

@@ -25,14 +25,11 @@ def declaring(project_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     declared["sources"][0]["tables"][0]["config"] = {"meta": {"pull": {"parquet": "env:APP_EXPORT/*.parquet"}}}
     orders = {"url_env": "SHOP_DSN", "table": "sales.orders", "cursor": "received_at", "overlap": "1 hour"}
     visits = {"engine": "redshift", "table": "web.visits", "cursor": "received_at", "to": "s3://exports/visits"}
-    tables = [
-        {"name": name, "description": "Rows.", "config": {"meta": {"pull": pull}}}
-        for name, pull in (("orders", {"database": orders}), ("visits", {"unload": visits}))
-    ]
-    declared["sources"] += [
-        {"name": f"raw_{name}", "schema": f"raw_{name}", "description": "A shop.", "tables": [table]}
-        for name, table in zip(("shop", "web"), tables, strict=True)
-    ]
+    for name, table, pull in (("shop", "orders", {"database": orders}), ("web", "visits", {"unload": visits})):
+        # Declared for the source, that is for each of its tables.
+        source = {"name": f"raw_{name}", "schema": f"raw_{name}", "config": {"meta": {"pull": pull}}}
+        tables = [{"name": table, "description": "Rows."}]
+        declared["sources"].append(source | {"description": "A shop.", "tables": tables})
     file.write_text(yaml.safe_dump(declared))
     monkeypatch.setenv("TRAITHOUSE_PROJECT", str(project_copy))
     monkeypatch.setenv("APP_EXPORT", str(tmp_path / "export"))
@@ -69,7 +66,7 @@ def test_the_command_pulls_everything_that_is_declared(declaring: Home, server: 
     first = call("shop", "--debug")
     assert first.exit_code == 0
     assert "1 loaded into raw_shop.orders" in first.stdout
-    assert "from database sales.orders: 1 row, 50 bytes; all" in first.stdout
+    assert "from database sales.orders: 1 row, 50 bytes; every row" in first.stdout
     again = json.loads(call("shop", "--json").stdout)["pulls"][0]
     assert {name: again[name] for name in ("rows", "bytes", "predicate")} == {
         "rows": 1,

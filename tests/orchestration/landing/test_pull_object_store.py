@@ -55,12 +55,14 @@ def test_only_new_and_changed_objects_are_read(home: Home, bucket: Bucket, tmp_p
     bucket.put_rows("orders/b/2.parquet", ROWS.format(id=3, at="10:05"), tmp_path)
     (changed,) = pull(home, [orders], now=NOW)
     assert (changed.files, changed.rows, changed.accepted) == (2, 2, 2)
+    assert changed.predicate == "2 of 2 files, which are new or changed"
     assert queried(home, "select id from raw_shop.orders order by 1") == [("1",), ("2",), ("3",)]
     assert queried(home, "select distinct files from raw.loads where load_id = 2") == [
         (["s3://exports/orders/a/1.parquet", "s3://exports/orders/b/2.parquet"],)
     ]
 
 
+@pytest.mark.long
 def test_an_object_that_cannot_be_read_is_named_and_tried_again(home: Home, bucket: Bucket, tmp_path: Path) -> None:
     bucket.put_rows("orders/a/1.parquet", ROWS.format(id=1, at="10:00"), tmp_path)
     bucket.put("orders/bad.parquet", b"half a file")
