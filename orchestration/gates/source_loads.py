@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import duckdb
 
+from orchestration.declarations.event_types import IDENTITY_TYPES
 from orchestration.gates.source_statistics import Measured
 from orchestration.gates.source_verdicts import SourceVerdict
-from orchestration.landing.contract import IDENTITY_TYPES
 from orchestration.transform.build import Build
 
 

@@ -1,8 +1,5 @@
 """The raw event contract: what a source must provide, and the tables that hold it."""
 
-EVENT_TYPES = ("track", "page", "screen", "identify", "group", "alias")
-# These say who somebody is, and need no meaning. As text the tuple is SQL.
-IDENTITY_TYPES = EVENT_TYPES[3:]
 TEXT_FIELDS = (
     "event_id",
     "event_type",

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import duckdb
 
+from orchestration.declarations.event_types import EVENT_TYPES
 from orchestration.errors import UsageError
 from orchestration.landing.contract import (
-    EVENT_TYPES,
     FIELDS,
     ID_FIELDS,
     OBJECT_FIELDS,

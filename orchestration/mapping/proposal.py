@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestration.landing.contract import IDENTITY_TYPES
+from orchestration.declarations.event_types import IDENTITY_TYPES
 from orchestration.mapping.facts import STATES, STEPS, EventKey, Facts, PathStart
 from orchestration.mapping.rules import Meaning, base, meaning, outcome, path_meaning, stem, thing, words
 from orchestration.mapping.vocabulary import BROKEN, DONE, FAILED, LOOKED, NEGATED, PAGE

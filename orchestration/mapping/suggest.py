@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 
 import duckdb
 
+from orchestration.declarations.event_types import IDENTITY_TYPES
 from orchestration.errors import UsageError
 from orchestration.home import Home
-from orchestration.landing.contract import IDENTITY_TYPES
 from orchestration.mapping.facts import EventKey, examples, most_frequent, raw_facts
 from orchestration.mapping.people import AttributeRow, PlanRow, people_rows
 from orchestration.mapping.proposal import Row, Unmapped, is_identity, propose

@@ -10,10 +10,11 @@ from typing import Any
 
 import duckdb
 
+from orchestration.declarations.event_types import IDENTITY_TYPES
 from orchestration.errors import TraithouseError
 from orchestration.gates.requirements import WHERE_MEANINGS_ARE, missing_behaviour
 from orchestration.home import PROJECT_ROOT
-from orchestration.landing.contract import IDENTITY_TYPES, RAW_TABLES
+from orchestration.landing.contract import RAW_TABLES
 from orchestration.pipeline.reconciliation import Reconciled, enabled_sources, reconcile, unread_tables
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination

@@ -273,7 +273,7 @@ def test_words_that_repeat_the_address_are_left_out(server: Server) -> None:
 
 def test_a_missing_driver_names_the_extra(home: Home, followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "snowflake.sqlalchemy", None)
-    for name in [name for name in sa.dialects.registry.impls if name.startswith("snowflake")]:
+    for name in [name for name in sa.dialects.registry.impls if str(name).startswith("snowflake")]:
         monkeypatch.delitem(sa.dialects.registry.impls, name)
     monkeypatch.setenv("SHOP_URL", "snowflake://reader:s3cr3t@account/shop")
     (report,) = pull(home, [followed()], now=NOW)
