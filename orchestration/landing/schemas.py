@@ -1,4 +1,4 @@
-"""Finds the tables of a declared schema anew at each pull, so that tables may appear there and vanish.
+"""Finds the tables of a declared schema at each pull, so that tables may appear there and vanish.
 
 A table of the source reads the table of its name. Segment's ``track_properties`` reads every table that the vendor
 keeps for an event, whichever there are; each is followed by a cursor of its own.

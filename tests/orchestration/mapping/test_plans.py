@@ -1,6 +1,6 @@
 """What is proposed for names of public tracking plans, against labels that were written before the rules.
 
-``python -m tests.orchestration.mapping.test_plans`` writes plans/RESULTS.md anew.
+``python -m tests.orchestration.mapping.test_plans`` writes plans/RESULTS.md.
 """
 
 import csv
