@@ -32,7 +32,7 @@ SYNONYMS = {"signin": "login", "logon": "login", "signon": "login", "signout": "
 
 STARTED = word_set("start started begin began begun initiate initiated attempt attempted")
 DONE = word_set("complete completed success succeeded successful successfully finish finished done")
-# What did not work, whoever did it; words that a person may also mean well ("offer declined") are a guess.
+# What did not work, for a person or the product. Words with a harmless sense, too ("offer declined"), are a guess.
 BROKEN = word_set(
     "error errors failed failure failures fail fails failing exception exceptions crash crashed crashes timeout "
     "aborted unsuccessful unsuccessfully unable invalid notfound unauthorized unauthenticated forbidden"

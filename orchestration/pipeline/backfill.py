@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -13,6 +12,7 @@ import duckdb
 from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
+from orchestration.landing.batch import transaction
 from orchestration.measurement.replay import Replay, is_publishable, last_date
 from orchestration.publishing.backfill import Missing, backfill_id, backfill_trait, missing_days
 from orchestration.publishing.snapshot import served_build, write_snapshot
@@ -157,7 +157,7 @@ def backfill(
                     day = last_date(clock, project.time_zone)
                     notify(f"backfilling {day} ({number} of {total}): {len(names)} traits")
                     written: list[HistoryDay] = []
-                    with _transaction(connection):
+                    with transaction(connection):
                         for name in names:
                             trait, before = project.catalog.trait(name), reports[name]
                             publishable = is_publishable(connection, trait, day)
@@ -186,18 +186,6 @@ def _members(connection: duckdb.DuckDBPyConnection, trait: Trait) -> tuple[int, 
     counted = f'select count(*), count(*) filter ({has_it}) from replay_candidates."{trait.name}"'
     population, members = connection.execute(counted).fetchone() or (0, 0)
     return population, members
-
-
-@contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Commits all or nothing; cleaning up after a failure stays outside the transaction."""
-    connection.execute("begin")
-    try:
-        yield
-    except BaseException:
-        connection.execute("rollback")
-        raise
-    connection.execute("commit")
 
 
 def _first_day_of_events(project: Project, last: date) -> date:
