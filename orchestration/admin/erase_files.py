@@ -163,8 +163,11 @@ def _scrub_parquet(path: Path, subject: Subject) -> str:
         )
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         literal = str(draft).replace("'", "''")
-        connection.execute(f"copy kept to '{literal}' (format parquet)")
-    draft.replace(path)
+        try:
+            connection.execute(f"copy kept to '{literal}' (format parquet)")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     return "rewritten"
 
 

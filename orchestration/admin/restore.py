@@ -22,7 +22,7 @@ import duckdb
 from orchestration.admin.checksums import verify_checksums
 from orchestration.admin.erasure import ErasureScope, scrub
 from orchestration.admin.subject import Subject
-from orchestration.errors import UsageError
+from orchestration.errors import DamagedFileError, UsageError
 from orchestration.home import RESTORE_INTENT, Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import hash_sql
@@ -163,7 +163,7 @@ def _forget_again(home: Home, inner: Home, project: Project, notify: Notify) -> 
             tombstones = connection.execute(
                 "select salt, entity_type, id_hash, forgotten_at from raw.tombstones"
             ).fetchall()
-    except duckdb.Error:
+    except (duckdb.Error, DamagedFileError):
         notify("restore: the old warehouse cannot be read; repeat every traithouse forget since the backup was made")
         return 0
     if not tombstones:
