@@ -86,11 +86,15 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
         verify_checksums(source)
         draft = project.home.root / f".restore-{utc_now():%Y%m%dT%H%M%S%fZ}"
         notify("restore: copying")
-        shutil.copytree(source, draft, symlinks=True)
-        verify_checksums(draft)
-        inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
-        inner.prepare()
-        forgotten = _forget_again(project.home, inner, project, notify)
+        try:
+            shutil.copytree(source, draft, symlinks=True)
+            verify_checksums(draft)
+            inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
+            inner.prepare()
+            forgotten = _forget_again(project.home, inner, project, notify)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         intent = {
             "backup": str(source),
             "draft": draft.name,
