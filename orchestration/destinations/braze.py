@@ -221,7 +221,7 @@ class BrazeDestination(HttpDestination):
         """The message, and the first of its errors."""
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return answer.text
         if not isinstance(content, dict):
             return str(content)
