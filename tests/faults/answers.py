@@ -254,7 +254,7 @@ def attacked(name: str, folder: Path) -> Iterator[Callable[[int], Trial]]:
         stack.callback(os.environ.update, before)
         os.environ.update(target.environment())
         sync = target.sync()
-        options = sync.options | {"timeout_seconds": 5.0} | ({"job_minutes": 0.0005} if name == "klaviyo" else {})
+        options = sync.options | {"timeout_seconds": 5.0} | ({"job_minutes": 0.05} if name == "klaviyo" else {})
         sync = sync.model_copy(update={"options": options})
         handle, trial = target.handle, Trial(name, 0)
 
