@@ -78,6 +78,7 @@ def _show_loaded(status: dict[str, Any]) -> None:
         show_fact("Loaded", "nothing yet: traithouse load FILE...")
     for words in status["unread"]:
         show_fact("[yellow]Unread[/]", escape(words))
+    _show_rows(status["rows"])
     for source in status["sources"]:
         verdict = SOURCE_VERDICTS.get(source["verdict"], VERDICTS["none"])
         loaded = f"loaded {str(source['loaded_at'])[:19]} UTC, " if source["loaded_at"] else ""
@@ -153,6 +154,14 @@ def _value(trait: dict[str, Any]) -> str:
     return {"true": "[green]yes[/]", "false": "no"}.get(trait["value"], escape(trait["value"]))
 
 
+def _show_rows(tables: list[dict[str, Any]]) -> None:
+    """Where all rows have gone, a line a source and table."""
+    for table in tables:
+        parts = " + ".join(f"{table[name]:,} {name}" for name in ("used", "duplicate", "quarantined", "unread"))
+        where = f"{table['source']} in {table['table']}"
+        show_fact("Rows", f"{where}: {table['loaded']:,} loaded = {parts}; {table['rejected']:,} rejected")
+
+
 @command_of(main)
 def doctor_command(call: Call) -> int:
     """Check home, lock, versions, declarations, rows and event catalogue. Exit code 1 means that it found problems."""
@@ -169,9 +178,7 @@ def show_doctor(answer: dict[str, Any]) -> None:
     show_fact("Versions", ", ".join(f"{name} {version}" for name, version in answer["versions"].items()))
     show_fact("Traits", ", ".join(answer["traits"]))
     show_fact("Syncs", ", ".join(answer["syncs"]))
-    for source in answer["rows"]:
-        parts = " + ".join(f"{source[name]:,} {name}" for name in ("used", "duplicate", "quarantined", "unread"))
-        show_fact("Rows", f"{source['source']}: {source['loaded']:,} loaded = {parts}; {source['rejected']:,} rejected")
+    _show_rows(answer["rows"])
     for source in answer["catalogue_coverage"]:
         events = count_of(source["events"], "event")
         show_fact("Catalogue", f"{source['source']}: {source['mapped']:.1%} of {events} have a behaviour")

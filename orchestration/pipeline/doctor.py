@@ -90,11 +90,12 @@ def _row_problems(source: Reconciled) -> Iterator[str]:
     """What is wrong with where the rows of a source have gone."""
     if source.lost:
         yield (
-            f"{source.lost:,} rows of {source.source} are neither used nor duplicate, quarantined or unread;"
-            " traithouse refresh --full-refresh rebuilds everything."
+            f"{source.lost:,} rows of {source.source} in {source.table} are neither used nor duplicate, quarantined or"
+            " unread; traithouse refresh --full-refresh rebuilds everything."
         )
     if source.unread:
-        yield f"{source.unread:,} rows of {source.source} came after the last refresh; traithouse refresh reads them."
+        where = f"{source.source} in {source.table}"
+        yield f"{source.unread:,} rows of {where} came after the last refresh; traithouse refresh reads them."
     if source.rejected:
         yield (
             f"{source.rejected:,} records of {source.source} were rejected;"

@@ -1,10 +1,10 @@
-"""Where all that was loaded has gone, by source: used, duplicate, quarantined, unread; tables that nobody reads."""
+"""Where all that was loaded has gone, by source and table: used, duplicate, quarantined, unread; what nobody reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -13,13 +13,41 @@ from orchestration.landing.event_tables import TRACKS, VERSION, adapter_of
 from orchestration.transform.dbt import Project
 from orchestration.transform.watermark import read_watermark
 
+# Adapter -> type of event -> the table that its rows are in, where that is not the adapter's first.
+_FIRST = {"segment": TRACKS}
+_TABLES = {
+    "segment": {
+        "page": "pages",
+        "screen": "screens",
+        "identify": "identifies",
+        "group": "groups",
+        "alias": "aliases",
+    },
+    "snowplow": {"alias": "identities"},
+}
+
+
+class Place(NamedTuple):
+    """A source and the table that its rows were landed in."""
+
+    source: str
+    table: str
+
+
+class RawRows(NamedTuple):
+    """Rows up to the last refresh, and after it."""
+
+    read: int
+    unread: int
+
 
 @dataclass(frozen=True)
 class Reconciled:
-    """Rows of a source.
+    """Rows of a table of a source.
 
     Attributes:
         source: as its events name it.
+        table: that they were landed in.
         loaded: records that ``load`` and ``pull`` took as rows, those that were there already included.
         used: events.
         duplicate: rows that were there already, and other versions of an event.
@@ -30,6 +58,7 @@ class Reconciled:
     """
 
     source: str
+    table: str
     loaded: int
     used: int
     duplicate: int
@@ -91,82 +120,129 @@ def unread_tables(
             remedy = f"The adapter {source} reads {', '.join(sorted(read.get(source, set()))) or 'no table'}."
         else:
             continue
-        count = _count(connection, f'select count(*) from {schema}."{table}"') - _completed(connection, schema, table)
+        count = _count(connection, f'select count(*) from {schema}."{table}"') - _completed(
+            connection, f"{schema}.{table}"
+        )
         if count:
             found.append(UnreadTable(f"{schema}.{table}", count, remedy))
     return found
 
 
-def reconcile(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> list[Reconciled]:
-    """Where the rows of each source that is read have gone, as far as the last refresh has read them."""
+def reconcile(
+    connection: duckdb.DuckDBPyConnection, enabled: Sequence[str], *, recount: bool = True
+) -> list[Reconciled]:
+    """Where the rows of each table that is read have gone, as far as the last refresh has read them.
+
+    Args:
+        connection: the warehouse.
+        enabled: adapters.
+        recount: count duplicates in all raw rows; else they are what is left, which finds nothing that is lost.
+
+    """
     raw = _raw_rows(connection, enabled)
-    known = _by_source(connection, "select source, sum(duplicates) from raw.loads group by source")
-    rejected = _by_source(connection, "select source, count(*) from raw.rejected_events group by source")
-    checked = {
-        source: counts
-        for source, *counts in connection.execute(
-            """
-            select
-                source,
-                count(*) filter (load_id > $read),
-                count(*) filter (load_id <= $read and quarantine_reason is not null),
-                count(*) filter (load_id <= $read and quarantine_reason is null),
-                count(distinct event_id) filter (load_id <= $read and quarantine_reason is null)
-            from events.checked_events group by source
-            """,
-            {"read": read_watermark(connection).load_id},
-        ).fetchall()
-    }
-    used = _by_source(
+    known = _by_table(connection, "select source, table_name, sum(duplicates) from raw.loads group by all")
+    rejected = _by_table(
         connection,
-        "select source, count(*) from events.event_log join events.event_kinds using (kind_key) group by source",
+        """
+        select rejected.source, loads.table_name, count(*)
+        from raw.rejected_events as rejected left join raw.loads as loads using (load_id) group by all
+        """,
     )
+    last_read = read_watermark(connection).load_id
+    used = _by_type(
+        connection,
+        enabled,
+        """
+        select kinds.source, kinds.event_type, sum(found.rows)
+        from (select kind_key, count(*) as rows from events.event_log group by kind_key) as found
+        join events.event_kinds as kinds using (kind_key) group by all
+        """,
+    )
+    quarantined = _by_type(
+        connection,
+        enabled,
+        # Calls of other types are called after them.
+        "select source, event_name, count(*) from events.quarantined_events group by all",
+    )
+    same = _same_events(connection, enabled, last_read) if recount else {}
     reconciled = []
-    read = f"load_id <= {read_watermark(connection).load_id}"
-    for source in sorted({*raw, *checked, *used, *rejected}):
-        unread, quarantined, good, distinct = checked.get(source, (0, 0, 0, 0))
-        good -= _completed(connection, f"raw_{source}", TRACKS, read)
-        unread -= _completed(connection, f"raw_{source}", TRACKS, f"not {read}")
-        there = known.get(source, 0)
+    for source, table in sorted({*raw, *used, *quarantined, *rejected}):
+        place = Place(source, table)
+        rows, there = raw.get(place, RawRows(0, 0)), known.get(place, 0)
+        taken = used.get(place, 0) + quarantined.get(place, 0)
+        left = rows.read - taken
         reconciled.append(
             Reconciled(
                 source=source,
-                loaded=raw.get(source, 0) + there,
-                used=used.get(source, 0),
-                duplicate=good - distinct + there,
-                quarantined=quarantined,
-                unread=unread,
-                rejected=rejected.get(source, 0),
+                table=table,
+                loaded=rows.read + rows.unread + there,
+                used=used.get(place, 0),
+                duplicate=there + (same.get(place, 0) if recount else left),
+                quarantined=quarantined.get(place, 0),
+                unread=rows.unread,
+                rejected=rejected.get(place, 0),
             )
         )
     return reconciled
 
 
-def _raw_rows(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> dict[str, int]:
-    """Rows of raw by source: those of raw.events name theirs, a vendor's are its own."""
-    rows = (
-        _by_source(connection, "select source, count(*) from raw.events group by source")
-        if "generic" in enabled
-        else {}
+def _same_events(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str], last_read: int) -> dict[Place, int]:
+    """Good rows beyond the first of each event; a track that was completed is no other row."""
+    found = _by_type(
+        connection,
+        enabled,
+        f"""
+        select source, event_type, count(*) - count(distinct event_id)
+        from events.checked_events where load_id <= {last_read} and quarantine_reason is null group by all
+        """,
     )
+    return {
+        place: count - _completed(connection, place.table, f"load_id <= {last_read}") for place, count in found.items()
+    }
+
+
+def _raw_rows(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> dict[Place, RawRows]:
+    """Rows of raw by place: those of raw.events name their source, a vendor's are its own."""
+    last_read = read_watermark(connection).load_id
+    counts = f"count(*) filter (load_id <= {last_read}), count(*) filter (load_id > {last_read})"
+    rows = {}
+    if "generic" in enabled:
+        found = connection.execute(f"select source, {counts} from raw.events group by source").fetchall()
+        rows = {Place(source, "raw.events"): RawRows(read, unread) for source, read, unread in found}
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where starts_with(schema_name, 'raw_')"
     ).fetchall():
-        source = schema.removeprefix("raw_")
+        place = Place(schema.removeprefix("raw_"), f"{schema}.{table}")
         # Properties are read with their track.
-        if adapter_of(source) in enabled and table != TRACK_PROPERTIES:
-            count = _count(connection, f'select count(*) from {schema}."{table}"')
-            rows[source] = rows.get(source, 0) + count - _completed(connection, schema, table)
+        if adapter_of(place.source) in enabled and table != TRACK_PROPERTIES:
+            read, unread = connection.execute(f'select {counts} from {schema}."{table}"').fetchone() or (0, 0)
+            rows[place] = RawRows(
+                read - _completed(connection, place.table, f"load_id <= {last_read}"),
+                unread - _completed(connection, place.table, f"load_id > {last_read}"),
+            )
     return rows
 
 
-def _completed(connection: duckdb.DuckDBPyConnection, schema: str, table: str, condition: str = "true") -> int:
+def _by_type(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str], sql: str) -> dict[Place, int]:
+    """Counts of source and event_type as counts of places."""
+    counts: dict[Place, int] = {}
+    for source, event_type, count in connection.execute(sql).fetchall():
+        adapter = adapter_of(source)
+        tables, first = _TABLES.get(adapter, {}), _FIRST.get(adapter, "events")
+        vendor = adapter in enabled and adapter != "generic"
+        table = f"raw_{source}.{tables.get(event_type, first)}" if vendor else "raw.events"
+        counts[Place(source, table)] = counts.get(Place(source, table), 0) + int(count)
+    return counts
+
+
+def _completed(connection: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -> int:
     """Rows that a load made of a track which was there already, when its properties came: they are no other rows."""
+    schema, _, name = table.partition(".")
     if (
-        table != TRACKS
+        name != TRACKS
         or not connection.execute(
             "select 1 from duckdb_columns() where schema_name = $1 and table_name = $2 and column_name = $3",
-            [schema, table, VERSION],
+            [schema, name, VERSION],
         ).fetchone()
     ):
         return 0
@@ -175,15 +251,15 @@ def _completed(connection: duckdb.DuckDBPyConnection, schema: str, table: str, c
         connection,
         f"""
         select count(*) from (
-            select load_id, {version} > min({version}) over (partition by id) as is_completed from {schema}.{table}
+            select load_id, {version} > min({version}) over (partition by id) as is_completed from {table}
         )
         where is_completed and {condition}
         """,
     )
 
 
-def _by_source(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
-    return {source: int(count) for source, count in connection.execute(sql).fetchall()}
+def _by_table(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[Place, int]:
+    return {Place(source, str(table)): int(count) for source, table, count in connection.execute(sql).fetchall()}
 
 
 def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:

@@ -20,7 +20,7 @@ from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
 from orchestration.measurement.stability import measure_stability
-from orchestration.pipeline.reconciliation import enabled_sources, unread_tables
+from orchestration.pipeline.reconciliation import enabled_sources, reconcile, unread_tables
 from orchestration.published.state import copy_prior_state
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.publish import PublishReport, SyncRows, publish
@@ -107,10 +107,12 @@ def write_and_audit(
         with home.connect() as connection:
             source_verdicts = load_source_verdicts(connection, build.build_id)
             unread = [table.words for table in unread_tables(connection, enabled_sources(project))]
+            placed = [table.as_dict() for table in reconcile(connection, enabled_sources(project), recount=False)]
         for words in unread:
             notify(words)
         home.note(
             unread=unread,
+            rows=placed,
             counts=_counts(home),
             source_verdicts=_summaries(source_verdicts),
             first_event_day=_first_event_day(home),

@@ -40,6 +40,7 @@ def home_status(home: Home) -> dict[str, Any]:
         "loads": written.get("loads"),
         "sources": _sources(written),
         "unread": written.get("unread") or [],
+        "rows": written.get("rows") or [],
         "counts": written.get("counts"),
         "newest_event_hours_ago": _hours_since(newest),
         "last_refresh": last or None,

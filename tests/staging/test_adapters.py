@@ -11,6 +11,7 @@ import pytest
 
 from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.landing.load import load
+from orchestration.pipeline.reconciliation import reconcile
 from orchestration.transform.dbt import Project
 from tests.conftest import NOW, queried
 from tests.streams.harness import build
@@ -504,4 +505,13 @@ def test_each_fixture_reaches_the_sessions_and_adapters_at_once_give_the_union(t
         )
         assert seen == in_sessions > 0, adapter
     assert {source for source, *_ in alone} == set(ADAPTERS)
-    assert sorted(queried(built(tmp_path / "all", ADAPTERS), events), key=str) == sorted(alone, key=str)
+    every = built(tmp_path / "all", ADAPTERS)
+    assert sorted(queried(every, events), key=str) == sorted(alone, key=str)
+    # Every row of every table is accounted for, counted again or not.
+    with every.lock("test"), every.connect() as connection:
+        tables = reconcile(connection, ADAPTERS)
+        assert [table.table for table in tables if table.source == "segment"] == [
+            f"raw_segment.{name}" for name in ("aliases", "groups", "identifies", "pages", "tracks")
+        ]
+        assert {table.table: table.lost for table in tables if table.lost} == {}
+        assert reconcile(connection, ADAPTERS, recount=False) == tables

@@ -22,11 +22,11 @@ SHARED: dict[str, Any] = {
 }
 
 
-def segment_pulls(**changed: Any) -> list[Pull]:
-    """The pulls of Segment's tables, as the source declares them for all."""
+def segment_pulls(source: str = "segment", **changed: Any) -> list[Pull]:
+    """The pulls of Segment's tables, as a source of Segment declares them for all."""
     declared = {"url_env": "SHOP_URL", "schema": "sales", "cursor": "received_at", "overlap": "1 hour"} | changed
     return [
-        one_pull({"database": declared}, source="segment", table=table)
+        one_pull({"database": declared}, source=source, table=table)
         for table in ("identifies", "screens", "track_properties", "tracks")
     ]
 
@@ -91,13 +91,13 @@ def test_tracks_have_the_properties_of_their_event(home: Home, warehouse: Shop) 
     warehouse.create("order_done", **SHARED, total=sa.Numeric(10, 2))
     track(warehouse, "b", "order_done", "2025-06-01 12:00", 5.5)
     for _ in range(2):
-        pull(home, segment_pulls(), now=NOW)
-    rows = queried(home, "select id, event_table, properties from raw_segment.track_properties order by id")
+        pull(home, segment_pulls("segment_ios"), now=NOW)
+    rows = queried(home, "select id, event_table, properties from raw_segment_ios.track_properties order by id")
     assert [(key, table, json.loads(properties)) for key, table, properties in rows] == [
         ("a", "signed_up", {"plan": "pro"}),
         ("b", "order_done", {"total": "5.5"}),
     ]
-    completed = "select id, track_properties from raw_segment.tracks where track_properties is not null order by id"
+    completed = "select id, track_properties from raw_segment_ios.tracks where track_properties is not null order by id"
     assert queried(home, completed) == [("a", '{"plan":"pro"}'), ("b", '{"total":"5.5"}')]
     cursors = "select table_name, cursor_value from raw.pulled_cursors order by all"
     assert queried(home, cursors) == [

@@ -32,6 +32,7 @@ def test_every_row_of_the_sample_is_accounted_for(sample_home: Home, sample_proj
     assert found["rows"] == [
         {
             "source": "shop",
+            "table": "raw.events",
             "loaded": 31_106,
             "used": 31_076,
             "duplicate": 30,
@@ -73,12 +74,13 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
     ]
     load(sample_home, [events_file(rows)], source="shop")
     assert problems() == [
-        "3 rows of shop came after the last refresh; traithouse refresh reads them.",
+        "3 rows of shop in raw.events came after the last refresh; traithouse refresh reads them.",
         "1 records of shop were rejected; raw.rejected_events has file, line and reason of each.",
     ]
     build(sample_home, sample_project, as_of="2024-06-30")
     with sample_home.lock("test"), sample_home.connect() as connection:
         [shop] = reconcile(connection, ["generic"])
+        assert [shop] == reconcile(connection, ["generic"], recount=False)
     assert (shop.loaded, shop.used, shop.duplicate, shop.quarantined, shop.unread) == (31_109, 31_077, 31, 1, 0)
     assert (shop.rejected, shop.lost) == (1, 0)
     assert "1 rows of shop are no events: neither user_id nor anonymous_id. events.quarantined_events holds them." in (
@@ -102,8 +104,8 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
         ),
         (
             "delete from events.event_log where event_id in (select min(event_id) from events.event_log)",
-            "1 rows of shop are neither used nor duplicate, quarantined or unread; traithouse refresh --full-refresh"
-            " rebuilds everything.",
+            "1 rows of shop in raw.events are neither used nor duplicate, quarantined or unread; traithouse refresh"
+            " --full-refresh rebuilds everything.",
         ),
     ],
 )

@@ -132,11 +132,11 @@ def test_a_rule_on_a_property_asks_for_the_name_of_the_version_that_won(
         catalog.write("shop,checkout,path,prefix,/x,pricing,,,\n")
     project = Project(Home(home.settings.model_copy(update={"project": project_copy})))
     event = {"event_id": "e1", "user_id": "u1", "occurred_at": START, "properties": {"path": "/x"}}
-    for hour, name in enumerate(("page", "checkout")):
+    for hour, name in enumerate(("look", "checkout")):
         received = START + timedelta(hours=hour)
         load(home, [events_file([event | {"event_name": name, "received_at": received}])], source="shop")
         build(home, project)
-    assert queried(home, "select event_name, behaviour from events.fct_events") == [("page", "")]
+    assert queried(home, "select event_name, behaviour from events.fct_events") == [("look", "")]
     frozen(home)
     build(home, project, full_refresh=True)
     assert differing(home) == {}
