@@ -129,15 +129,29 @@ def withdraw_events(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> None:
-    """Redacts ids of the forgotten in texts of a table, where rows of others may mention them."""
+    """Redacts ids of the forgotten in texts of a table, where rows of others may mention them.
+
+    An id is found as it was given, in lower case, and percent-encoded once or twice.
+    """
     if not columns or not _any_tombstone(connection):
         return
     texts = " union all ".join(f"select {column} as text from {relation}" for column in columns)
     found = connection.execute(
         f"""
-        with words as (
-            select distinct unnest({_tokens_sql("text")}) as word from ({texts}) where text is not null
-        )
+        with texts as (select text from ({texts}) where text is not null),
+        encoded as (
+            select distinct unnest(regexp_extract_all(text, '[^\s"&=]*%[^\s"&=]*')) as piece
+            from texts where contains(text, '%')
+        ),
+        decoded as (
+            select text from texts
+            union all
+            select try(url_decode(piece)) from encoded
+            union all
+            select try(url_decode(url_decode(piece))) from encoded
+        ),
+        given as (select distinct unnest({_tokens_sql("text")}) as word from decoded where text is not null),
+        words as (select word from given union select lower(word) from given)
         select distinct words.word
         from words inner join raw.tombstones as t
             on t.entity_type != 'event' and t.id_hash = {hash_sql("t.entity_type", "words.word", "t.salt")}

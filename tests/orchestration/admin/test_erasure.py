@@ -319,3 +319,27 @@ def test_an_id_is_found_in_every_spelling_in_texts_of_others_and_in_names(
     assert sorted(path.name for path in home.inbox.iterdir()) == ["2-to forgotten", "to forgotten"]
     assert (home.inbox / "to forgotten" / "forgotten.ndjson").read_text() == ""
     assert len((home.inbox / "2-to forgotten" / "forgotten.ndjson").read_text().splitlines()) == len(SPELLINGS)
+
+
+def test_texts_of_others_that_come_later_do_not_name_the_forgotten(
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
+) -> None:
+    def event(n: int, user: str, url: str) -> dict[str, object]:
+        properties = {"url": url, "broken": "%zz 50% of %ff"}
+        return {
+            "event_id": f"e{n}",
+            "user_id": user,
+            "event_name": "page",
+            "occurred_at": f"2024-01-0{n}",
+            "properties": properties,
+        }
+
+    load(home, [events_file([event(1, "bo@example.com", "/")])])
+    forget_person(project_in(home), "bo@example.com")
+    found = ("bo@example.com", "BO@EXAMPLE.COM", "bo%40example.com", "Bo%2540Example.com")
+    url = "&".join(f"to={text}&back=%2F%3Fq%3D{text}" for text in found)
+    load(home, [events_file([event(2, "u-otto-other", f"/?{url}&by=obo@example.com")])])
+    (properties,) = queried(home, "select properties from raw.events")[0]
+    assert json.loads(properties)["url"].count("forgotten") == 2 * len(found)
+    assert json.loads(properties)["url"].endswith("by=obo@example.com")
+    assert json.loads(properties)["broken"] == "%zz 50% of %ff"
