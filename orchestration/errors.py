@@ -26,3 +26,7 @@ class WarehouseBusyError(TraithouseError):
     """Another process holds the warehouse."""
 
     exit_code = 5
+
+
+class DamagedFileError(TraithouseError):
+    """A file of the home is damaged, or another program's; nothing in it was changed."""

@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from orchestration.errors import TraithouseError, UsageError, WarehouseBusyError
+from orchestration.damage import refuse_foreign, warehouse_trouble
+from orchestration.errors import DamagedFileError, TraithouseError, UsageError, WarehouseBusyError
 from orchestration.migrations import migrate
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -150,7 +151,7 @@ class Home:
 
         Raises:
             WarehouseBusyError: the home has to be migrated, and another process holds it.
-            TraithouseError: a later version made it.
+            TraithouseError: a later version made it, or home.json is damaged.
 
         """
         os.umask(0o077)
@@ -160,6 +161,11 @@ class Home:
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
         made = read_json(marker)
         version = made.get("version")
+        if version is None:
+            raise DamagedFileError(
+                f"{marker} is damaged: it does not name the version of the home.",
+                f'Take it from a backup; or write {{"version": {HOME_VERSION}}}, where this version made the home.',
+            )
         if version not in range(1, HOME_VERSION + 1):
             raise TraithouseError(
                 f"The home {self.root} has version {version}; this Traithouse reads version {HOME_VERSION}.",
@@ -179,10 +185,8 @@ class Home:
                 return
             # Earlier versions refuse the home from here on.
             write_atomically(marker, json.dumps({"version": HOME_VERSION, "from": version}))
-            try:
+            with self._told():
                 migrate(self.root, version)
-            except duckdb.IOException as error:
-                raise self._open_elsewhere(error) from None
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
 
     def need_models_here(self, what: str) -> None:
@@ -242,28 +246,28 @@ class Home:
 
         Raises:
             WarehouseBusyError: a process that does not know the lock has the file open.
+            DamagedFileError: the file is damaged, or no DuckDB database of this version.
+            TraithouseError: this user may not open it, or the disk is full.
 
         """
         self.prepare()
-        try:
+        with self._told():
             connection = duckdb.connect(str(self.warehouse))
-        except duckdb.IOException as error:
-            raise self._open_elsewhere(error) from None
-        try:
-            connection.execute("set TimeZone = 'UTC'")
-            connection.execute("set memory_limit = $limit", {"limit": self.settings.memory_limit})
-            yield connection
-        finally:
-            connection.close()
+            try:
+                connection.execute("set TimeZone = 'UTC'")
+                connection.execute("set memory_limit = $limit", {"limit": self.settings.memory_limit})
+                yield connection
+            finally:
+                connection.close()
 
-    def _open_elsewhere(self, error: duckdb.IOException) -> Exception:
-        """What to raise when the warehouse cannot be opened; an error that is not about a lock stays as it is."""
-        if "lock" not in str(error):
-            return error
-        return WarehouseBusyError(
-            "The warehouse is busy: another program has the file warehouse.duckdb open.",
-            "Close it there; to read traits, open serving/current/traithouse.duckdb instead.",
-        )
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says what is wrong with the warehouse; an error that is not about its file stays as it is."""
+        refuse_foreign(self.warehouse)
+        try:
+            yield
+        except duckdb.Error as error:
+            raise warehouse_trouble(self.warehouse, error) or error from None
 
     def status(self) -> dict[str, Any]:
         """What the last load and the running or last refresh wrote down; readable at any time."""
@@ -279,7 +283,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a derived file; one that is missing or broken is empty, and is written anew by the next run."""
     try:
         value = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -287,7 +291,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replaces a file so that a reader sees the old content or the new one, never a part; its rights stay."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
-    draft.write_bytes(content if isinstance(content, bytes) else content.encode())
-    if path.exists():
-        draft.chmod(path.stat().st_mode)
-    draft.replace(path)
+    try:
+        draft.write_bytes(content if isinstance(content, bytes) else content.encode())
+        if path.exists():
+            draft.chmod(path.stat().st_mode)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

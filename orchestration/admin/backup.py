@@ -89,7 +89,7 @@ def backup(project: Project, to: Path | None = None, *, notify: Notify = silent)
                 notify("backup: checksums")
                 write_checksums(draft, now)
                 draft.rename(target)
-            except OSError:
+            except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file() and not path.is_symlink())

@@ -15,6 +15,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,30 @@ def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> 
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
         if leave(path):
             continue
-        named = path.with_name(pattern.sub(FORGOTTEN.encode(), path.name.encode()).decode())
-        if named != path:
-            path.rename(named)
+        named = _renamed(path, pattern)
         action = _scrub_file(named, subject, pattern) or ("renamed" if named != path else "")
         if action:
             done[str(named.relative_to(root))] = action
+    folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink() and not leave(path)]
+    for folder in sorted(folders, reverse=True):  # what is within a folder first
+        named = _renamed(folder, pattern)
+        if named != folder:
+            done[str(named.relative_to(root))] = "renamed"
     return done
+
+
+def _renamed(path: Path, pattern: re.Pattern[bytes]) -> Path:
+    """Redacts ids in the name of a file or folder; what already has that name stays, and a number is added."""
+    name = pattern.sub(FORGOTTEN.encode(), os.fsencode(path.name))
+    if name == os.fsencode(path.name):
+        return path
+    named = path.with_name(os.fsdecode(name))
+    for number in count(2):
+        if not named.exists():
+            break
+        named = path.with_name(f"{number}-{os.fsdecode(name)}")
+    path.rename(named)
+    return named
 
 
 def _scrub_file(path: Path, subject: Subject, pattern: re.Pattern[bytes]) -> str:
@@ -163,8 +181,11 @@ def _scrub_parquet(path: Path, subject: Subject) -> str:
         )
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         literal = str(draft).replace("'", "''")
-        connection.execute(f"copy kept to '{literal}' (format parquet)")
-    draft.replace(path)
+        try:
+            connection.execute(f"copy kept to '{literal}' (format parquet)")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     return "rewritten"
 
 

@@ -75,14 +75,18 @@ def rewrite(path: Path) -> None:
     fresh = path.with_name(f".{path.name}.rewritten")
     for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
         leftover.unlink(missing_ok=True)
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("checkpoint")
-        (name,) = connection.execute("select current_database()").fetchone() or ("",)
-        literal = str(fresh).replace("'", "''")
-        connection.execute(f"attach '{literal}' as rewritten")
-        connection.execute(f"copy from database {_quoted(name)} to rewritten")
-        connection.execute("detach rewritten")
-    fresh.replace(path)
+    try:
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("checkpoint")
+            (name,) = connection.execute("select current_database()").fetchone() or ("",)
+            literal = str(fresh).replace("'", "''")
+            connection.execute(f"attach '{literal}' as rewritten")
+            connection.execute(f"copy from database {_quoted(name)} to rewritten")
+            connection.execute("detach rewritten")
+        fresh.replace(path)
+    finally:
+        for draft in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            draft.unlink(missing_ok=True)
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
 
 

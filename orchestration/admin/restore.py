@@ -22,7 +22,7 @@ import duckdb
 from orchestration.admin.checksums import verify_checksums
 from orchestration.admin.erasure import ErasureScope, scrub
 from orchestration.admin.subject import Subject
-from orchestration.errors import UsageError
+from orchestration.errors import DamagedFileError, UsageError
 from orchestration.home import RESTORE_INTENT, Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import hash_sql
@@ -86,11 +86,15 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
         verify_checksums(source)
         draft = project.home.root / f".restore-{utc_now():%Y%m%dT%H%M%S%fZ}"
         notify("restore: copying")
-        shutil.copytree(source, draft, symlinks=True)
-        verify_checksums(draft)
-        inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
-        inner.prepare()
-        forgotten = _forget_again(project.home, inner, project, notify)
+        try:
+            shutil.copytree(source, draft, symlinks=True)
+            verify_checksums(draft)
+            inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
+            inner.prepare()
+            forgotten = _forget_again(project.home, inner, project, notify)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         intent = {
             "backup": str(source),
             "draft": draft.name,
@@ -163,7 +167,7 @@ def _forget_again(home: Home, inner: Home, project: Project, notify: Notify) -> 
             tombstones = connection.execute(
                 "select salt, entity_type, id_hash, forgotten_at from raw.tombstones"
             ).fetchall()
-    except duckdb.Error:
+    except (duckdb.Error, DamagedFileError):
         notify("restore: the old warehouse cannot be read; repeat every traithouse forget since the backup was made")
         return 0
     if not tombstones:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +14,7 @@ from orchestration.cli.app import UNDELIVERED, Call, command_of, main
 from orchestration.cli.console import OUT, count_of
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.table_copies import TableCopy
-from orchestration.errors import UsageError
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
 from orchestration.sync.explain import explain_delivery
 from orchestration.sync.report import CopyReport, SyncReport
@@ -71,6 +73,11 @@ def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **ho
             if len(chosen) == 1:
                 raise
             reports.append(SyncReport(sync.name, sync.destination, dry_run, error=f"{error.message} {error.hint}"))
+        except TraithouseError:
+            raise
+        except Exception as error:
+            # Its text may hold a secret, or personal data.
+            reports.append(SyncReport(sync.name, sync.destination, dry_run, error=broken(error)))
     if not dry_run:
         call.record(event for report in reports for event in of_sync(report))
     return reports
@@ -89,9 +96,19 @@ def copy_each(call: Call, copies: Sequence[TableCopy], *, dry_run: bool = False)
             if len(copies) == 1:
                 raise
             reports.append(CopyReport(copy.name, dry_run=dry_run, error=f"{error.message} {error.hint}"))
+        except TraithouseError:
+            raise
+        except Exception as error:
+            reports.append(CopyReport(copy.name, dry_run=dry_run, error=broken(error)))
     if not dry_run:
         call.record(event for report in reports for event in of_copy(report))
     return reports
+
+
+def broken(error: Exception) -> str:
+    """What a report says of an error that nobody foresaw: its kind and its place, and nothing of its text."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"it broke off with {type(error).__name__} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def show_deliveries(answer: dict[str, Any]) -> None:

@@ -34,6 +34,8 @@ def status_command(call: Call) -> None:
 def show_status(status: dict[str, Any]) -> None:
     """What is loaded, built, published and withheld, and what to do next."""
     show_path("Home", status["home"], f"({status['environment']})")
+    for words in status["broken"]:
+        show_fact("[red]Broken[/]", escape(words))
     if status["busy"]:
         stage = (status["running"] or {}).get("stage")
         show_fact("Running", (f"{stage}: " if stage else "") + escape(status["busy"]))

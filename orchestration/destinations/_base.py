@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from orchestration.declarations.syncs import Sync
+from orchestration.destinations._masking import masked
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.destinations._record import Outcomes, Record
 from orchestration.errors import UsageError
@@ -137,9 +138,7 @@ class Destination(ABC):
 
     def mask(self, text: str) -> str:
         """The text without any secret, on a single line of at most 300 characters."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return " ".join(text.split())[:300]
+        return " ".join(masked(text, self._secrets).split())[:300]
 
     @abstractmethod
     def deliver(self, records: Sequence[Record]) -> Outcomes:

@@ -6,12 +6,14 @@ unless a destination allows more.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import httpx
 
@@ -27,11 +29,11 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
+from orchestration.destinations._client import LOOPBACK, OversizedAnswerError, bounded_call, bounded_client
 from orchestration.destinations._pace import Pace
 from orchestration.errors import UsageError
 
-ANSWER_BYTES = 16 << 20
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 class HttpOptions(Options):
@@ -39,7 +41,7 @@ class HttpOptions(Options):
 
     Attributes:
         base_url: address, where it is not the vendor's usual one (a region, a proxy, a stand-in).
-        timeout_seconds: how long a call may take.
+        timeout_seconds: how long a call may take, from the first byte sent to the last byte read.
 
     """
 
@@ -67,12 +69,8 @@ class HttpDestination(Destination):
     def __init__(self, sync: Sync, outbox: Path, pace: Pace | None = None) -> None:
         super().__init__(sync, outbox, pace)
         self._renewing = threading.Lock()
-        self._client = httpx.Client(
-            base_url=self.address(),
-            timeout=self.options.timeout_seconds,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=self.workers, max_keepalive_connections=self.workers),
-        )
+        address = self.address()
+        self._client = bounded_client(address, self.options.timeout_seconds, workers=self.workers, base_url=address)
 
     def address(self) -> str:
         """The vendor's address, from the options.
@@ -83,6 +81,22 @@ class HttpDestination(Destination):
         """
         address: str = self.options.base_url or self.base_url
         return checked_address(address, "options.base_url")
+
+    def secret(self, variable: str) -> str:
+        """A secret that a header can hold.
+
+        Raises:
+            UsageError: it is not set, or has a character that no key has.
+
+        """
+        value = super().secret(variable)
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise UsageError(
+                f"{self.sync.where}: the environment variable {variable} has a character that no key has"
+                " (a line end, a space around it, or a letter that is not ASCII).",
+                f"Set {variable} again, without it.",
+            )
+        return value
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every call, with the key; read again after ``renew``."""
@@ -104,7 +118,7 @@ class HttpDestination(Destination):
         """What the vendor says is wrong."""
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return answer.text
         if isinstance(content, dict):
             return str(content.get("message") or content.get("error") or content)
@@ -115,15 +129,25 @@ class HttpDestination(Destination):
         method: str,
         path: str,
         *,
+        success: tuple[int, ...],
         accepted: tuple[int, ...] = (),
         headers: Mapping[str, str] | None = None,
         **given: Any,
     ) -> httpx.Response:
-        """Makes a call under the limits, and returns an answer of 2xx or of a status in ``accepted``.
+        """Makes a call under the limits, and returns an answer of a status in ``success`` or ``accepted``.
+
+        Args:
+            method: of HTTP.
+            path: under the address.
+            success: every status that the vendor documents as success of this call.
+            accepted: other statuses that the caller reads itself.
+            headers: besides those of ``headers()``.
+            given: body and parameters, as httpx takes them.
 
         Raises:
             RefusedError: another answer of 4xx.
-            UnavailableError: no answer, or an answer after which the call may go through later.
+            UnavailableError: no answer, an answer after which the call may go through later, or a 2xx that is not
+                documented, so that nobody knows what was done.
             ClosedError: the key is wrong, the answer is a redirect, or ``is_final`` says so.
 
         """
@@ -136,8 +160,10 @@ class HttpDestination(Destination):
             if renewed:
                 answer = self._send(method, path, {**self.headers(), **(headers or {})}, given)
         status = answer.status_code
-        if answer.is_success or status in accepted:
+        if status in success or status in accepted:
             return answer
+        if status < 300:
+            raise UnavailableError(f"answered {status}, which is not documented as success of this call")
         message = self.mask(f"answered {status}: {self.error_text(answer)}").removesuffix(":")
         if self.is_final(answer):
             raise ClosedError(message)
@@ -173,15 +199,9 @@ class HttpDestination(Destination):
     def _send(self, method: str, path: str, headers: Mapping[str, str], given: Mapping[str, Any]) -> httpx.Response:
         self.pace.take()
         try:
-            with self._client.stream(method, path, headers=headers, **given) as answer:
-                body = b""
-                for part in answer.iter_bytes():
-                    body += part
-                    if len(body) > ANSWER_BYTES:
-                        raise UnavailableError(f"the answer is larger than {ANSWER_BYTES} bytes")
-                decoded = ("content-encoding", "content-length")
-                plain = [(name, value) for name, value in answer.headers.items() if name not in decoded]
-                return httpx.Response(answer.status_code, headers=plain, content=body, request=answer.request)
+            return bounded_call(self._client, method, path, self.options.timeout_seconds, headers=headers, **given)
+        except OversizedAnswerError as error:
+            raise UnavailableError(str(error)) from None
         except httpx.InvalidURL:
             raise UsageError(
                 f"{self.sync.where}: the address is not a URL.", "Write it as https://host/path."
@@ -203,7 +223,7 @@ def json_of(answer: httpx.Response) -> Any:
     """
     try:
         return answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UnavailableError(f"answered {answer.status_code} with something that is not JSON") from None
 
 
@@ -220,9 +240,47 @@ def checked_address(address: str, where: str) -> str:
         url = httpx.URL("")
     if not url.host or url.scheme not in ("https", "http"):
         raise UsageError(f"{where} is not a URL.", "Write it as https://host/path.")
-    if url.scheme == "http" and url.host not in _LOOPBACK:
+    if url.scheme == "http" and url.host not in LOOPBACK:
         raise UsageError(f"{where} is not encrypted.", "Use an address that begins with https://.")
     return address
+
+
+def json_object(answer: httpx.Response) -> dict[str, Any]:
+    """The answer's JSON, which has to be an object.
+
+    Raises:
+        UnavailableError: it is not, so nobody knows whether the records were taken.
+
+    """
+    content = json_of(answer)
+    if not isinstance(content, dict):
+        raise UnavailableError(f"answered {answer.status_code} with JSON that is no object")
+    return content
+
+
+def vendor_id(value: object) -> str:
+    """An id that an answer gave and that the path of the next call will have: only letters, digits, - and _.
+
+    Raises:
+        UnavailableError: it is something else, which could lead to another record.
+
+    """
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not _ID.fullmatch(text):
+        raise UnavailableError("the answer has an id that cannot be part of a path")
+    return text
+
+
+def path_segment(identifier: str) -> str:
+    """An identifier as one segment of a path.
+
+    Raises:
+        RefusedError: a path cannot hold it: a dot or two dots mean another address, even when they are quoted.
+
+    """
+    if identifier in ("", ".", ".."):
+        raise RefusedError("the identifier cannot be part of a path")
+    return quote(identifier, safe="")
 
 
 def retry_after(answer: httpx.Response) -> float | None:
@@ -235,5 +293,5 @@ def retry_after(answer: httpx.Response) -> float | None:
     try:
         seconds: float = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
         return max(0.0, seconds)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         return None

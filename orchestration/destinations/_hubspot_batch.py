@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import httpx
+from pydantic import Field
 
-from orchestration.destinations import Record, UnavailableError
-from orchestration.destinations._http import json_of
+from orchestration.destinations import Record, RefusedError, UnavailableError
+from orchestration.destinations._http import HttpOptions, json_object
+
+
+class HubspotOptions(HttpOptions):
+    """Which account.
+
+    Attributes:
+        token_env: name of the environment variable that holds the token of a private app.
+        calls_in_ten_seconds: what the account's subscription allows one app.
+
+    """
+
+    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"calls_in_ten_seconds"}
+    token_env: str = "HUBSPOT_TOKEN"  # noqa: S105 the name of a variable
+    calls_in_ten_seconds: int = Field(default=100, ge=1)
 
 
 class BatchAnswer(NamedTuple):
@@ -26,11 +41,39 @@ def read_batch(answer: httpx.Response) -> BatchAnswer:
         UnavailableError: the answer has no results, so nobody knows what was taken.
 
     """
-    content = json_of(answer)
-    results = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(results, list):
+    content = json_object(answer)
+    results, errors = content.get("results"), content.get("errors") or []
+    if not isinstance(results, list) or not all(_is_result(result) for result in results):
         raise UnavailableError(f"answered {answer.status_code} without results")
-    return BatchAnswer(results, content.get("errors") or [])
+    if not isinstance(errors, list) or not all(isinstance(error, dict) for error in errors):
+        raise UnavailableError(f"answered {answer.status_code} with errors that cannot be read")
+    if content.get("status") != "COMPLETE":
+        raise UnavailableError(f"answered {answer.status_code} without saying that the batch is complete")
+    if bool(errors) != (answer.status_code == 207):
+        raise UnavailableError(f"answered {answer.status_code}, which does not fit its errors")
+    return BatchAnswer(results, errors)
+
+
+def _is_result(result: Any) -> bool:
+    return isinstance(result, dict) and isinstance(result.get("id"), str) and bool(result["id"])
+
+
+def property_of(result: Mapping[str, Any], name: str) -> str:
+    """A property of a result; empty where it has none."""
+    properties = result.get("properties")
+    return str(properties.get(name)) if isinstance(properties, dict) else ""
+
+
+def ids_of(error: Mapping[str, Any], key: str = "ids") -> list[Any]:
+    """What an error names in its context."""
+    context = error.get("context")
+    named = context.get(key) if isinstance(context, dict) else None
+    return named if isinstance(named, list) else []
+
+
+def incomplete(identifiers: Sequence[str], reason: str) -> Exception:
+    """Of several records nobody knows which were taken, so they are sent in halves; a single one stays in doubt."""
+    return RefusedError(reason) if len(identifiers) > 1 else UnavailableError(reason)
 
 
 def batch_input(record: Record, identifier: str) -> dict[str, Any]:
@@ -44,16 +87,16 @@ def error_reason(error: Mapping[str, Any]) -> str:
     return f"{error.get('category', 'error')}: {error.get('message', '')}"
 
 
-def named_inputs(ids: Iterable[str] | None, known: Mapping[str, str]) -> list[str]:
+def named_inputs(ids: Iterable[Any], known: Mapping[str, str]) -> list[str]:
     """Identifiers of the inputs that an error names; ``known`` has them by trace id, or by id."""
-    return [known[input_id] for input_id in ids or () if input_id in known]
+    return [known[input_id] for input_id in ids if isinstance(input_id, str) and input_id in known]
 
 
 def limit_policy(answer: httpx.Response) -> str:
     """Which limit a 429 is about; empty when the answer does not say."""
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(content.get("policyName", "")) if isinstance(content, dict) else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -109,17 +110,17 @@ class UnavailableError(Exception):
     """Nobody answered, or the destination cannot take anything now; the batch is tried again. The text has no secret.
 
     Attributes:
-        seconds: how long to wait, where the destination says so.
+        seconds: how long to wait, where the destination says so: a finite number that is not negative.
 
     """
 
     def __init__(self, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
-        self.seconds = seconds
+        self.seconds = seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
 
 
 class LimitedError(UnavailableError):
-    """The destination asks for a pause (429 and the like): this is no failure and counts as no try."""
+    """The destination asks for a pause (429 and the like), which is granted more often than a failure."""
 
 
 class ClosedError(Exception):

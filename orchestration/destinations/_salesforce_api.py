@@ -16,6 +16,15 @@ from orchestration.destinations._pace import Pace
 
 # Codes of a record after which the same record may go through.
 _AGAIN = ("UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "QUERY_TIMEOUT")
+# RFC 6749, 5.2.
+_TOKEN_ERRORS = (
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+)
 # Codes of a call: object, field or version are not there, or this user may not see them.
 _MISMAPPED = ("INVALID_FIELD", "INVALID_TYPE", "NOT_FOUND")
 
@@ -82,9 +91,13 @@ class SalesforceApi(HttpDestination):
         answer = self._send("POST", "/services/oauth2/token", {}, {"data": form})
         if answer.status_code == 429 or answer.is_server_error:
             raise UnavailableError(f"no token: answered {answer.status_code}", self.seconds_to_wait(answer))
-        token = json_of(answer).get("access_token") if answer.is_success else None
-        if not token:
-            raise ClosedError(self.mask(f"no token: answered {answer.status_code}: {self.error_text(answer)}"))
+        content = json_of(answer)
+        said = content if isinstance(content, dict) else {}
+        token = said.get("access_token") if answer.status_code == 200 else None
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token.strip():
+            # Nothing of the body is quoted but a code of the standard: it may hold the secret in any spelling.
+            code = said.get("error") if said.get("error") in _TOKEN_ERRORS else "the answer has no token"
+            raise ClosedError(f"no token: answered {answer.status_code}: {code}")
         self._token = token
         self._secrets.add(token)
         return True
@@ -119,6 +132,6 @@ def _call_errors(answer: httpx.Response) -> list[dict[str, Any]]:
     """Errors of a call as a whole."""
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [error for error in content if isinstance(error, dict)] if isinstance(content, list) else []

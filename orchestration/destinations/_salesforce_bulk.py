@@ -18,11 +18,15 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import json_of
+from orchestration.destinations._csv import csv_text
+from orchestration.destinations._http import json_object, vendor_id
 from orchestration.destinations._salesforce_api import SalesforceApi
 
 # Create, upload, close, ask three times whether it has ended, read successes and failures.
 CALLS_OF_A_JOB = 8
+
+# Statuses of success: of the upload of rows, and of every other call of a job.
+UPLOADED, DONE = (201,), (200,)
 
 _ENDED = ("JobComplete", "Failed", "Aborted")
 _NULL = "#N/A"
@@ -45,10 +49,11 @@ def upsert_in_job(api: SalesforceApi, records: Sequence[Record]) -> OutcomesById
         record.identifier: Failure(api.mask(f"the job did not process it: {reason}"), again=True) for record in records
     }
     for row in _read_rows(api, job, "successfulResults"):
-        outcomes[row.get(api.identifier_field, "")] = None
+        if row.get("sf__Id"):
+            outcomes[row.get(api.identifier_field) or ""] = None
     for row in _read_rows(api, job, "failedResults"):
-        code, _, message = row["sf__Error"].partition(":")
-        outcomes[row.get(api.identifier_field, "")] = api.failure(code, message)
+        code, _, message = (row.get("sf__Error") or "").partition(":")
+        outcomes[row.get(api.identifier_field) or ""] = api.failure(code, message)
     return outcomes
 
 
@@ -62,11 +67,12 @@ def _create_job(api: SalesforceApi, records: Sequence[Record]) -> str:
         "columnDelimiter": "COMMA",
         "lineEnding": "LF",
     }
-    job = str(json_of(api.call("POST", api.path("jobs/ingest"), json=declared))["id"])
+    job = vendor_id(json_object(api.call("POST", api.path("jobs/ingest"), success=DONE, json=declared)).get("id"))
     try:
         api.call(
             "PUT",
             api.path(f"jobs/ingest/{job}/batches"),
+            success=UPLOADED,
             content=_csv(api.identifier_field, records).encode(),
             headers={"content-type": "text/csv; charset=UTF-8"},
         )
@@ -81,8 +87,10 @@ def _wait_for_end(api: SalesforceApi, job: str) -> dict[str, Any]:
     """The job when it has ended, by itself or because it took too long."""
     waited, seconds = 0.0, api.first_poll_seconds
     while True:
-        state: dict[str, Any] = json_of(_read(api, f"jobs/ingest/{job}"))
-        if state["state"] in _ENDED:
+        state = json_object(_read(api, f"jobs/ingest/{job}"))
+        if state.get("id") != job:
+            raise UnavailableError("the answer is about another job")
+        if state.get("state") in _ENDED:
             return state
         if waited >= 2 * api.bulk_patience_seconds:
             raise UnavailableError("the job neither ends nor can be aborted")
@@ -94,22 +102,25 @@ def _wait_for_end(api: SalesforceApi, job: str) -> dict[str, Any]:
 
 
 def _read_rows(api: SalesforceApi, job: str, results: str) -> list[dict[str, str]]:
-    text = _read(api, f"jobs/ingest/{job}/{results}", accept="text/csv").content.decode("utf-8-sig")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    text = _read(api, f"jobs/ingest/{job}/{results}", accept="text/csv").content.decode("utf-8-sig", "replace")
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:
+        raise UnavailableError("the results of the job cannot be read") from None
 
 
 def _read(api: SalesforceApi, call: str, accept: str = "application/json") -> httpx.Response:
     """A reading call, which is repeated: giving up would mean doing the whole job again."""
     for _ in range(api.readings - 1):
         try:
-            return api.call("GET", api.path(call), headers={"accept": accept})
+            return api.call("GET", api.path(call), success=DONE, headers={"accept": accept})
         except UnavailableError as error:
-            api.pace.backoff(api.first_poll_seconds if error.seconds is None else error.seconds)
-    return api.call("GET", api.path(call), headers={"accept": accept})
+            api.pace.backoff(max(api.first_poll_seconds, error.seconds or 0.0))
+    return api.call("GET", api.path(call), success=DONE, headers={"accept": accept})
 
 
 def _set_state(api: SalesforceApi, job: str, state: str) -> None:
-    api.call("PATCH", api.path(f"jobs/ingest/{job}"), json={"state": state})
+    api.call("PATCH", api.path(f"jobs/ingest/{job}"), success=DONE, json={"state": state})
 
 
 def _abort(api: SalesforceApi, job: str) -> None:
@@ -121,13 +132,11 @@ def _abort(api: SalesforceApi, job: str) -> None:
 def _csv(key: str, records: Sequence[Record]) -> str:
     """CSV with a row a record. An empty cell leaves a field as it is."""
     names = sorted({name for record in records for name in record.fields})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([key, *names])
-    for record in records:
-        cells = [_cell(record.fields[name]) if name in record.fields else "" for name in names]
-        writer.writerow([record.identifier, *cells])
-    return text.getvalue()
+    rows = [
+        [record.identifier, *(_cell(record.fields[name]) if name in record.fields else "" for name in names)]
+        for record in records
+    ]
+    return csv_text([[key, *names], *rows])
 
 
 def _cell(value: Any) -> str:

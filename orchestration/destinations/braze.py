@@ -15,12 +15,13 @@ https://rest.iad-01.braze.com or https://rest.fra-01.braze.eu.
 Answer                                    What is done
 ========================================  =============================================================
 201, message ``success``                  acknowledged; those named in ``errors`` (by index) are refused
+201 that counts fewer users than sent     halved; a single user stays in doubt
 201 with an error that names no object    the batch is halved until the error stands alone
 202, message ``queued``                   acknowledged: Braze has it and applies it after its maintenance
 400 (fatal: nothing was taken)            halved
 401, 403, 404 (unknown key)               nothing more is sent before the next run
 429                                       a pause until Retry-After or ``X-RateLimit-Reset`` (UTC epoch seconds)
-5xx, no answer, no JSON                   in doubt, sent again
+5xx, no answer, any other 2xx             in doubt, sent again
 ========================================  =============================================================
 
 Fields: booleans, numbers and strings of at most 255 characters. A name has at most 255 characters, does not begin with
@@ -59,7 +60,7 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
+from orchestration.destinations._http import HttpDestination, HttpOptions, json_object
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
@@ -71,6 +72,11 @@ _LISTS = {
     "braze_id": "braze_ids",
 }
 _DELETED_AT_ONCE = 50
+# Path -> status -> what ``message`` says. The answer to a deletion also counts the ids that were queued ("deleted").
+SUCCESS = {
+    "/users/track": {201: ("success", "queued"), 202: ("queued",)},
+    "/users/delete": {201: ("success", "queued"), 202: ("queued",)},
+}
 
 
 class BrazeOptions(HttpOptions):
@@ -146,28 +152,37 @@ class BrazeDestination(HttpDestination):
 
     def _track(self, records: Sequence[Record]) -> Outcomes:
         content = self._post("/users/track", self._attributes(records))
-        if content.get("message") not in ("success", "queued"):
-            raise UnavailableError("the answer does not say whether the attributes were taken")
+        errors = content.get("errors") or []
+        if not isinstance(errors, list):
+            raise UnavailableError("the answer has errors that cannot be read")
         failures: dict[int, Failure] = {}
-        for error in content.get("errors") or ():
+        for error in errors:
             place = error.get("index") if isinstance(error, dict) else None
-            if not isinstance(place, int) or not 0 <= place < len(records):
+            if type(place) is not int or not 0 <= place < len(records):
                 raise RefusedError(self.mask(f"an error that names no user: {error}"))
             failures[place] = Failure(self.mask(str(error.get("type") or error)))
+        processed = content.get("attributes_processed", len(records))
+        if type(processed) is not int or processed < len(records) - len(failures):
+            raise _incomplete(records, "the answer counts fewer users than were sent")
         return [failures.get(place) for place in range(len(records))]
 
     def _delete(self, records: Sequence[Record]) -> Outcomes:
-        self._post("/users/delete", self._deletions(records))
+        content = self._post("/users/delete", self._deletions(records))
+        deleted = content.get("deleted")
+        if type(deleted) is not int or deleted != len(records) or content.get("errors"):
+            raise _incomplete(records, "the answer does not say that every user was queued for deletion")
         return [None] * len(records)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        answer = self.call("POST", path, json=body, accepted=(404,))
+        answer = self.call("POST", path, json=body, success=tuple(SUCCESS[path]), accepted=(404,))
         if answer.status_code == 404:
             raise ClosedError(
                 "answered 404: the instance does not know the key (set options.base_url to its REST endpoint)"
             )
-        content = json_of(answer)
-        return content if isinstance(content, dict) else {}
+        content = json_object(answer)
+        if content.get("message") not in SUCCESS[path][answer.status_code]:
+            raise UnavailableError("the answer does not say whether the users were taken")
+        return content
 
     def _attributes(self, records: Sequence[Record]) -> dict[str, Any]:
         return {"attributes": [record.delta | self._identity(record) for record in records]}
@@ -206,13 +221,19 @@ class BrazeDestination(HttpDestination):
         """The message, and the first of its errors."""
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return answer.text
         if not isinstance(content, dict):
             return str(content)
-        errors = content.get("errors") or [""]
-        first = errors[0].get("type", "") if isinstance(errors[0], dict) else str(errors[0])
+        errors = content.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors else ""
+        first = str(first.get("type", "")) if isinstance(first, dict) else str(first)
         return " ".join(filter(None, (str(content.get("message", "")), first)))
+
+
+def _incomplete(records: Sequence[Record], reason: str) -> Exception:
+    """Of several users nobody knows which were taken, so they are sent in halves; a single one stays in doubt."""
+    return RefusedError(reason) if len(records) > 1 else UnavailableError(reason)
 
 
 def _kept(records: Sequence[Record]) -> list[Record]:

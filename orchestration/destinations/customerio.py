@@ -18,7 +18,8 @@ Answer                             What is done
 ... with an error that names none  the batch is halved until the error stands alone
 400 (nothing was taken), 413       halved
 401, 403                           nothing more is sent before the next run
-429, 5xx, no answer, no JSON       tried again; Retry-After is heeded
+429, 5xx, no answer                tried again; Retry-After is heeded
+any other 2xx or body              in doubt, sent again
 =================================  ====================================================================
 
 Fields: booleans, numbers and strings of at most 1,000 bytes; at most 300 attributes of a person or object, names of at
@@ -44,13 +45,15 @@ from typing import Any, ClassVar, Literal
 
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, ObjectKind, Options, Outcomes, Record, RefusedError, UnavailableError
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
+from orchestration.destinations._http import HttpDestination, HttpOptions, json_object
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
 _IDENTIFIERS = {"users": ("id", "email", "cio_id"), "accounts": ("object_id",)}
 _HOSTS = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
 _OPERATION_BYTES = 32_000
+# Of a batch, whatever its operations: 200 has an empty object, 207 has errors.
+SUCCESS = (200, 207)
 _NAMES = r"(?!(?:id|email|cio_.*|object_id|object_type_id)$).{1,150}"
 
 
@@ -124,13 +127,15 @@ class CustomerioDestination(HttpDestination):
     def _send_batch(self, records: Sequence[Record]) -> dict[str, Failure]:
         """Identifier -> why it was refused."""
         body = {"batch": [self._operation(record) for record in records]}
-        content = json_of(self.call("POST", "/api/v2/batch", json=body))
-        if not isinstance(content, dict):
+        answer = self.call("POST", "/api/v2/batch", success=SUCCESS, json=body)
+        content = json_object(answer)
+        errors = content.get("errors") or []
+        if set(content) - {"errors"} or not isinstance(errors, list) or (answer.status_code == 207 and not errors):
             raise UnavailableError("the answer does not say whether the batch was taken")
         failures = {}
-        for error in content.get("errors") or ():
+        for error in errors:
             place = error.get("batch_index") if isinstance(error, dict) else None
-            if not isinstance(place, int) or not 0 <= place < len(records):
+            if type(place) is not int or not 0 <= place < len(records):
                 raise RefusedError(self.mask(f"an error that names no operation: {error}"))
             failures[records[place].identifier] = Failure(self.mask(_error_reason(error)))
         return failures
@@ -151,10 +156,9 @@ class CustomerioDestination(HttpDestination):
     def error_text(self, answer: Any) -> str:
         """The first error of a call that was refused as a whole."""
         try:
-            errors = answer.json().get("errors")
-        except (ValueError, AttributeError):
-            errors = None
-        return _error_reason(errors[0]) if errors and isinstance(errors[0], dict) else super().error_text(answer)
+            return _error_reason(answer.json()["errors"][0])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return super().error_text(answer)
 
 
 def _error_reason(error: Mapping[str, Any]) -> str:

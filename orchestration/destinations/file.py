@@ -8,7 +8,8 @@ delivery overwrites itself. Files that are read in the order in which they were 
 format   a row
 =======  =========================================================================================================
 ndjson   the record with what changed and why; a record that is to be removed has ``"deleted": true``
-csv      entity_type, entity_id, as_of, build_id, a column a trait, identifier, action; null is empty
+csv      entity_type, entity_id, as_of, build_id, a column a trait, identifier, action; null is empty; an apostrophe
+         stands before a text that begins with = + - @, a tab or a line end, unless ``escape_formulas`` is false
 parquet  the same columns, typed: as_of is a timestamp in UTC, traits are boolean, double or text
 =======  =========================================================================================================
 
@@ -32,9 +33,7 @@ not against a live object store.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -56,6 +55,7 @@ from orchestration.destinations import (
     Record,
     UnavailableError,
 )
+from orchestration.destinations._csv import csv_text
 from orchestration.destinations._pace import Pace
 from orchestration.errors import UsageError
 from orchestration.home import write_atomically
@@ -63,6 +63,7 @@ from orchestration.home import write_atomically
 _FIRST, _LAST = ("entity_type", "entity_id", "as_of", "build_id"), ("identifier", "action")
 _FIELD = rf"(?!({'|'.join(_FIRST + _LAST)})$)\w+"
 _HERE = ("", "memory")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Stores where an object appears once its upload is complete; in others, a draft is renamed.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "oci", "oss", "memory"})
 _PARQUET = {bool: "boolean", int: "double", float: "double", str: "varchar"}
@@ -74,12 +75,14 @@ class FileOptions(Options):
     Attributes:
         format: ndjson, csv or parquet.
         path: an absolute path or a URL; the home's outbox when it is left out.
+        escape_formulas: whether texts in CSV that a spreadsheet would run get an apostrophe before them.
 
     """
 
-    tuning: ClassVar[frozenset[str]] = frozenset({"format"})
+    tuning: ClassVar[frozenset[str]] = frozenset({"format", "escape_formulas"})
     format: Literal["ndjson", "csv", "parquet"] = "ndjson"
     path: str = ""
+    escape_formulas: bool = True
 
     @property
     def protocol(self) -> str:
@@ -119,7 +122,7 @@ class FileDestination(Destination):
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Writes a file with the batch."""
-        content = _FORMATS[self.options.format](records)
+        content = self._content(records)
         digest = hashlib.sha256(content).hexdigest()[:8]
         name = f"{records[0].build_id}-{digest}.{self.options.format}"
         if self._store:
@@ -127,6 +130,11 @@ class FileDestination(Destination):
         else:
             self._write_to_folder(Path(self.options.path or self.outbox) / self.sync.name, name, content)
         return [None] * len(records)
+
+    def _content(self, records: Sequence[Record]) -> bytes:
+        if self.options.format == "csv":
+            return _csv(records, escape_formulas=self.options.escape_formulas)
+        return _parquet(records) if self.options.format == "parquet" else _ndjson(records)
 
     def _write_to_folder(self, folder: Path, name: str, content: bytes) -> None:
         try:
@@ -193,15 +201,20 @@ def _row(record: Record, columns: Sequence[str]) -> dict[str, Any]:
     return {column: values.get(column) for column in columns}
 
 
-def _csv(records: Sequence[Record]) -> bytes:
+def _csv(records: Sequence[Record], *, escape_formulas: bool) -> bytes:
     columns = _columns(records)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        row = _row(record, columns)
-        writer.writerow({name: json.dumps(value) if isinstance(value, bool) else value for name, value in row.items()})
-    return text.getvalue().encode()
+    rows = (_row(record, columns).values() for record in records)
+    cells = ([_cell(value, escape_formulas) for value in row] for row in rows)
+    return csv_text([columns, *cells]).encode()
+
+
+def _cell(value: Any, escape_formulas: bool) -> Any:
+    """A cell; a text that a spreadsheet would take for a formula is shown as a text (OWASP, "CSV Injection")."""
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if escape_formulas and isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
 
 
 def _parquet(records: Sequence[Record]) -> bytes:
@@ -226,6 +239,3 @@ def _parquet(records: Sequence[Record]) -> bytes:
 
 def _quoted(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
-
-
-_FORMATS = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}

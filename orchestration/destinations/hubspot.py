@@ -59,7 +59,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
-from pydantic import Field
 
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
@@ -73,12 +72,16 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import HttpDestination, HttpOptions
+from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._hubspot_batch import (
+    HubspotOptions,
     batch_input,
     error_reason,
+    ids_of,
+    incomplete,
     limit_policy,
     named_inputs,
+    property_of,
     read_batch,
 )
 from orchestration.destinations._pace import Pace, Rate
@@ -88,20 +91,14 @@ _PROPERTY = "[a-z][a-z0-9_]*"
 _AGAIN = ("CONFLICT", "RATE_LIMITS")
 _NO_PROPERTY = "PROPERTY_DOESNT_EXIST"
 _GONE = "OBJECT_NOT_FOUND"
-
-
-class HubspotOptions(HttpOptions):
-    """Which account.
-
-    Attributes:
-        token_env: name of the environment variable that holds the token of a private app.
-        calls_in_ten_seconds: what the account's subscription allows one app.
-
-    """
-
-    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"calls_in_ten_seconds"}
-    token_env: str = "HUBSPOT_TOKEN"  # noqa: S105 the name of a variable
-    calls_in_ten_seconds: int = Field(default=100, ge=1)
+# Call -> statuses of success. The body then has a result for each input, or (207) an error that names it.
+SUCCESS = {
+    "batch/upsert": (200, 201, 207),
+    "batch/update": (200, 207),
+    "batch/read": (200, 207),
+    "batch/archive": (204,),
+    "gdpr-delete": (204,),
+}
 
 
 class HubspotDestination(HttpDestination):
@@ -156,7 +153,7 @@ class HubspotDestination(HttpDestination):
         if answer.status_code == 423:
             return self.lock_seconds
         interval = answer.headers.get("x-hubspot-ratelimit-interval-milliseconds", "")
-        if interval.isdigit():
+        if interval.isascii() and interval.isdecimal() and len(interval) < 16:
             return int(interval) / 1000
         return self.window_seconds if limit_policy(answer) == "TEN_SECONDLY_ROLLING" else None
 
@@ -201,6 +198,9 @@ class HubspotDestination(HttpDestination):
         looked_up = len(records) - purged - upserted
         return purged * (1 if self._by_email else 2) + _calls(upserted) + 2 * _calls(looked_up)
 
+    def _post(self, call: str, body: Any, **given: Any) -> httpx.Response:
+        return self.call("POST", self._path(call), success=SUCCESS[call], json=body, **given)
+
     def _path(self, call: str) -> str:
         return f"/crm/v3/objects/{self.object_name}/{call}"
 
@@ -214,12 +214,12 @@ class HubspotDestination(HttpDestination):
     def _purge(self, record: Record) -> None:
         identifier = record.identifier if self._by_email else self._find([record]).get(record.identifier)
         if identifier:
-            self.call("POST", self._path("gdpr-delete"), json=self._purge_body(identifier), accepted=(404,))
+            self._post("gdpr-delete", self._purge_body(identifier), accepted=(404,))
 
     def _archive(self, records: Sequence[Record]) -> OutcomesByIdentifier:
         inputs = [{"id": record_id} for record_id in self._find(records).values()]
         if inputs:
-            self.call("POST", self._path("batch/archive"), json={"inputs": inputs})
+            self._post("batch/archive", {"inputs": inputs})
         return dict.fromkeys(record.identifier for record in records)
 
     def _clear(self, records: Sequence[Record]) -> OutcomesByIdentifier:
@@ -244,42 +244,42 @@ class HubspotDestination(HttpDestination):
             "properties": [self.identifier_field],
             "propertiesWithHistory": [],
         }
-        results, errors = read_batch(self.call("POST", self._path("batch/read"), json=body))
+        results, errors = read_batch(self._post("batch/read", body))
         if other := [error for error in errors if error.get("category") != _GONE]:
             raise UnavailableError(self.mask(f"could not look up: {error_reason(other[0])}"))
         if len(identifiers) == len(results) == 1:
             # A contact that was merged is also found by an address that is no longer its first.
-            return {identifiers[0]: str(results[0]["id"])}
+            return {identifiers[0]: results[0]["id"]}
         folded = str.casefold if self._by_email else str
-        by_value = {
-            folded(str(result["properties"].get(self.identifier_field))): str(result["id"]) for result in results
-        }
+        by_value = {folded(property_of(result, self.identifier_field)): result["id"] for result in results}
         found = {
             identifier: by_value[folded(identifier)] for identifier in identifiers if folded(identifier) in by_value
         }
         if len(found) < len(results):
             raise RefusedError("found a record under another identifier than was asked for")
+        missing = {folded(str(name)) for error in errors for name in ids_of(error)}
+        unknown = [name for name in identifiers if name not in found and folded(name) not in missing]
+        if unknown and not (errors and len(identifiers) == 1):
+            raise incomplete(identifiers, "the answer leaves out some of the records that were looked up")
         return found
 
     def _write(self, verb: str, inputs: Mapping[str, Mapping[str, Any]]) -> OutcomesByIdentifier:
         """Makes one call with inputs by identifier, and returns what came of each."""
-        answer = self.call("POST", self._path(f"batch/{verb}"), json={"inputs": list(inputs.values())})
-        results, errors = read_batch(answer)
+        results, errors = read_batch(self._post(f"batch/{verb}", {"inputs": list(inputs.values())}))
         if missing := [error for error in errors if _NO_PROPERTY in str(error)]:
             raise ClosedError(self.mask(error_reason(missing[0])))
         traces = {item["objectWriteTraceId"]: identifier for identifier, item in inputs.items()}
         ids = {item["id"]: identifier for identifier, item in inputs.items()}
         outcomes: OutcomesByIdentifier = {}
         for error in errors:
-            context = error.get("context") or {}
-            named = named_inputs(context.get("objectWriteTraceId"), traces) or named_inputs(context.get("ids"), ids)
+            named = named_inputs(ids_of(error, "objectWriteTraceId"), traces) or named_inputs(ids_of(error), ids)
             if not named and len(inputs) > 1:
                 raise RefusedError(self.mask(error_reason(error)))
             outcomes |= dict.fromkeys(named or inputs, self._failure(error, verb))
-        if len(results) + len(outcomes) < len(inputs):
-            if len(inputs) > 1:
-                raise RefusedError("the answer leaves out some of the records")
-            outcomes |= dict.fromkeys(inputs, Failure("the answer leaves out the record", again=True))
+        if len(results) + len(outcomes) != len(inputs):
+            raise incomplete(list(inputs), "the answer does not have a result for each record")
+        if verb == "update" and any(result["id"] not in ids for result in results):
+            raise UnavailableError("the answer names another record")
         return dict.fromkeys(inputs) | outcomes
 
     def _failure(self, error: Mapping[str, Any], verb: str) -> Failure | None:

@@ -14,7 +14,7 @@ answer                      what is done
 ==========================  ==========================================================================================
 429                         a pause until X-RateLimit-Reset (a UNIX time, read by the clock of the answer)
 408, 425, 5xx, no answer    tried again
-200 that cannot be read     in doubt, sent again
+any other 2xx or body       in doubt, sent again
 409 to a new contact        it is there already (a search finds new ones only after minutes): the contact that the
                             answer names is updated, or else it is searched again; an archived one is refused
 404 to a known contact      merged or deleted meanwhile: created; when it is cleared or deleted, done
@@ -43,18 +43,27 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import httpx
 
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, ObjectKind, Outcomes, Record, RefusedError, UnavailableError
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of, retry_after
+from orchestration.destinations._http import (
+    HttpDestination,
+    HttpOptions,
+    json_object,
+    path_segment,
+    retry_after,
+    vendor_id,
+)
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
 VERSION = "2.14"
 PER_PAGE = 150
+MOST_PAGES = 50
+# Of every call; a deletion also says ``deleted: true``, and each answer names the record that was written.
+SUCCESS = (200,)
 # Periods and most other signs are not allowed in the name of a custom attribute.
 _ATTRIBUTE = r"[\w -]+"
 _EXISTING = re.compile(r"\b(archived )?contact matching those details already exists with id=(\w+)", re.I)
@@ -114,11 +123,11 @@ class IntercomDestination(HttpDestination):
     def seconds_to_wait(self, answer: httpx.Response) -> float | None:
         """Seconds until X-RateLimit-Reset, by the clock of the server that wrote it."""
         reset = answer.headers.get("x-ratelimit-reset", "")
-        if not reset.isdigit():
+        if not (reset.isascii() and reset.isdecimal() and len(reset) < 16):
             return retry_after(answer)
         try:
             now = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, LookupError, OverflowError):
             now = time()
         seconds: float = float(reset) - now
         return max(0.0, seconds)
@@ -128,7 +137,7 @@ class IntercomDestination(HttpDestination):
         try:
             errors = answer.json()["errors"]
             return "; ".join(f"{error['code']}: {error.get('message') or ''}" for error in errors)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return super().error_text(answer)
 
     def _contact(self, record: Record) -> dict[str, Any]:
@@ -142,21 +151,23 @@ class IntercomDestination(HttpDestination):
             found = found or self._by_external_id(record.identifier)
         if record.action == "delete":
             for contact in found:
-                self._call_on_existing("DELETE", f"/contacts/{contact['id']}")
+                self._call_on_existing("DELETE", f"/contacts/{vendor_id(contact.get('id'))}")
             return None
         if len(found) > 1:
             # A lead may have the same email as the user that it became.
             found = [contact for contact in found if contact.get("role") == "user"]
             if len(found) != 1:
                 raise RefusedError(f"several contacts have this {self.identifier_field}; merge them in Intercom")
-        if found and self._call_on_existing("PUT", f"/contacts/{found[0]['id']}", json=_attributes(record)):
+        if found and self._call_on_existing(
+            "PUT", f"/contacts/{vendor_id(found[0].get('id'))}", json=_attributes(record)
+        ):
             return None
         return None if record.action == "clear" else self._create_contact(record)
 
     def _create_contact(self, record: Record) -> Failure | None:
-        answer = self.call("POST", "/contacts", json=self._contact(record), accepted=(409,))
+        answer = self.call("POST", "/contacts", success=SUCCESS, json=self._contact(record), accepted=(409,))
         if answer.status_code != 409:
-            _id(answer)
+            self._named(answer, record.identifier)
             return None
         message = self.mask(f"answered 409: {self.error_text(answer)}")
         existing = _EXISTING.search(self.error_text(answer))
@@ -166,14 +177,15 @@ class IntercomDestination(HttpDestination):
             ids = [existing[2]]
         else:
             contacts = self._search([record.identifier])[self._key(record.identifier)]
-            ids = [contact["id"] for contact in contacts]
+            ids = [vendor_id(contact.get("id")) for contact in contacts]
         if len(ids) == 1 and self._call_on_existing("PUT", f"/contacts/{ids[0]}", json=_attributes(record)):
             return None
         return Failure(message, again=True)
 
     def _write_company(self, record: Record) -> Failure | None:
         if record.action == "upsert":
-            _id(self.call("POST", "/companies", json=self._company(record)))
+            answer = self.call("POST", "/companies", success=SUCCESS, json=self._company(record))
+            self._named(answer, record.identifier)
             return None
         for company_id in self._companies(record.identifier):
             if record.action == "delete":
@@ -184,8 +196,21 @@ class IntercomDestination(HttpDestination):
 
     def _call_on_existing(self, method: str, path: str, **given: Any) -> bool:
         """Makes a call, and returns whether the record was still there, so that the call took effect."""
-        answer = self.call(method, path, accepted=(404,), **given)
-        return answer.status_code != 404 and bool(_id(answer))
+        answer = self.call(method, path, success=SUCCESS, accepted=(404,), **given)
+        if answer.status_code == 404:
+            return False
+        if _id(answer) != path.rpartition("/")[2]:
+            raise UnavailableError("the answer names another record")
+        if method == "DELETE" and json_object(answer).get("deleted") is not True:
+            raise UnavailableError("the answer does not say that the record was deleted")
+        return True
+
+    def _named(self, answer: httpx.Response, identifier: str) -> str:
+        """Intercom's own id of the record in an answer, which has to have this identifier."""
+        said = json_object(answer).get(self.identifier_field)
+        if not isinstance(said, str) or self._key(said) != self._key(identifier):
+            raise UnavailableError("the answer does not name the record")
+        return _id(answer)
 
     def _key(self, identifier: str) -> str:
         """What an identifier is compared by: emails that differ in case only are equal."""
@@ -195,33 +220,48 @@ class IntercomDestination(HttpDestination):
         """Contacts by identifier; none for an identifier that is not known, or too new to be found."""
         found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         query = {"field": self.identifier_field, "operator": "IN", "value": list(identifiers)}
-        page: Mapping[str, Any] | None = {"per_page": PER_PAGE}
-        while page:
-            content = json_of(self.call("POST", "/contacts/search", json={"query": query, "pagination": page}))
+        page: Mapping[str, Any] = {"per_page": PER_PAGE}
+        wanted = {self._key(identifier) for identifier in identifiers}
+        for _ in range(MOST_PAGES):
+            body = {"query": query, "pagination": page}
+            content = json_object(self.call("POST", "/contacts/search", success=SUCCESS, json=body))
+            contacts = content.get("data")
+            if content.get("type") != "list" or not isinstance(contacts, list):
+                raise UnavailableError("the answer to a search cannot be read")
             try:
-                for contact in content["data"]:
+                for contact in contacts:
                     found[self._key(contact[self.identifier_field])].append(contact)
                 following = (content.get("pages") or {}).get("next")
-                page = {"per_page": PER_PAGE, "starting_after": following["starting_after"]} if following else None
+                page = {"per_page": PER_PAGE, "starting_after": following["starting_after"]} if following else {}
             except (LookupError, TypeError, AttributeError):
                 raise UnavailableError("the answer to a search cannot be read") from None
-        return found
+            if not page:
+                if set(found) - wanted or sum(map(len, found.values())) != content.get("total_count"):
+                    raise UnavailableError("the answer to a search does not have what it counts")
+                return found
+        raise UnavailableError(f"a search has more than {MOST_PAGES} pages")
 
     def _by_external_id(self, identifier: str) -> list[Mapping[str, Any]]:
         """The user, even if a search does not find it yet."""
         if self.identifier_field != "external_id":
             return []
-        answer = self.call("GET", f"/contacts/find_by_external_id/{quote(identifier, safe='')}", accepted=(404,))
-        return [] if answer.status_code == 404 else [{"id": _id(answer)}]
+        answer = self.call(
+            "GET", f"/contacts/find_by_external_id/{path_segment(identifier)}", success=SUCCESS, accepted=(404,)
+        )
+        return [] if answer.status_code == 404 else [{"id": self._named(answer, identifier)}]
 
     def _companies(self, identifier: str) -> list[str]:
         """Intercom's own ids of a company; the answer is the company itself or a list with it."""
-        answer = self.call("GET", "/companies", params={"company_id": identifier}, accepted=(404,))
+        answer = self.call("GET", "/companies", success=SUCCESS, params={"company_id": identifier}, accepted=(404,))
         if answer.status_code == 404:
             return []
-        content = json_of(answer)
-        companies = content.get("data", [content]) if isinstance(content, dict) else []
-        return [str(company["id"]) for company in companies if company.get("company_id") == identifier]
+        content = json_object(answer)
+        companies = content.get("data", [content])
+        if not isinstance(companies, list) or not all(isinstance(company, dict) for company in companies):
+            raise UnavailableError("the answer to a look-up cannot be read")
+        if any(company.get("company_id") != identifier for company in companies):
+            raise UnavailableError("the answer to a look-up names another company")
+        return [vendor_id(company.get("id")) for company in companies]
 
 
 def _attributes(record: Record) -> dict[str, Any]:
@@ -240,7 +280,4 @@ def _id(answer: httpx.Response) -> str:
         UnavailableError: it has none, so nobody knows whether the record was taken.
 
     """
-    content = json_of(answer)
-    if not isinstance(content, dict) or not content.get("id"):
-        raise UnavailableError(f"answered {answer.status_code} without an id")
-    return str(content["id"])
+    return vendor_id(json_object(answer).get("id"))

@@ -44,14 +44,12 @@ requests and the stand-in's answers against the specification and the models of 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
-from pydantic import Field
 
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
@@ -65,8 +63,20 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import HttpDestination, HttpOptions, json_of
-from orchestration.destinations._klaviyo_json import deletion_body, errors_of, import_body, value_at
+from orchestration.destinations._http import HttpDestination, json_of, vendor_id
+from orchestration.destinations._klaviyo_json import (
+    KlaviyoOptions,
+    deletion_body,
+    errors_of,
+    failed_of,
+    identifier_of,
+    import_body,
+    job_attributes,
+    listed_in,
+    next_cursor,
+    pointed_place,
+    value_at,
+)
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
@@ -75,29 +85,14 @@ _JOBS, _PROFILES = "/api/profile-bulk-import-jobs", "/api/profiles"
 _DELETIONS = "/api/data-privacy-deletion-jobs"
 _JSON_API = "application/vnd.api+json"
 _PROFILE_BYTES = 100_000
+# Each call has one status of success; that of a deletion has no body. A job that is complete counts every profile as
+# completed or failed.
+CREATED, READ = (202,), (200,)
+_MOST_PAGES = 200
 _DELETED_AT_ONCE = 50
 _LONGEST_POLL_SECONDS = 15.0
 # Longer than a run waits, so that the next run tries again.
 _NEXT_RUN_SECONDS = 3_600.0
-_POINTER = re.compile(r"/profiles/data/(\d+)(?:/|$)")
-
-
-class KlaviyoOptions(HttpOptions):
-    """How Klaviyo is called.
-
-    Attributes:
-        token_env: name of the environment variable that holds the private API key.
-        revision: date of the API.
-        poll_seconds: wait before a job is first asked for; later waits are longer.
-        job_minutes: how long a job may take.
-
-    """
-
-    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"revision", "poll_seconds", "job_minutes"}
-    token_env: str = "KLAVIYO_API_KEY"  # noqa: S105 the name of a variable
-    revision: str = "2026-07-15"
-    poll_seconds: float = Field(default=2.0, gt=0)
-    job_minutes: float = Field(default=30.0, gt=0)
 
 
 class KlaviyoDestination(HttpDestination):
@@ -160,7 +155,7 @@ class KlaviyoDestination(HttpDestination):
         sent = [record for record in records if outcomes[record.identifier] is None]
         if not sent:
             return outcomes
-        answer = self.call("POST", _JOBS, json=self._job(sent), accepted=(400, 404, 410, 415))
+        answer = self.call("POST", _JOBS, success=CREATED, json=self._job(sent), accepted=(400, 404, 410, 415))
         if answer.status_code in (404, 410, 415):
             raise ClosedError(
                 f"answered {answer.status_code}: revision {self.options.revision} may no longer be served"
@@ -170,15 +165,15 @@ class KlaviyoDestination(HttpDestination):
             refused = self._refused(errors_of(answer), sent, self.error_text(answer))
             rest = Failure("its batch was refused because of others", again=True)
             return outcomes | {record.identifier: refused.get(record.identifier, rest) for record in sent}
-        job_id = value_at(json_of(answer), "data", "id")
-        failed = self._failed_count(str(job_id))
-        refused = self._refused((error.get("attributes", {}) for error in self._import_errors(job_id)), sent)
+        job_id = vendor_id(value_at(json_of(answer), "data", "id"))
+        failed = self._failed_count(job_id, len(sent))
+        refused = self._refused((value_at(error, "attributes") for error in self._import_errors(job_id)), sent)
         if failed > len(refused):
             raise RefusedError(f"{failed} profiles failed, but errors name only {len(refused)} of them")
         return outcomes | refused
 
-    def _failed_count(self, job_id: str) -> int:
-        """Waits until a job is complete, and returns how many of its profiles failed."""
+    def _failed_count(self, job_id: str, sent: int) -> int:
+        """Waits until a job is complete, and returns how many of the profiles that were sent failed."""
         until = time.monotonic() + self.options.job_minutes * 60
         seconds: float = self.options.poll_seconds
         status = "not known"
@@ -186,14 +181,15 @@ class KlaviyoDestination(HttpDestination):
             self.pace.backoff(seconds)
             seconds = min(seconds * 1.5, _LONGEST_POLL_SECONDS)
             try:
-                job = value_at(json_of(self.call("GET", f"{_JOBS}/{job_id}")), "data", "attributes")
+                content = json_of(self.call("GET", f"{_JOBS}/{job_id}", success=READ))
+                job = job_attributes(content, job_id)
             except UnavailableError as error:
                 # The job continues, even if nobody answers now.
                 seconds = max(seconds, error.seconds or 0.0)
                 continue
             status = job.get("status", status)
             if status == "complete":
-                return int(job.get("failed_count") or 0)
+                return failed_of(job, sent)
             if status == "cancelled":
                 raise UnavailableError(f"job {job_id} was cancelled")
         raise UnavailableError(
@@ -202,15 +198,15 @@ class KlaviyoDestination(HttpDestination):
 
     def _import_errors(self, job_id: str) -> Iterable[dict[str, Any]]:
         page: dict[str, Any] = {"page[size]": 100}
-        while True:
-            content = json_of(self.call("GET", f"{_JOBS}/{job_id}/import-errors", params=page))
-            yield from value_at(content, "data")
-            following = (content.get("links") or {}).get("next")
-            cursor = httpx.URL(following).params.get("page[cursor]") if following else None
+        for _ in range(_MOST_PAGES):
+            content = json_of(self.call("GET", f"{_JOBS}/{job_id}/import-errors", success=READ, params=page))
+            yield from listed_in(content)
             # Only its cursor is used, so that the key is sent to no other address.
+            cursor = next_cursor(content)
             if not cursor:
                 return
             page["page[cursor]"] = cursor
+        raise UnavailableError(f"a job has more than {_MOST_PAGES} pages of errors")
 
     def _refused(
         self, errors: Iterable[Mapping[str, Any]], records: Sequence[Record], message: str = ""
@@ -224,11 +220,10 @@ class KlaviyoDestination(HttpDestination):
         known = {record.identifier for record in records}
         refused: OutcomesByIdentifier = {}
         for error in errors:
-            payload = error.get("original_payload") or {}
-            identifier = payload.get("attributes", payload).get(self.identifier_field)
-            pointed = _POINTER.search(str((error.get("source") or {}).get("pointer")))
-            if identifier not in known and pointed and int(pointed[1]) < len(records):
-                identifier = records[int(pointed[1])].identifier
+            identifier = identifier_of(error, self.identifier_field)
+            place = pointed_place(error)
+            if identifier not in known and place is not None and place < len(records):
+                identifier = records[place].identifier
             reason = self.mask(str(error.get("detail") or error.get("title") or error.get("code")))
             if identifier not in known:
                 raise RefusedError(reason)
@@ -244,7 +239,11 @@ class KlaviyoDestination(HttpDestination):
             try:
                 if profile:
                     self._deletion_pace.take()
-                    self.call("POST", _DELETIONS, json=deletion_body(profile), accepted=(404,))
+                    answer = self.call(
+                        "POST", _DELETIONS, success=CREATED, json=deletion_body(profile), accepted=(404,)
+                    )
+                    if answer.status_code != 404 and answer.content:
+                        raise UnavailableError("the answer to a deletion is not the empty one of a success")
                 outcomes[identifier] = None
             except RefusedError as error:
                 outcomes[identifier] = Failure(str(error))
@@ -261,8 +260,13 @@ class KlaviyoDestination(HttpDestination):
         if self.identifier_field == "external_id":
             wanted = json.dumps([record.identifier for record in records], ensure_ascii=False)
             query = {"filter": f"any(external_id,{wanted})", "fields[profile]": "external_id", "page[size]": 100}
-            profiles = value_at(json_of(self.call("GET", _PROFILES, params=query)), "data")
-            ids = {value_at(profile, "attributes", "external_id"): value_at(profile, "id") for profile in profiles}
+            profiles = listed_in(json_of(self.call("GET", _PROFILES, success=READ, params=query)))
+            ids = {
+                str(value_at(profile, "attributes", "external_id")): vendor_id(value_at(profile, "id"))
+                for profile in profiles
+            }
+            if set(ids) - {record.identifier for record in records}:
+                raise UnavailableError("a look-up found profiles that were not asked for")
         return {record.identifier: self._profile_name(record, ids.get(record.identifier)) for record in records}
 
     def _profile_name(self, record: Record, profile_id: str | None) -> dict[str, Any] | None:

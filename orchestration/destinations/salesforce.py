@@ -62,6 +62,7 @@ from urllib.parse import quote
 import httpx
 
 from orchestration.destinations import (
+    Failure,
     ObjectKind,
     Outcomes,
     OutcomesByIdentifier,
@@ -69,7 +70,7 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
-from orchestration.destinations._http import json_of
+from orchestration.destinations._http import json_object, json_of, vendor_id
 from orchestration.destinations._salesforce_api import SalesforceApi
 from orchestration.destinations._salesforce_bulk import CALLS_OF_A_JOB, upsert_in_job
 
@@ -78,6 +79,8 @@ _EXTERNAL_ID = "Traithouse_Id__c"
 _GONE = "ENTITY_IS_DELETED"
 # Of the 16 384 bytes that an address may have (REST API Developer Guide, Query).
 _QUERY_BYTES = 12_000
+# Of every call to collections and queries; the body then has a result for each record.
+SUCCESS = (200,)
 
 T = TypeVar("T")
 
@@ -155,7 +158,7 @@ class SalesforceDestination(SalesforceApi):
         if not records:
             return {}
         body = _collection([self._upsert_row(record) for record in records])
-        answer = self.call("PATCH", self.path(self._upsert_call), json=body)
+        answer = self.call("PATCH", self.path(self._upsert_call), success=SUCCESS, json=body)
         return self._outcomes(answer, [record.identifier for record in records])
 
     def _clear(self, records: Sequence[Record]) -> OutcomesByIdentifier:
@@ -163,7 +166,7 @@ class SalesforceDestination(SalesforceApi):
         by_identifier = {record.identifier: record for record in records}
         for part in _parts(self._find(records), self.batch_size):
             body = _collection([self.row(by_identifier[found.identifier], "id", found.record_id) for found in part])
-            answer = self.call("PATCH", self.path("composite/sobjects"), json=body)
+            answer = self.call("PATCH", self.path("composite/sobjects"), success=SUCCESS, json=body)
             outcomes |= self._outcomes(answer, [found.identifier for found in part])
         return outcomes
 
@@ -171,7 +174,7 @@ class SalesforceDestination(SalesforceApi):
         outcomes: OutcomesByIdentifier = {record.identifier: None for record in records}
         for part in _parts(self._find(records), self.batch_size):
             params = {"ids": ",".join(found.record_id for found in part), "allOrNone": "false"}
-            answer = self.call("DELETE", self.path("composite/sobjects"), params=params)
+            answer = self.call("DELETE", self.path("composite/sobjects"), success=SUCCESS, params=params)
             outcomes |= self._outcomes(answer, [found.identifier for found in part])
         return outcomes
 
@@ -182,19 +185,22 @@ class SalesforceDestination(SalesforceApi):
         for identifiers in _query_parts([record.identifier for record in records]):
             values = ", ".join(_quoted(identifier) for identifier in identifiers)
             soql = f"SELECT Id, {field} FROM {self.object_name} WHERE {field} IN ({values})"
-            content = json_of(self.call("GET", self.path("query"), params={"q": soql}))
-            is_complete = isinstance(content, dict) and content.get("done")
-            if not is_complete or not isinstance(content.get("records"), list):
+            content = json_object(self.call("GET", self.path("query"), success=SUCCESS, params={"q": soql}))
+            rows = content.get("records")
+            is_complete = content.get("done") is True
+            if not is_complete or not isinstance(rows, list) or content.get("totalSize") != len(rows):
                 raise UnavailableError("could not look up every record")
             # Unless the field is case-sensitive, a record may answer to another spelling.
             exact = set(identifiers)
             folded = {identifier.casefold(): identifier for identifier in identifiers}
-            for row in content["records"]:
-                value = str(row[field])
+            for row in rows:
+                if not isinstance(row, dict) or not isinstance(row.get(field), str):
+                    raise UnavailableError("could not read every record that was looked up")
+                record_id, value = vendor_id(row.get("Id")), row[field]
                 identifier = value if value in exact else folded.get(value.casefold())
                 if identifier is None:
                     raise RefusedError("found a record under another identifier than was asked for")
-                found[row["Id"]] = _FoundRecord(row["Id"], identifier)
+                found[record_id] = _FoundRecord(record_id, identifier)
         return list(found.values())
 
     def _outcomes(self, answer: httpx.Response, identifiers: Sequence[str]) -> OutcomesByIdentifier:
@@ -204,13 +210,20 @@ class SalesforceDestination(SalesforceApi):
             raise UnavailableError(f"answered {answer.status_code} without a result for each record")
         outcomes: OutcomesByIdentifier = {}
         for identifier, result in zip(identifiers, results, strict=True):
-            errors = [error for error in result.get("errors") or () if error.get("statusCode") != _GONE]
-            failure = None
-            if not result.get("success") and (errors or not result.get("errors")):
-                first = errors[0] if errors else {}
-                failure = self.failure(str(first.get("statusCode", "")), str(first.get("message", "no reason given")))
-            outcomes[identifier] = outcomes.get(identifier) or failure
+            outcomes[identifier] = outcomes.get(identifier) or self._outcome(result)
         return outcomes
+
+    def _outcome(self, result: Any) -> Failure | None:
+        """What the result of one record says; what is neither a success nor an error leaves it in doubt."""
+        errors = result.get("errors") if isinstance(result, dict) else None
+        if not isinstance(errors, list) or not all(isinstance(error, dict) for error in errors):
+            return Failure("the answer has no result for the record", again=True)
+        if result.get("success") is True and not errors and isinstance(result.get("id"), str) and result["id"]:
+            return None
+        if result.get("success") is not False or not errors:
+            return Failure("the answer does not say whether the record was taken", again=True)
+        left = [error for error in errors if error.get("statusCode") != _GONE]
+        return self.failure(str(left[0].get("statusCode")), str(left[0].get("message"))) if left else None
 
 
 def _collection(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,9 @@ from orchestration.destinations import (
 from orchestration.destinations._http import HttpDestination, checked_address
 from orchestration.errors import UsageError
 
+# Standard Webhooks 1.0.0: "A 2xx status code" acknowledges.
+SUCCESS = tuple(range(200, 300))
+
 
 class WebhookOptions(Options):
     """The endpoint, and the secret that signs.
@@ -93,7 +96,8 @@ class WebhookDestination(HttpDestination):
             "webhook-signature": self._signer.sign(record.record_id, sent_at, body),
         }
         # The address is given in full, because joining a path to it would add a slash, even after a query.
-        if self.call("POST", self.address(), content=body, headers=headers, accepted=(410,)).status_code == 410:
+        answer = self.call("POST", self.address(), success=SUCCESS, content=body, headers=headers, accepted=(410,))
+        if answer.status_code == 410:
             raise ClosedError("answered 410: the endpoint is gone (set the address of another, or pause the sync)")
 
     def error_text(self, answer: httpx.Response) -> str:

@@ -4,13 +4,12 @@ Grain of raw.tombstones: entity_type x id_hash. The entity_type is user (user_id
 (the event_id of a data subject whose device others use, too). The hash is of the id alone, so it is the same for every
 source. Nobody can read an id from it, but somebody who has an id can tell whether it was forgotten.
 
-In longer texts an id is found as a word. An id of fewer than SHORTEST_WORD characters is found only as a whole JSON
-string, because it may as well be a number or another word.
+In longer texts an id is found as a word, in every case and however it is escaped (``spellings``). An id of fewer than
+SHORTEST_WORD characters is found only as a whole JSON string, because it may as well be a number or another word.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -25,6 +24,8 @@ PERSON_FIELDS = ("user_id", "anonymous_id", "previous_id")
 
 _WORD = "[A-Za-z0-9_@+-]"
 _NO_WORD = "[^A-Za-z0-9_@+-]"
+# What ends in a letter or digit and is no part of a word: an escaped character before it. Of fixed widths.
+_ESCAPES = ("%[0-9A-Fa-f]{2}", "%25[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\\[bfnrt]")
 # Where an id may stand in a text: a word, a word with dots, a whole JSON string.
 _TOKENS = (f"{_WORD}{{{SHORTEST_WORD},}}", f"[A-Za-z0-9_@+.-]{{{SHORTEST_WORD},}}", r'"((?:[^"\\]|\\.)*)"')
 
@@ -128,15 +129,29 @@ def withdraw_events(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str]) -> None:
-    """Redacts ids of the forgotten in texts of a table, where rows of others may mention them."""
+    """Redacts ids of the forgotten in texts of a table, where rows of others may mention them.
+
+    An id is found as it was given, in lower case, and percent-encoded once or twice.
+    """
     if not columns or not _any_tombstone(connection):
         return
     texts = " union all ".join(f"select {column} as text from {relation}" for column in columns)
     found = connection.execute(
         f"""
-        with words as (
-            select distinct unnest({_tokens_sql("text")}) as word from ({texts}) where text is not null
-        )
+        with texts as (select text from ({texts}) where text is not null),
+        encoded as (
+            select distinct unnest(regexp_extract_all(text, '[^\s"&=]*%[^\s"&=]*')) as piece
+            from texts where contains(text, '%')
+        ),
+        decoded as (
+            select text from texts
+            union all
+            select try(url_decode(piece)) from encoded
+            union all
+            select try(url_decode(url_decode(piece))) from encoded
+        ),
+        given as (select distinct unnest({_tokens_sql("text")}) as word from decoded where text is not null),
+        words as (select word from given union select lower(word) from given)
         select distinct words.word
         from words inner join raw.tombstones as t
             on t.entity_type != 'event' and t.id_hash = {hash_sql("t.entity_type", "words.word", "t.salt")}
@@ -175,7 +190,7 @@ def sql_patterns(ids: Collection[str]) -> IdPatterns:
     """Patterns of ids for DuckDB."""
     words, short = spellings(_long(ids)), spellings(_short(ids))
     return IdPatterns(
-        words=f"(^|{_NO_WORD})(?:{'|'.join(words)})($|{_NO_WORD})" if words else "",
+        words=f"(^|{_NO_WORD}|{'|'.join(_ESCAPES)})(?i:{'|'.join(words)})($|{_NO_WORD})" if words else "",
         strings=f'"(?:{"|".join(short)})"' if short else "",
     )
 
@@ -183,17 +198,34 @@ def sql_patterns(ids: Collection[str]) -> IdPatterns:
 def byte_pattern(ids: Collection[str]) -> re.Pattern[bytes]:
     """The same as one Python pattern for the bytes of a file."""
     words, short = spellings(_long(ids)), spellings(_short(ids))
-    parts = [f"(?<!{_WORD})(?:{'|'.join(words)})(?!{_WORD})"] if words else []
+    begins = "|".join([f"(?<!{_WORD})", *(f"(?<={escaped})" for escaped in _ESCAPES)])
+    parts = [f"(?:{begins})(?i:{'|'.join(words)})(?!{_WORD})"] if words else []
     parts += [f'(?<=")(?:{"|".join(short)})(?=")'] if short else []
     return re.compile("|".join(parts).encode())
 
 
 def spellings(ids: Iterable[str]) -> list[str]:
-    """How ids are written in texts, in JSON and in HTML, escaped for a pattern; the longest first."""
-    texts = set()
-    for text in ids:
-        texts |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], escape(text)}
-    return [re.escape(text) for text in sorted(texts, key=lambda text: (-len(text), text))]
+    """Patterns of ids as they are written in texts, JSON, HTML and URLs, also encoded twice; the longest first."""
+    return ["".join(_character(character) for character in text) for text in sorted(ids, key=lambda t: (-len(t), t))]
+
+
+def _character(character: str) -> str:
+    """Pattern of a character in every spelling; letters and digits of ASCII are written as they are."""
+    if character.isascii() and character.isalnum():
+        return character
+    # Beyond ASCII, letters of both cases: patterns for bytes know the cases of ASCII only.
+    written = sorted({character, character.lower(), character.upper()}, key=lambda text: (text != character, text))
+    patterns = [re.escape(text) for text in written]
+    for text in written:
+        percent = "".join(f"%(?:25)*(?i:{byte:02x})" for byte in text.encode("utf-8", "surrogatepass"))
+        units = text.encode("utf-16-be", "surrogatepass").hex()
+        json_units = "".join(rf"\\+u(?i:{units[at : at + 4]})" for at in range(0, len(units), 4))
+        points = [f"&#(?:{ord(point)}|[xX]0*(?i:{ord(point):x}));" for point in text]
+        patterns += [percent, json_units, "".join(points)]
+    patterns += [rf"\\+{re.escape(character)}"] if character in '"\\/' else []
+    patterns += [re.escape(escape(character))] if escape(character) != character else []
+    patterns += [r"\+"] if character == " " else []
+    return f"(?:{'|'.join(patterns)})"
 
 
 def _long(ids: Collection[str]) -> list[str]:

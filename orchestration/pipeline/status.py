@@ -5,11 +5,14 @@ Reads the serving snapshot and the status file only, so it answers while a refre
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime
 from typing import Any
 
+from orchestration.damage import ledger_trouble, refuse_foreign
+from orchestration.errors import DamagedFileError, TraithouseError
 from orchestration.home import Home, utc_now
-from orchestration.publishing.snapshot import served_build
+from orchestration.publishing.snapshot import served_build, snapshot_trouble
 from orchestration.serving.snapshot import published_traits
 from orchestration.sync.ledger import SyncLedger
 
@@ -17,6 +20,7 @@ from orchestration.sync.ledger import SyncLedger
 def home_status(home: Home) -> dict[str, Any]:
     """What is loaded, running, fresh, published and withheld."""
     written = home.status()
+    broken = _broken(home)
     traits = published_traits(home)
     last = written.get("last_refresh") or {}
     judged = written.get("verdicts") or {}
@@ -26,11 +30,10 @@ def home_status(home: Home) -> dict[str, Any]:
         trait["verdict"], trait["verdict_reason"] = verdict["verdict"], verdict["reason"]
     busy = home.busy()
     newest = (written.get("loads") or {}).get("newest_event_at")
-    with SyncLedger(home) as ledger:
-        failures = ledger.failure_rows()
-        log = ledger.run_rows()
+    failures, log = _deliveries(home, broken)
     return {
         "home": str(home.root),
+        "broken": broken,
         "environment": home.settings.env,
         "busy": busy,
         "running": written.get("running") if busy else None,
@@ -56,6 +59,43 @@ def home_status(home: Home) -> dict[str, Any]:
         "sync_failures": len(failures),
         "data_docs": written.get("data_docs"),
     }
+
+
+def _broken(home: Home) -> list[str]:
+    """Which files of the home are damaged, and what to do, in words; the warehouse is looked at, not opened."""
+    found = []
+    try:
+        home.prepare()
+    except DamagedFileError as error:
+        found.append(_in_words(error))
+    try:
+        refuse_foreign(home.warehouse)
+    except TraithouseError as error:
+        found.append(_in_words(error))
+    status = home.root / "status.json"
+    if status.exists() and not home.status():
+        found.append(f"{status} is damaged; the next traithouse load and refresh write it anew.")
+    if snapshot := snapshot_trouble(home):
+        found.append(snapshot)
+    return found
+
+
+def _deliveries(home: Home, broken: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Records that could not be delivered, and runs of syncs; none where the ledger is damaged, and that is added."""
+    try:
+        with SyncLedger(home) as ledger:
+            return ledger.failure_rows(), ledger.run_rows()
+    except TraithouseError as error:
+        words = _in_words(error)
+    except sqlite3.Error as error:
+        words = _in_words(ledger_trouble(home.sync_ledger, error))
+    if words not in broken:
+        broken.append(words)
+    return [], []
+
+
+def _in_words(error: TraithouseError) -> str:
+    return f"{error.message} {error.hint}".strip()
 
 
 def _sources(written: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.damage import refuse_foreign
 from orchestration.errors import TraithouseError
 from orchestration.home import Home, read_json
 from orchestration.published.tables import FORMER_TABLES, TABLES, WIDE_TABLES
@@ -25,6 +26,7 @@ from orchestration.publishing.parquet_files import ServedFiles, write_parquet_fi
 
 # Key of the manifest.
 PARQUET_FILES = "parquet_files"
+_WRITES_ANOTHER = "traithouse refresh writes another."
 
 
 def served_build(home: Home) -> str | None:
@@ -41,10 +43,26 @@ def served_manifest(home: Home) -> dict[str, Any]:
     """
     current = home.serving / "current"
     try:
+        refuse_foreign(current / "traithouse.duckdb")
         with duckdb.connect(str((current / "traithouse.duckdb").resolve()), read_only=True):
             return read_json(current / "manifest.json")
-    except duckdb.Error:
+    except (duckdb.Error, TraithouseError):
         return {}
+
+
+def snapshot_trouble(home: Home) -> str | None:
+    """Why readers see nothing although something was published, in words; nothing when all is well."""
+    current = home.serving / "current"
+    if not current.is_symlink():
+        builds = home.serving / "builds"
+        if current.exists() or not builds.is_dir() or not any(builds.iterdir()):
+            return None
+        return f"{current} is missing, so nothing is served. {_WRITES_ANOTHER}"
+    if not current.exists():
+        return f"{current} points to {current.readlink()}, which is not there, so nothing is served. {_WRITES_ANOTHER}"
+    if served_build(home) is None:
+        return f"The snapshot {current.resolve()} is damaged, so nothing is served. {_WRITES_ANOTHER}"
+    return None
 
 
 def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
@@ -59,13 +77,29 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
         The folder of the snapshot.
 
     """
-    began = time.perf_counter()
     builds = home.serving / "builds"
     builds.mkdir(parents=True, exist_ok=True)
     for leftover in builds.glob(".draft-*"):
         shutil.rmtree(leftover)
     draft = builds / f".draft-{build_id}"
     draft.mkdir()
+    try:
+        _fill(draft, home, connection, build_id)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    # A build that is published again (a trait passed later) gets a new folder: somebody may be reading the old one.
+    names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
+    target = next(builds / name for name in names if not (builds / name).exists())
+    draft.rename(target)
+    point_to(home, target)
+    _forget_old(home)
+    return target
+
+
+def _fill(draft: Path, home: Home, connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
+    """Writes database, Parquet files and manifest of a snapshot into its folder."""
+    began = time.perf_counter()
     database = str(draft / "traithouse.duckdb").replace("'", "''")
     rows: dict[str, int] = {}
     files: dict[str, str] = {}
@@ -101,13 +135,6 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
         "bytes_shared": sum(size for shared, size in sizes if shared),
     }
     (draft / "manifest.json").write_text(json.dumps(manifest, default=str, indent=1))
-    # A build that is published again (a trait passed later) gets a new folder: somebody may be reading the old one.
-    names = chain([build_id], (f"{build_id}.{number}" for number in count(2)))
-    target = next(builds / name for name in names if not (builds / name).exists())
-    draft.rename(target)
-    point_to(home, target)
-    _forget_old(home)
-    return target
 
 
 def point_to(home: Home, target: Path) -> None:

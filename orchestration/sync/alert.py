@@ -11,10 +11,12 @@ from collections.abc import Collection, Mapping
 
 import httpx
 
+from orchestration.destinations._client import OversizedAnswerError, bounded_call, bounded_client
 from orchestration.home import Home, Notify, silent
 
 ADDRESS = "TRAITHOUSE_ALERT_URL"
-SECONDS = 10
+# For the whole call; an alert is one call, whatever it is answered, and the next publish is the next attempt.
+SECONDS = 10.0
 
 
 def alert(
@@ -52,11 +54,12 @@ def alert(
         "recovered": recovered,
     }
     try:
-        httpx.post(address, json=message, timeout=SECONDS).raise_for_status()
+        with bounded_client(address, SECONDS) as client:
+            bounded_call(client, "POST", address, SECONDS, json=message).raise_for_status()
     except httpx.HTTPStatusError as error:
         notify(f"the alert was refused with {error.response.status_code}; it will be sent again after the next publish")
         return False
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OversizedAnswerError, ValueError) as error:
         notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again after the next publish")
         return False
     home.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)

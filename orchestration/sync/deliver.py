@@ -21,6 +21,7 @@ from orchestration.destinations import (
 )
 from orchestration.destinations._pace import PATIENCE_SECONDS
 from orchestration.home import Notify
+from orchestration.sync.guarded import UnreadableError, guarded_deliver, not_finite
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.ledger_schema import DeliveryResult
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # After so many calls in a row without an answer, nothing more is sent before the next run.
 TRIES = 5
+# The same after so many answers in a row that ask for a pause.
+LIMITED_TRIES = 9
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 30.0
 # So many batches refused as a whole, and nothing taken before: the mapping is wrong, not the rows.
 NOTHING_GETS_THROUGH = 3
@@ -202,8 +205,10 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
             attempted.outcomes[record.identifier] = Failure(
                 f"the record is larger than the {destination.batch_bytes} bytes that a batch may have"
             )
+        elif wrong := not_finite(record):
+            attempted.outcomes[record.identifier] = Failure(f"{wrong} is not a finite number")
     groups = [[record for record in batch if record.identifier not in attempted.outcomes]]
-    tries, patience = 0, PATIENCE_SECONDS
+    tries, limits, patience = 0, 0, PATIENCE_SECONDS
     while groups:
         group = groups.pop()
         if not group:
@@ -214,7 +219,7 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
             continue
         destination.pace.check()
         try:
-            outcomes = destination.deliver(group)
+            outcomes = guarded_deliver(destination, group)
         except RefusedError as error:
             if len(group) == 1:
                 attempted.outcomes[group[0].identifier] = Failure(str(error))
@@ -226,14 +231,21 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
             attempted.closed = str(error)
             groups.append(group)
             continue
+        except UnreadableError as error:
+            # Tried again by the next run; the other batches are not held up.
+            attempted.unanswered |= {record.identifier for record in group}
+            attempted.outcomes |= {record.identifier: Failure(str(error), again=True) for record in group}
+            continue
         except UnavailableError as error:
             limited = isinstance(error, LimitedError)
             # Even if the answer says that nothing was taken, an earlier call for the batch may have gone through.
             attempted.unanswered |= {record.identifier for record in group}
             tries += not limited
+            limits += limited
             seconds = error.seconds if error.seconds is not None else _backoff(tries + attempted.retries)
+            seconds = max(seconds, _shortest_wait(tries + limits))
             patience -= seconds
-            if tries >= TRIES or patience < 0:
+            if tries >= TRIES or limits >= LIMITED_TRIES or patience < 0:
                 attempted.down = True
                 attempted.outcomes |= {record.identifier: Failure(str(error), again=True) for record in group}
                 continue
@@ -247,13 +259,18 @@ def _attempt(destination: Destination, batch: Sequence[Record], sleep: Callable[
         attempted.outcomes |= {record.identifier: failure for record, failure in zip(group, outcomes, strict=True)}
         again = [record for record, failure in zip(group, outcomes, strict=True) if failure and failure.again]
         attempted.unanswered |= {record.identifier for record in again}
-        tries = 0 if len(again) < len(group) else tries + 1
+        tries, limits = (0, 0) if len(again) < len(group) else (tries + 1, limits)
         if again and tries < TRIES:
             attempted.retries += 1
             sleep(_backoff(tries))
             groups.append(again)
     attempted.milliseconds = round((time.monotonic() - started) * 1000, 1)
     return attempted
+
+
+def _shortest_wait(tries: int) -> float:
+    """Seconds to wait at least, even if the answer asks for less; twice as long each time."""
+    return min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS / 10 * 2.0 ** max(0, tries - 1))
 
 
 def _backoff(tries: int) -> float:

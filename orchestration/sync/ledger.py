@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
+from orchestration.damage import ledger_trouble, refuse_foreign_ledger
 from orchestration.destinations import Record
 from orchestration.home import Home, utc_now
 from orchestration.sync.ledger_schema import CLEARED, DeliveryResult, Run, Sent, create_tables
@@ -32,10 +33,15 @@ class SyncLedger:
 
     def __init__(self, home: Home, path: Path | None = None) -> None:
         home.prepare()
-        self._connection = sqlite3.connect(path or home.sync_ledger)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("pragma secure_delete = on")
-        create_tables(self._connection)
+        file = path or home.sync_ledger
+        try:
+            self._connection = sqlite3.connect(file)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("pragma secure_delete = on")
+            refuse_foreign_ledger(file, self._connection)
+            create_tables(self._connection)
+        except sqlite3.Error as error:
+            raise ledger_trouble(file, error) from None
 
     def __enter__(self) -> SyncLedger:
         return self

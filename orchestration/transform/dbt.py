@@ -87,11 +87,18 @@ class Project:
         return manifest
 
     def _files_fingerprint(self) -> str:
-        """Hash over name, size and time of every file that dbt reads, over dbt's version and the engine."""
+        """Hash over the contents of every file that dbt reads, over dbt's version and the engine.
+
+        Of a seed the name is enough: dbt parses no seed, and the fingerprint of a build reads its contents.
+        """
         files = [self.folder / "dbt_project.yml", self.folder / "profiles.yml"]
         for folder in ("models", "macros", "seeds", "tests/unit", "tests/data"):
             files += sorted((self.folder / folder).rglob("*"))
-        facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files if path.is_file()]
+        facts = [
+            (str(path), "" if path.suffix == ".csv" else hashlib.sha256(path.read_bytes()).hexdigest())
+            for path in files
+            if path.is_file()
+        ]
         return hashlib.sha256(json.dumps([facts, version("dbt-core"), self.home.settings.target]).encode()).hexdigest()[
             :16
         ]

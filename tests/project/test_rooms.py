@@ -11,6 +11,7 @@ PACKAGE = PROJECT_ROOT / "orchestration"
 # Lowest first; rooms of one level do not know each other.
 LEVELS = (
     ("errors", "migrations"),
+    ("damage",),
     ("home",),
     ("declarations",),
     ("landing", "mapping", "simulator", "destinations"),

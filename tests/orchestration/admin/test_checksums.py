@@ -1,6 +1,8 @@
 """Checksums: a backup whose files are not as they were made is refused."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,40 @@ def test_a_backup_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     content = {"made_at": "2026-01-01 00:00:00", "files": {"a": empty}}
     (tmp_path / "backup.json").write_text(json.dumps(content))
     verify_checksums(tmp_path)
+
+
+OUTSIDE: dict[str, Callable[[Path, Path], object]] = {
+    "warehouse.duckdb points to": lambda folder, other: (folder / "warehouse.duckdb").symlink_to(other),
+    "more points to": lambda folder, other: (folder / "more").symlink_to(other.parent, target_is_directory=True),
+    r"inner points to \.\.": lambda folder, other: (folder / "inner").symlink_to("../other"),
+    "current points to": lambda folder, other: (folder / "serving" / "current").symlink_to(other.parent),
+    r"current points to builds/\.\.": lambda folder, other: (folder / "serving" / "current").symlink_to("builds/.."),
+    "pipe, which is neither": lambda folder, other: os.mkfifo(folder / "pipe"),
+}
+
+
+@pytest.mark.parametrize("words", OUTSIDE)
+def test_what_leads_out_of_a_backup_is_refused_by_name_also_with_checksums_of_its_own(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, words: str
+) -> None:
+    other = tmp_path_factory.mktemp("elsewhere") / "other"
+    other.write_bytes(b"not ours")
+    (folder / "warehouse.duckdb").unlink()
+    OUTSIDE[words](folder, other)
+    write_checksums(folder)
+    with pytest.raises(UsageError, match=words):
+        verify_checksums(folder)
+
+
+def test_checksums_of_files_outside_are_refused(folder: Path) -> None:
+    content = json.loads((folder / CHECKSUMS).read_text())
+    content["files"] |= {"../outside": "0" * 64}
+    (folder / CHECKSUMS).write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"\.\./outside differs"):
+        verify_checksums(folder)
+
+
+def test_the_link_to_the_snapshot_is_part_of_a_backup(folder: Path) -> None:
+    (folder / "serving" / "builds" / "000001").mkdir(parents=True)
+    (folder / "serving" / "current").symlink_to("builds/000001")
+    verify_checksums(folder)

@@ -260,3 +260,86 @@ def test_a_short_id_takes_no_other_word_with_it(
     ]
     again = load(home, [events_file(rows)])
     assert (again.accepted, again.duplicates, again.forgotten) == (0, 1, 1)
+
+
+ADA = "Ada.Ü@example.com"
+SPELLINGS = (
+    ADA,
+    "ADA.Ü@EXAMPLE.COM",
+    "ada.ü@example.com",
+    "ada.%C3%BC%40example.com",
+    "Ada.%c3%9c%40example.com",
+    "ada.%25C3%25BC%2540example.com",
+    r"ada.\u00fc\u0040example.com",
+    r"ada.\\u00FC\\u0040example.com",
+    "ada.ü&#64;example.com",
+    "ada.&#xFC;&#x40;example.com",
+)
+# Of other case than the spellings, because those are looked for as parts of words.
+OTHERS_STAY = ("nada.ü@Example.com", "ada.ü@Example.community", "ada.o@example.com")
+
+
+def test_an_id_is_found_in_every_spelling_in_texts_of_others_and_in_names(
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
+) -> None:
+    number = range(len(SPELLINGS))
+    rows = [{"event_id": "hers", "user_id": ADA, "event_name": "page", "occurred_at": "2024-01-01"}]
+    rows += [
+        {
+            "event_id": f"e{n}",
+            "user_id": "u-otto-other",
+            "event_name": "page",
+            "occurred_at": "2024-01-02",
+            "properties": {"url": f"https://x.test/?to={text}&back=%2F%3Fq%3D{text}", "text": f"for\n{text}, hello"},
+            "context": {"page": {"path": f"/u/{text}/x"}, "others": list(OTHERS_STAY)},
+        }
+        for n, text in zip(number, SPELLINGS, strict=True)
+    ]
+    load(home, [events_file(rows)])
+    broken = home.root.parent / "broken.ndjson"
+    broken.write_text("".join(f'{{"user_id": "u-otto-other", "url": "/?to={text}", \n' for text in SPELLINGS))
+    with pytest.raises(UsageError, match="No row was accepted"):
+        load(home, [broken])
+    with home.connect() as connection:
+        connection.execute("create table raw.replies as select unnest($texts) as reply", {"texts": SPELLINGS})
+    assert len(queried(home, "from raw.rejected_events")) == len(SPELLINGS)
+    write_ndjson(home.inbox / "to Ada.%C3%9C%40example.com" / "ADA.Ü@EXAMPLE.COM.ndjson", rows)
+    write_ndjson(home.inbox / "to forgotten" / "forgotten.ndjson", rows[:0])
+    home.logs.mkdir(exist_ok=True)
+    (home.logs / "x.log").write_text("".join(f"GET /?q%3D{text}\n" for text in (*SPELLINGS, *OTHERS_STAY)))
+    assert len(places(home.root, SPELLINGS)) > 5
+
+    forget_person(project_in(home), ADA)
+
+    assert places(home.root, SPELLINGS) == set()
+    assert queried(home, "select count(*) from raw.events where user_id = 'u-otto-other'") == [(len(SPELLINGS),)]
+    assert (home.logs / "x.log").read_text().splitlines()[-3:] == [f"GET /?q%3D{text}" for text in OTHERS_STAY]
+    kept = queried(home, "select distinct context -> '$.others' from raw.events")
+    assert [json.loads(value) for (value,) in kept] == [list(OTHERS_STAY)]
+    assert sorted(path.name for path in home.inbox.iterdir()) == ["2-to forgotten", "to forgotten"]
+    assert (home.inbox / "to forgotten" / "forgotten.ndjson").read_text() == ""
+    assert len((home.inbox / "2-to forgotten" / "forgotten.ndjson").read_text().splitlines()) == len(SPELLINGS)
+
+
+def test_texts_of_others_that_come_later_do_not_name_the_forgotten(
+    home: Home, project_in: Callable[[Home], Project], events_file: Callable[..., Path]
+) -> None:
+    def event(n: int, user: str, url: str) -> dict[str, object]:
+        properties = {"url": url, "broken": "%zz 50% of %ff"}
+        return {
+            "event_id": f"e{n}",
+            "user_id": user,
+            "event_name": "page",
+            "occurred_at": f"2024-01-0{n}",
+            "properties": properties,
+        }
+
+    load(home, [events_file([event(1, "bo@example.com", "/")])])
+    forget_person(project_in(home), "bo@example.com")
+    found = ("bo@example.com", "BO@EXAMPLE.COM", "bo%40example.com", "Bo%2540Example.com")
+    url = "&".join(f"to={text}&back=%2F%3Fq%3D{text}" for text in found)
+    load(home, [events_file([event(2, "u-otto-other", f"/?{url}&by=obo@example.com")])])
+    (properties,) = queried(home, "select properties from raw.events")[0]
+    assert json.loads(properties)["url"].count("forgotten") == 2 * len(found)
+    assert json.loads(properties)["url"].endswith("by=obo@example.com")
+    assert json.loads(properties)["broken"] == "%zz 50% of %ff"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.admin.backup import backup
+from orchestration.admin.checksums import write_checksums
 from orchestration.admin.erasure import forget_person
 from orchestration.admin.restore import restore
 from orchestration.errors import TraithouseError, UsageError
@@ -159,3 +160,19 @@ def test_a_restore_that_was_killed_is_finished_by_the_next_and_nothing_runs_betw
     assert queried(replaced, "select count(*) from traits.trait_values") == [(0,)]
     assert list(sample_home.root.glob(".restore*")) == []
     assert refresh(sample_project, now=NOW)[1].published is False
+
+
+def test_a_link_in_a_backup_is_refused_before_anything_is_written(
+    sample_home: Home, sample_project: Project, empty: Home, tmp_path: Path
+) -> None:
+    made = Path(backup(sample_project).folder)
+    other = tmp_path / "other.duckdb"
+    (made / "warehouse.duckdb").replace(other)
+    (made / "warehouse.duckdb").symlink_to(other)
+    write_checksums(made)
+    before = other.read_bytes()
+    with pytest.raises(UsageError, match=r"holds a link: warehouse\.duckdb points to"):
+        restore(sample_project.replace(empty), made)
+    assert other.read_bytes() == before
+    assert not empty.warehouse.exists()
+    assert list(empty.root.glob(".restore*")) == []

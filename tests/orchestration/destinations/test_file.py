@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -198,3 +199,25 @@ def test_a_store_whose_package_is_missing_names_it(tmp_path: Path, monkeypatch: 
     assert error.value.hint == "Install farfs to access it."
     with pytest.raises(UsageError, match="no store is known by nowhere://"):
         FileDestination(FileStandIn("ndjson", "nowhere://bucket").sync(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["'=1+1", "'+49 170", "'-x", "'@sum", "'\tx", "'\rx", "1-2", "-2.5", "true"]),
+        ({"escape_formulas": False}, ["=1+1", "+49 170", "-x", "@sum", "\tx", "\rx", "1-2", "-2.5", "true"]),
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_run_is_a_text(
+    tmp_path: Path, options: dict[str, Any], expected: list[str]
+) -> None:
+    texts: list[Any] = ["=1+1", "+49 170", "-x", "@sum", "\tx", "\rx", "1-2", -2.5, True]
+    target = FileStandIn("csv", str(tmp_path))
+    sync = target.sync(options={"format": "csv", "path": str(tmp_path), **options})
+    with closing(FileDestination(sync, Path())) as destination:
+        destination.deliver([record_of("=cmd()", **{f"t{place}": text for place, text in enumerate(texts)})])
+    (written,) = tmp_path.glob("**/*.csv")
+    with written.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert [row[f"t{place}"] for place in range(len(texts))] == expected
+    assert row["identifier"] == row["entity_id"] == ("=cmd()" if options else "'=cmd()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -222,7 +223,9 @@ def test_a_contact_that_goes_between_looking_and_deleting_counts_as_deleted(
     with closing(made_for(salesforce, home)) as destination:
         found = destination._find(gone)
         salesforce.contacts.clear()
-        answer = destination.call("DELETE", f"{ROOT}composite/sobjects", params={"ids": found[0].record_id})
+        answer = destination.call(
+            "DELETE", f"{ROOT}composite/sobjects", success=(200,), params={"ids": found[0].record_id}
+        )
         assert answer.json()[0]["errors"][0]["statusCode"] == "ENTITY_IS_DELETED"
         assert destination._outcomes(answer, ["e0005"]) == {"e0005": None}
 
@@ -258,7 +261,7 @@ def test_two_contacts_of_one_external_id_are_both_deleted(salesforce: Salesforce
 def test_of_two_contacts_of_one_external_id_the_one_that_failed_is_told(
     salesforce: SalesforceStandIn, home: Home
 ) -> None:
-    went, locked = {"success": True, "errors": []}, refused("UNABLE_TO_LOCK_ROW", "locked")
+    went, locked = {"id": "003000000000005AAA", "success": True, "errors": []}, refused("UNABLE_TO_LOCK_ROW", "locked")
     with closing(made_for(salesforce, home)) as destination:
         for results in ([went, locked], [locked, went]):
             outcomes = destination._outcomes(httpx.Response(200, json=results), ["e0001", "e0001"])
@@ -282,6 +285,19 @@ def test_a_wrong_secret_closes_and_is_not_told(
         with pytest.raises(ClosedError, match="no token: answered 400: invalid_client") as caught:
             destination.deliver(records_of(salesforce, numbers=[0]))
         assert "another" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 202, 302, 400, 401, 418])
+@pytest.mark.parametrize("said", [{"error": "no %s"}, {"error": ["%s"]}, ["%s"], {"access_token": 7, "x": "%s"}, "%s"])
+def test_nothing_that_the_token_service_says_is_quoted(
+    salesforce: SalesforceStandIn, home: Home, status: int, said: object
+) -> None:
+    body = json.loads(json.dumps(said).replace("%s", "pr1vate"))
+    salesforce.sign_in = lambda request, kind: Answer(status, body)  # type: ignore[method-assign]
+    with closing(made_for(salesforce, home)) as destination:
+        with pytest.raises(ClosedError, match=f"no token: answered {status}: the answer has no token") as caught:
+            destination.deliver(records_of(salesforce, numbers=[0]))
+        assert "pr1vate" not in str(caught.value)
 
 
 def test_the_token_service_may_be_down_for_a_while(salesforce: SalesforceStandIn, home: Home) -> None:

@@ -1,7 +1,9 @@
 """The alert hook, over real HTTP on loopback."""
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -21,13 +23,15 @@ class Hook(HTTPServer):
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
-        self.status = 200
+        self.status, self.pause = 200, ""
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 hook.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(hook.status)
+                if hook.pause:
+                    self.send_header("Retry-After", hook.pause)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -77,3 +81,28 @@ def test_without_an_address_nothing_is_sent(home: Home, monkeypatch: pytest.Monk
     monkeypatch.delenv("TRAITHOUSE_ALERT_URL", raising=False)
     assert not told(home, BAD)
     assert "alerted" not in home.status()
+
+
+def test_an_answer_that_drips_holds_nobody_up(home: Home, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+
+    monkeypatch.setattr("orchestration.sync.alert.SECONDS", 0.4)
+    hook.RequestHandlerClass = Dripping  # type: ignore[assignment]
+    begun = time.monotonic()
+    assert not told(home, BAD)
+    assert time.monotonic() - begun < 1.5
+
+
+@pytest.mark.parametrize("pause", ["0", "nan", "9999999"])
+def test_an_alert_that_is_to_wait_is_asked_for_once(home: Home, hook: Hook, pause: str) -> None:
+    hook.status, hook.pause = 429, pause
+    assert not told(home, BAD)
+    assert len(hook.received) == 1

@@ -125,8 +125,10 @@ class BrazeStandIn(HttpStandIn):
         ids = [item for item in ids if kind != "email" or "identified" not in item["prioritization"]]
         keys = [key_of({kind: item["email"] if kind == "email" else item}) for item in ids]
         self.writes.append([key[1] for key in keys])
-        deleted = [key for key in keys if self.users.pop(key, None) is not None]
-        return Answer(201, {"deleted": len(deleted), "message": "success"})
+        for key in keys:
+            self.users.pop(key, None)
+        # "Number of user IDs queued for deletion", whether there is such a user or not.
+        return Answer(201, {"deleted": len(keys), "message": "success"})
 
     def state(self) -> dict[str, dict[str, Any]]:
         return {key[1]: dict(fields) for key, fields in self.users.items()}

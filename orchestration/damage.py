@@ -1,0 +1,107 @@
+"""What is wrong with a file of the home that cannot be opened: one sentence that names it, and what to do.
+
+DuckDB and SQLite tell kinds of trouble apart by the words of their messages only. *Busy* is said only where another
+process holds a lock. Nothing here changes a file.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import duckdb
+
+from orchestration.errors import DamagedFileError, TraithouseError, WarehouseBusyError
+
+_RESTORE = (
+    "traithouse restore BACKUP --force puts a backup in its place and keeps the file aside."
+    " Without a backup, move the file away and load the events again."
+)
+_RIGHTS = "Give your user the right to read and write it, or use another home (--home)."
+_FREE_SPACE = "Free space on it, then run it again; what was written before is kept."
+_LEDGER = "Move the file away, or take it from a backup. Without it, the next traithouse sync sends every record again."
+_CUT = re.compile(r"could not read enough bytes|corrupt|checksum|deserializ|replaying wal|not a valid duckdb", re.I)
+_OTHER_VERSION = re.compile(r"version number|storage version|(newer|older) version", re.I)
+_DENIED = re.compile(r"permission denied|read-only file system|operation not permitted", re.I)
+_FULL = re.compile(r"no space left|file too large|disk quota|disk is full|database or disk is full", re.I)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Looks at a warehouse before DuckDB does, which would take an extension from the network for another's file.
+
+    Raises:
+        DamagedFileError: it is a folder, a link that points nowhere, or no DuckDB database.
+        TraithouseError: this user may not read it.
+
+    """
+    if path.is_symlink() and not path.exists():
+        raise DamagedFileError(
+            f"{path} is a link to {path.readlink()}, which is not there.",
+            "Bring that file back, or delete the link and restore a backup: traithouse restore BACKUP.",
+        )
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise DamagedFileError(f"{path} is a folder, where the file of the warehouse should be.", _RESTORE)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError as error:
+        raise TraithouseError(f"{path} cannot be read: {error.strerror}.", _RIGHTS) from None
+    if head[8:] != b"DUCK":
+        what = "empty" if not head else "cut off" if len(head) < 12 else "another program's file"
+        raise DamagedFileError(f"{path} is no DuckDB database: it is {what}.", _RESTORE)
+
+
+def warehouse_trouble(path: Path, error: duckdb.Error) -> TraithouseError | None:
+    """What an error of DuckDB says about the file of a database; nothing where it is about something else."""
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if _FULL.search(said):
+        return TraithouseError(f"The disk of {path.parent} is full: {said}", _FREE_SPACE)
+    if str(path) not in said and "Corrupt database file" not in said:
+        return None
+    if "Could not set lock" in said:
+        return WarehouseBusyError(
+            "The warehouse is busy: another program has the file warehouse.duckdb open.",
+            "Close it there; to read traits, open serving/current/traithouse.duckdb instead.",
+        )
+    if _OTHER_VERSION.search(said):
+        return DamagedFileError(
+            f"{path} was written by another version of DuckDB: {said}",
+            f"Install that version of DuckDB. Or: {_RESTORE}",
+        )
+    if _CUT.search(said):
+        return DamagedFileError(f"{path} is damaged: {said}", _RESTORE)
+    if _DENIED.search(said):
+        return TraithouseError(f"{path} cannot be opened: {said}", _RIGHTS)
+    return None
+
+
+def refuse_foreign_ledger(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuses another program's database before tables of ours are made in it.
+
+    Raises:
+        DamagedFileError: it holds tables, and none of a sync ledger.
+
+    """
+    tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+    if tables and not tables & {"sent", "acknowledged"}:
+        connection.close()
+        raise DamagedFileError(f"{path} is no sync ledger: another program made it.", _LEDGER)
+
+
+def ledger_trouble(path: Path, error: sqlite3.Error) -> TraithouseError:
+    """What an error of SQLite says about a sync ledger."""
+    said = str(error)
+    if "locked" in said:
+        return WarehouseBusyError(
+            f"The sync ledger {path} is busy: another process writes it.", "Wait, then try again."
+        )
+    if _FULL.search(said):
+        return TraithouseError(f"The disk of {path.parent} is full: {said}.", _FREE_SPACE)
+    if path.is_dir():
+        return DamagedFileError(f"{path} is a folder, where the file of the sync ledger should be.", _LEDGER)
+    if "readonly" in said or "unable to open" in said:
+        return TraithouseError(f"The sync ledger {path} cannot be opened: {said}.", _RIGHTS)
+    return DamagedFileError(f"The sync ledger {path} is damaged, or no ledger: {said}.", _LEDGER)
