@@ -15,8 +15,10 @@ from orchestration.cli.console import OUT, count_of
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.table_copies import TableCopy
 from orchestration.errors import TraithouseError, UsageError
+from orchestration.sync.canary import MOST
 from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
 from orchestration.sync.explain import explain_delivery
+from orchestration.sync.prepare import PrepareReport, prepare_sync
 from orchestration.sync.report import CopyReport, SyncReport
 
 
@@ -25,6 +27,8 @@ from orchestration.sync.report import CopyReport, SyncReport
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
 @click.option("--force", is_flag=True, help="Send even what the breaker stops.")
 @click.option("--retry-refused", is_flag=True, help="Send again what the destination refused and has not changed.")
+@click.option("--prepare", is_flag=True, help="Check rights and fields at the destination; create missing fields.")
+@click.option("--canary", type=click.IntRange(1, MOST), help="Deliver so many records only, and read them back.")
 @click.option("--entity", help="Tell when this user or account was sent, or why not; send nothing.")
 @click.option("--pause", "why", help="Send nothing until --resume, for this reason. Without NAME: every sync.")
 @click.option("--resume", is_flag=True, help="End a pause.")
@@ -34,6 +38,8 @@ def sync_command(
     dry_run: bool,
     force: bool,
     retry_refused: bool,
+    prepare: bool,
+    canary: int | None,
     entity: str | None,
     why: str | None,
     resume: bool,
@@ -51,14 +57,35 @@ def sync_command(
         explained = {sync.name: explain_delivery(call.home, catalog, sync, entity) for sync in chosen}
         call.answer({"entity": entity, "syncs": explained}, show_entity_syncs)
         return 0
-    reports = sync_each(call, chosen, dry_run=dry_run, force=force, retry_refused=retry_refused)
+    if prepare:
+        prepared = [report.as_dict() for report in prepare_each(call, chosen, dry_run=dry_run)]
+        call.answer({"prepared": prepared}, show_prepared)
+        return UNDELIVERED if any(report["error"] for report in prepared) else 0
+    if canary and not (name and chosen):
+        raise UsageError("--canary needs the name of a sync.", "Call it as traithouse sync NAME --canary 3.")
+    how = {"force": force, "retry_refused": retry_refused, "canary": canary or 0}
+    reports = sync_each(call, chosen, dry_run=dry_run, **how)
     copied = copy_each(call, copies, dry_run=dry_run)
     answer = {"syncs": [report.as_dict() for report in reports], "copies": [report.as_dict() for report in copied]}
     call.answer(answer, show_deliveries)
     return UNDELIVERED if any([*(report.error for report in reports), *(report.error for report in copied)]) else 0
 
 
-def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: bool) -> list[SyncReport]:
+def prepare_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False) -> list[PrepareReport]:
+    """Prepares the destinations of syncs; where there are several, one that cannot be prepared is a failed report."""
+    reports = []
+    for sync in chosen:
+        try:
+            report = prepare_sync(call.home, call.project.catalog, sync, dry_run=dry_run, notify=call.progress)
+        except UsageError as error:
+            if len(chosen) == 1:
+                raise
+            report = PrepareReport(sync.name, sync.destination, dry_run, error=f"{error.message} {error.hint}")
+        reports.append(report)
+    return reports
+
+
+def sync_each(call: Call, chosen: Sequence[Sync], *, dry_run: bool = False, **how: Any) -> list[SyncReport]:
     """Runs syncs in order; where there are several, one that cannot run is a failed report."""
     from orchestration.pipeline.asset_reports import of_sync
 
@@ -131,6 +158,9 @@ def show_syncs(answer: dict[str, Any]) -> None:
         if sync["paused"]:
             OUT.print(f"{sync['sync']}: [yellow]nothing is sent[/], {escape(sync['paused'])}")
             continue
+        if sync["waits_until"]:
+            OUT.print(f"{sync['sync']}: nothing is sent before {sync['waits_until']} (at_most_every)")
+            continue
         if sync["dry_run"]:
             why = f" ({sync['why_dry']})" if sync["why_dry"] else ""
             OUT.print(
@@ -160,6 +190,27 @@ def show_syncs(answer: dict[str, Any]) -> None:
             OUT.print(f"  {sync['not_tried']:,} are left for the next run")
         for sample in sync["samples"]:
             OUT.print_json(data=sample)
+        for record in sync["canary"]:
+            known_as = f" ({record['identifier']})" if record["identifier"] != record["entity_id"] else ""
+            OUT.print(f"  {escape(record['entity_id'] + known_as)}: {escape(record['there'])}", soft_wrap=True)
+
+
+def show_prepared(answer: dict[str, Any]) -> None:
+    """What each destination has and lacks, and what was created."""
+    for report in answer["prepared"]:
+        dry = f" (dry run{', ' + report['why_dry'] if report['why_dry'] else ''})" if report["dry_run"] else ""
+        OUT.print(f"{report['sync']}: {escape(report['destination'])}{escape(dry)}", soft_wrap=True)
+        if report["note"]:
+            OUT.print(f"  {escape(report['note'])}")
+        for scope in report["missing_scopes"]:
+            OUT.print(f"  [red]not allowed[/]: {escape(scope)}")
+        for field in report["fields"]:
+            color = {"wrong": "red", "missing": "yellow", "created": "green"}.get(field["state"], "default")
+            note = f": {field['note']}" if field["note"] else ""
+            what = f"{field['field']}[/] ({field['type']}, {escape(field['label'])}){escape(note)}"
+            OUT.print(f"  [{color}]{field['state']}: {what}", soft_wrap=True)
+        if report["error"]:
+            OUT.print(f"  [red]not ready[/]: {escape(report['error'])}", soft_wrap=True)
 
 
 def show_pause(answer: dict[str, Any]) -> None:

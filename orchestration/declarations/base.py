@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from orchestration.errors import UsageError
 
@@ -16,6 +18,23 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+_DURATION = re.compile(r"([1-9]\d{0,4}) (minute|hour|day)s?")
+
+
+def _duration(written: object) -> timedelta:
+    if isinstance(written, timedelta):
+        return written
+    found = _DURATION.fullmatch(str(written).strip())
+    if not found:
+        raise ValueError(f"{written!r} is no length of time; write it as 30 minutes, 2 hours or 1 day")
+    return timedelta(**{f"{found[2]}s": int(found[1])})
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), PlainSerializer(lambda length: length.total_seconds(), return_type=float)
+]
+"""A length of time, written as 30 minutes, 2 hours or 1 day."""
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Declaration)

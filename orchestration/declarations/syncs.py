@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from orchestration.declarations.base import Declaration, did_you_mean, name_and_description, named, parse, yaml_file
+from orchestration.declarations.base import (
+    Declaration,
+    Duration,
+    did_you_mean,
+    name_and_description,
+    named,
+    parse,
+    yaml_file,
+)
 from orchestration.declarations.traits import Trait
 from orchestration.errors import UsageError
 
@@ -65,6 +73,8 @@ class Sync(Declaration):
         scope: only these entities; an entity that leaves the scope is cleared.
         mode: upsert clears the fields of an entity that is no longer sent; mirror deletes its record.
         schedule: cron, in the reporting time zone; left out: after each publish.
+        at_most_every: shortest time between two deliveries; a run before it sends nothing, and the next one sends it
+            all. What has to be deleted of somebody who was forgotten does not wait.
         purpose: only entities whose recorded consent names it.
         budget: most operations that the vendor bills, a UTC day.
         minimum_grade: traits whose measured stability grade is worse are not sent.
@@ -89,6 +99,7 @@ class Sync(Declaration):
     scope: Scope | None = None
     mode: Literal["upsert", "mirror"] = "upsert"
     schedule: str = ""
+    at_most_every: Duration | None = None
     purpose: str = ""
     budget: int | None = Field(default=None, ge=1)
     minimum_grade: Grade | None = None

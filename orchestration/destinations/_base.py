@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from orchestration.declarations.syncs import Sync
+from orchestration.destinations._fields import FieldKeeper
 from orchestration.destinations._masking import masked
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.destinations._record import Outcomes, Record
@@ -169,6 +170,21 @@ class Destination(ABC):
     def operations(self, records: Sequence[Record]) -> int:
         """How many operations the vendor bills, or counts against a daily allowance, for these records."""
         return len(records)
+
+    def fields_there(self) -> FieldKeeper | None:
+        """What looks fields up and creates them; nothing where a field comes to be with its first value."""
+        return None
+
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]] | None:
+        """Identifier -> fields as they are there now, of the records that are there.
+
+        Nothing where records cannot be read with the key that writes them.
+
+        Raises:
+            RefusedError, UnavailableError, ClosedError: as ``deliver``.
+
+        """
+        return None
 
     def close(self) -> None:
         """Closes connections."""

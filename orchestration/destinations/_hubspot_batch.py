@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple
 
 import httpx
 from pydantic import Field
 
-from orchestration.destinations import Record, RefusedError, UnavailableError
+from orchestration.destinations import Failure, Record, RefusedError, UnavailableError
 from orchestration.destinations._http import HttpOptions, json_object
+
+GONE = "OBJECT_NOT_FOUND"
+_AGAIN = ("CONFLICT", "RATE_LIMITS", GONE)
 
 
 class HubspotOptions(HttpOptions):
@@ -85,6 +88,15 @@ def batch_input(record: Record, identifier: str) -> dict[str, Any]:
 def error_reason(error: Mapping[str, Any]) -> str:
     """Category and message of an error."""
     return f"{error.get('category', 'error')}: {error.get('message', '')}"
+
+
+def row_failure(error: Mapping[str, Any], verb: str, mask: Callable[[str], str]) -> Failure | None:
+    """What an error of one input means."""
+    category = error.get("category")
+    if category == GONE and verb == "update":
+        # Only records that are cleared are updated: this one was deleted after it was looked up.
+        return None
+    return Failure(mask(error_reason(error)), again=category in _AGAIN)
 
 
 def named_inputs(ids: Iterable[Any], known: Mapping[str, str]) -> list[str]:

@@ -38,14 +38,18 @@ class SalesforceOptions(HttpOptions):
         client_secret_env: name of the environment variable that holds the consumer secret.
         api_version: of REST and Bulk API.
         bulk_from: a run of so many records or more goes through Bulk API 2.0.
+        permission_set: API name of the permission set that may edit fields which ``sync --prepare`` creates.
 
     """
+
+    tuning: ClassVar[frozenset[str]] = HttpOptions.tuning | {"permission_set"}
 
     base_url: str
     client_id_env: str = "SALESFORCE_CLIENT_ID"
     client_secret_env: str = "SALESFORCE_CLIENT_SECRET"  # noqa: S105 the name of a variable
     api_version: str = Field(default="66.0", pattern=r"^\d+\.0$")
     bulk_from: int = Field(default=4_000, ge=201)
+    permission_set: str = Field(default="", pattern=r"^\w*$")
 
 
 class SalesforceApi(HttpDestination):

@@ -150,6 +150,30 @@ class BrazeDestination(HttpDestination):
         outcomes = dict(zip((record.identifier for record in sent), failures, strict=True))
         return [outcomes.get(record.identifier, Failure("not its turn yet", again=True)) for record in records]
 
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+        """Custom attributes, by /users/export/ids; the key needs the permission users.export.ids."""
+        ids = [record.identifier for record in records]
+        if self.identifier_field == "external_id":
+            return self._export({"external_ids": ids}, ids)
+        key = {"email": "email_address", "user_alias": "user_aliases"}.get(self.identifier_field, "braze_id")
+        found: dict[str, dict[str, Any]] = {}
+        for record in records:
+            asked: Any = [self._alias(record)] if key == "user_aliases" else record.identifier
+            found |= self._export({key: asked}, [record.identifier])
+        return found
+
+    def _export(self, asked: Mapping[str, Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        wanted = {**asked, "fields_to_export": ["external_id", "custom_attributes"]}
+        answer = self.call("POST", "/users/export/ids", success=(200, 201), json=wanted)
+        users = json_object(answer).get("users")
+        if not isinstance(users, list) or not all(isinstance(user, dict) for user in users):
+            raise UnavailableError("the answer to an export cannot be read")
+        # Asked for a single user, Braze answers with that user, who may have no external id.
+        return {
+            ids[0] if len(ids) == 1 else str(user.get("external_id")): user.get("custom_attributes") or {}
+            for user in users
+        }
+
     def _track(self, records: Sequence[Record]) -> Outcomes:
         content = self._post("/users/track", self._attributes(records))
         errors = content.get("errors") or []

@@ -25,7 +25,7 @@ answer                         what is done
 200, 201, 207                  each input by its trace id, else by its id, else the batch is halved
 error of a row                 refused; CONFLICT and RATE_LIMITS are tried again
 400, 404, 409, 413             the batch is halved until the bad record stands alone, which is refused
-PROPERTY_DOESNT_EXIST          closed: create the property in HubSpot, then the next run delivers
+PROPERTY_DOESNT_EXIST          closed: ``sync --prepare`` creates it, then the next run delivers
 401, 403                       closed: token or scope
 423                            a pause of two seconds, as long as HubSpot's lock lasts
 429                            a pause: Retry-After, else the interval of the headers, else ten seconds
@@ -63,7 +63,6 @@ import httpx
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import (
     ClosedError,
-    Failure,
     ObjectKind,
     Options,
     Outcomes,
@@ -72,8 +71,10 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
+from orchestration.destinations._fields import FieldKeeper
 from orchestration.destinations._http import HttpDestination
 from orchestration.destinations._hubspot_batch import (
+    GONE,
     HubspotOptions,
     batch_input,
     error_reason,
@@ -83,14 +84,14 @@ from orchestration.destinations._hubspot_batch import (
     named_inputs,
     property_of,
     read_batch,
+    row_failure,
 )
+from orchestration.destinations._hubspot_properties import HubspotProperties
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
 _PROPERTY = "[a-z][a-z0-9_]*"
-_AGAIN = ("CONFLICT", "RATE_LIMITS")
 _NO_PROPERTY = "PROPERTY_DOESNT_EXIST"
-_GONE = "OBJECT_NOT_FOUND"
 # Call -> statuses of success. The body then has a result for each input, or (207) an error that names it.
 SUCCESS = {
     "batch/upsert": (200, 201, 207),
@@ -189,7 +190,7 @@ class HubspotDestination(HttpDestination):
             verb, item = "update", batch_input(record, looked_up)
         else:
             verb, item = "upsert", self._upsert_input(record)
-        return {"call": f"POST {self._path(f'batch/{verb}')}", "body": {"inputs": [item]}}
+        return {"call": f"POST {self._path('batch/' + verb)}", "body": {"inputs": [item]}}
 
     def operations(self, records: Sequence[Record]) -> int:
         """Calls, which count against the account's daily limit."""
@@ -197,6 +198,15 @@ class HubspotDestination(HttpDestination):
         upserted = sum(record.action == "upsert" for record in records)
         looked_up = len(records) - purged - upserted
         return purged * (1 if self._by_email else 2) + _calls(upserted) + 2 * _calls(looked_up)
+
+    def fields_there(self) -> FieldKeeper:
+        """Properties, which have to be there before."""
+        return HubspotProperties(self, lambda: self.secret(self.options.token_env))
+
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+        """Properties of each record, by batch read."""
+        found = self._look_up(records, sorted({name for record in records for name in record.fields}))
+        return {identifier: result.get("properties") or {} for identifier, result in found.items()}
 
     def _post(self, call: str, body: Any, **given: Any) -> httpx.Response:
         return self.call("POST", self._path(call), success=SUCCESS[call], json=body, **given)
@@ -237,24 +247,26 @@ class HubspotDestination(HttpDestination):
 
     def _find(self, records: Sequence[Record]) -> dict[str, str]:
         """Identifier -> record id, of the records that are there."""
+        return {identifier: found["id"] for identifier, found in self._look_up(records).items()}
+
+    def _look_up(self, records: Sequence[Record], properties: Sequence[str] = ()) -> dict[str, Any]:
+        """Identifier -> the record with these properties, of the records that are there."""
         identifiers = [record.identifier for record in records]
         body = {
             "idProperty": self.identifier_field,
             "inputs": [{"id": identifier} for identifier in identifiers],
-            "properties": [self.identifier_field],
+            "properties": [self.identifier_field, *properties],
             "propertiesWithHistory": [],
         }
         results, errors = read_batch(self._post("batch/read", body))
-        if other := [error for error in errors if error.get("category") != _GONE]:
+        if other := [error for error in errors if error.get("category") != GONE]:
             raise UnavailableError(self.mask(f"could not look up: {error_reason(other[0])}"))
         if len(identifiers) == len(results) == 1:
             # A contact that was merged is also found by an address that is no longer its first.
-            return {identifiers[0]: results[0]["id"]}
+            return {identifiers[0]: results[0]}
         folded = str.casefold if self._by_email else str
-        by_value = {folded(property_of(result, self.identifier_field)): result["id"] for result in results}
-        found = {
-            identifier: by_value[folded(identifier)] for identifier in identifiers if folded(identifier) in by_value
-        }
+        by_value = {folded(property_of(result, self.identifier_field)): result for result in results}
+        found = {name: by_value[folded(name)] for name in identifiers if folded(name) in by_value}
         if len(found) < len(results):
             raise RefusedError("found a record under another identifier than was asked for")
         missing = {folded(str(name)) for error in errors for name in ids_of(error)}
@@ -275,19 +287,12 @@ class HubspotDestination(HttpDestination):
             named = named_inputs(ids_of(error, "objectWriteTraceId"), traces) or named_inputs(ids_of(error), ids)
             if not named and len(inputs) > 1:
                 raise RefusedError(self.mask(error_reason(error)))
-            outcomes |= dict.fromkeys(named or inputs, self._failure(error, verb))
+            outcomes |= dict.fromkeys(named or inputs, row_failure(error, verb, self.mask))
         if len(results) + len(outcomes) != len(inputs):
             raise incomplete(list(inputs), "the answer does not have a result for each record")
         if verb == "update" and any(result["id"] not in ids for result in results):
             raise UnavailableError("the answer names another record")
         return dict.fromkeys(inputs) | outcomes
-
-    def _failure(self, error: Mapping[str, Any], verb: str) -> Failure | None:
-        category = error.get("category")
-        if category == _GONE and verb == "update":
-            # Only records that are cleared are updated: this one was deleted after it was looked up.
-            return None
-        return Failure(self.mask(error_reason(error)), again=category in (*_AGAIN, _GONE))
 
 
 def _calls(records: int) -> int:

@@ -23,11 +23,13 @@ any other 2xx or body       in doubt, sent again
 ==========================  ==========================================================================================
 
 Fields are custom attributes: text (255 characters), numbers, truth values. Each has to exist as a data attribute of the
-workspace before (Settings, Data); none is created. A number without a fraction is sent as an integer, which attributes
-of both kinds take. Clear writes null, and creates nothing. Delete removes the contact for good, and every contact that
-has the email; a company is archived. An upsert or clear of an email that several contacts have is refused, unless
-exactly one of them is a user and not a lead. Intercom finds a new contact by its email only after minutes, so that a
-clear or delete so soon after its creation finds nothing; by ``external_id`` it is found at once.
+workspace before; ``sync --prepare`` creates what is missing. A number without a fraction is sent as an integer, which
+attributes of both kinds take. Attributes of a company are sent as text, as the description types them, and have to be
+of the type text; an empty text clears them. Clear writes null to a contact, and creates nothing. Delete removes the
+contact for good, and every contact that has the email; a company is archived. An upsert or clear of an email that
+several contacts have is refused, unless exactly one of them is a user and not a lead. Intercom finds a new contact by
+its email only after minutes, so that a clear or delete so soon after its creation finds nothing; by ``external_id`` it
+is found at once.
 
 Sources: "Intercom API" 2.14 (OpenAPI description, MIT), "Rate Limiting", "Error Codes" (developers.intercom.com), "Send
 custom user attributes to Intercom" (help centre), pull request 543 of Intercom-OpenAPI (words of a 409). Verified
@@ -48,6 +50,7 @@ import httpx
 
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Failure, ObjectKind, Outcomes, Record, RefusedError, UnavailableError
+from orchestration.destinations._fields import FieldKeeper
 from orchestration.destinations._http import (
     HttpDestination,
     HttpOptions,
@@ -56,6 +59,7 @@ from orchestration.destinations._http import (
     retry_after,
     vendor_id,
 )
+from orchestration.destinations._intercom_attributes import IntercomAttributes, attributes_of, texts_of
 from orchestration.destinations._pace import Pace, Rate
 from orchestration.errors import UsageError
 
@@ -106,6 +110,26 @@ class IntercomDestination(HttpDestination):
         """The access token, and the version of the API, which overrides the app's setting."""
         return {"authorization": f"Bearer {self.secret(self.options.token_env)}", "intercom-version": VERSION}
 
+    def fields_there(self) -> FieldKeeper:
+        """Data attributes, which have to be there before."""
+        return IntercomAttributes(self)
+
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+        """Custom attributes of each record; by email, of those that Intercom's search finds already."""
+        by_id = self.object_name == "contacts" and self.identifier_field == "external_id"
+        found = {} if self.object_name == "companies" or by_id else self._search([r.identifier for r in records])
+        attributes = {}
+        for record in records:
+            if self.object_name == "companies":
+                there: Sequence[Mapping[str, Any]] = self._companies(record.identifier)
+            elif by_id:
+                there = self._by_external_id(record.identifier)
+            else:
+                there = found[self._key(record.identifier)]
+            if there:
+                attributes[record.identifier] = there[0].get("custom_attributes") or {}
+        return attributes
+
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Writes record by record."""
         if self.object_name == "companies":
@@ -141,10 +165,10 @@ class IntercomDestination(HttpDestination):
             return super().error_text(answer)
 
     def _contact(self, record: Record) -> dict[str, Any]:
-        return {"role": "user", self.identifier_field: record.identifier} | _attributes(record)
+        return {"role": "user", self.identifier_field: record.identifier} | attributes_of(record)
 
     def _company(self, record: Record) -> dict[str, Any]:
-        return {"company_id": record.identifier} | _attributes(record)
+        return {"company_id": record.identifier} | texts_of(record)
 
     def _write_contact(self, record: Record, found: Sequence[Mapping[str, Any]]) -> Failure | None:
         if record.action != "upsert":
@@ -159,7 +183,7 @@ class IntercomDestination(HttpDestination):
             if len(found) != 1:
                 raise RefusedError(f"several contacts have this {self.identifier_field}; merge them in Intercom")
         if found and self._call_on_existing(
-            "PUT", f"/contacts/{vendor_id(found[0].get('id'))}", json=_attributes(record)
+            "PUT", f"/contacts/{vendor_id(found[0].get('id'))}", json=attributes_of(record)
         ):
             return None
         return None if record.action == "clear" else self._create_contact(record)
@@ -178,7 +202,7 @@ class IntercomDestination(HttpDestination):
         else:
             contacts = self._search([record.identifier])[self._key(record.identifier)]
             ids = [vendor_id(contact.get("id")) for contact in contacts]
-        if len(ids) == 1 and self._call_on_existing("PUT", f"/contacts/{ids[0]}", json=_attributes(record)):
+        if len(ids) == 1 and self._call_on_existing("PUT", f"/contacts/{ids[0]}", json=attributes_of(record)):
             return None
         return Failure(message, again=True)
 
@@ -187,11 +211,12 @@ class IntercomDestination(HttpDestination):
             answer = self.call("POST", "/companies", success=SUCCESS, json=self._company(record))
             self._named(answer, record.identifier)
             return None
-        for company_id in self._companies(record.identifier):
+        for company in self._companies(record.identifier):
+            company_id = vendor_id(company.get("id"))
             if record.action == "delete":
                 self._call_on_existing("DELETE", f"/companies/{company_id}")
             else:
-                self._call_on_existing("PUT", f"/companies/{company_id}", json=_attributes(record))
+                self._call_on_existing("PUT", f"/companies/{company_id}", json=texts_of(record))
         return None
 
     def _call_on_existing(self, method: str, path: str, **given: Any) -> bool:
@@ -248,10 +273,10 @@ class IntercomDestination(HttpDestination):
         answer = self.call(
             "GET", f"/contacts/find_by_external_id/{path_segment(identifier)}", success=SUCCESS, accepted=(404,)
         )
-        return [] if answer.status_code == 404 else [{"id": self._named(answer, identifier)}]
+        return [] if answer.status_code == 404 else [json_object(answer) | {"id": self._named(answer, identifier)}]
 
-    def _companies(self, identifier: str) -> list[str]:
-        """Intercom's own ids of a company; the answer is the company itself or a list with it."""
+    def _companies(self, identifier: str) -> list[dict[str, Any]]:
+        """The company, where it is there; the answer is the company itself or a list with it."""
         answer = self.call("GET", "/companies", success=SUCCESS, params={"company_id": identifier}, accepted=(404,))
         if answer.status_code == 404:
             return []
@@ -261,16 +286,7 @@ class IntercomDestination(HttpDestination):
             raise UnavailableError("the answer to a look-up cannot be read")
         if any(company.get("company_id") != identifier for company in companies):
             raise UnavailableError("the answer to a look-up names another company")
-        return [vendor_id(company.get("id")) for company in companies]
-
-
-def _attributes(record: Record) -> dict[str, Any]:
-    values = record.fields.items()
-    return {
-        "custom_attributes": {
-            name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in values
-        }
-    }
+        return companies
 
 
 def _id(answer: httpx.Response) -> str:

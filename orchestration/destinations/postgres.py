@@ -81,7 +81,6 @@ _SQL: Mapping[str, LiteralString] = {
     """,
     "delete": "delete from {table} where {identifier} in (select {identifier} from {given})",
 }
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class PostgresOptions(Options):
@@ -149,6 +148,20 @@ class PostgresDestination(Destination):
             raise self._meaning(error) from None
         return [None] * len(records)
 
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+        """Rows of the table."""
+        statement = sql.SQL("select row_to_json(t) from {} as t where {}::text = any($1)").format(
+            self._table, sql.Identifier(self.identifier_field)
+        )
+        try:
+            connection = self._connected()
+            with connection.transaction():
+                self._limit_waiting(connection)
+                rows = connection.execute(statement, ([record.identifier for record in records],)).fetchall()
+        except psycopg.Error as error:
+            raise self._meaning(error) from None
+        return {str(row[self.identifier_field]): row for (row,) in rows}
+
     def preview(self, records: Sequence[Record]) -> list[Any]:
         """Statements with their rows, which are the only parameter of each."""
         return [
@@ -160,7 +173,7 @@ class PostgresDestination(Destination):
         """Closes the connection."""
         if self._connection:
             self._connection.close()
-            self._connection = None
+        self._connection = None
 
     def _connected(self) -> psycopg.Connection:
         if self._connection and not self._connection.closed:
@@ -231,11 +244,9 @@ class PostgresDestination(Destination):
         self._columns = self._columns_there(connection)
 
     def _columns_there(self, connection: psycopg.Connection) -> set[str]:
+        there = "select attname from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped"
         with connection.transaction():
-            rows = connection.execute(
-                "select attname from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
-                (self._table.as_string(),),
-            ).fetchall()
+            rows = connection.execute(there, (self._table.as_string(),)).fetchall()
         return {name for (name,) in rows}
 
     def _statements(self, records: Sequence[Record]) -> list[_StatementRows]:
@@ -285,4 +296,4 @@ def _exact(value: Any) -> Any:
 
 
 def _is_local(host: str) -> bool:
-    return not host or host.startswith(("/", "@")) or host in _LOCAL
+    return not host or host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1")

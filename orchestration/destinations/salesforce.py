@@ -70,9 +70,11 @@ from orchestration.destinations import (
     RefusedError,
     UnavailableError,
 )
+from orchestration.destinations._fields import FieldKeeper
 from orchestration.destinations._http import json_object, json_of, vendor_id
 from orchestration.destinations._salesforce_api import SalesforceApi
 from orchestration.destinations._salesforce_bulk import CALLS_OF_A_JOB, upsert_in_job
+from orchestration.destinations._salesforce_fields import SalesforceFields
 
 _FIELD = "[A-Za-z][A-Za-z0-9_]*"
 _EXTERNAL_ID = "Traithouse_Id__c"
@@ -86,10 +88,11 @@ T = TypeVar("T")
 
 
 class _FoundRecord(NamedTuple):
-    """A record that is there: Salesforce's id, and the identifier that it was asked for by."""
+    """A record that is there: Salesforce's id, the identifier that it was asked for by, and the row of the query."""
 
     record_id: str
     identifier: str
+    row: Mapping[str, Any]
 
 
 class SalesforceDestination(SalesforceApi):
@@ -138,6 +141,15 @@ class SalesforceDestination(SalesforceApi):
             }
         return {"call": f"PATCH {self.path(self._upsert_call)}", "body": _collection([self._upsert_row(record)])}
 
+    def fields_there(self) -> FieldKeeper:
+        """Fields, which have to be there before."""
+        return SalesforceFields(self)
+
+    def read(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+        """Fields of each record, by query."""
+        names = sorted({name for record in records for name in record.fields})
+        return {found.identifier: dict(found.row) for found in self._find(records, names)}
+
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         """Collections of 200 records each, or a job for more upserts than that."""
         deleted = [record for record in records if record.action == "delete"]
@@ -178,13 +190,13 @@ class SalesforceDestination(SalesforceApi):
             outcomes |= self._outcomes(answer, [found.identifier for found in part])
         return outcomes
 
-    def _find(self, records: Sequence[Record]) -> list[_FoundRecord]:
+    def _find(self, records: Sequence[Record], names: Sequence[str] = ()) -> list[_FoundRecord]:
         """The records that are there; where the field is not unique, an identifier may find several."""
         found: dict[str, _FoundRecord] = {}
         field = self.identifier_field
         for identifiers in _query_parts([record.identifier for record in records]):
             values = ", ".join(_quoted(identifier) for identifier in identifiers)
-            soql = f"SELECT Id, {field} FROM {self.object_name} WHERE {field} IN ({values})"
+            soql = f"SELECT {', '.join(['Id', field, *names])} FROM {self.object_name} WHERE {field} IN ({values})"
             content = json_object(self.call("GET", self.path("query"), success=SUCCESS, params={"q": soql}))
             rows = content.get("records")
             is_complete = content.get("done") is True
@@ -200,7 +212,7 @@ class SalesforceDestination(SalesforceApi):
                 identifier = value if value in exact else folded.get(value.casefold())
                 if identifier is None:
                     raise RefusedError("found a record under another identifier than was asked for")
-                found[record_id] = _FoundRecord(record_id, identifier)
+                found[record_id] = _FoundRecord(record_id, identifier, row)
         return list(found.values())
 
     def _outcomes(self, answer: httpx.Response, identifiers: Sequence[str]) -> OutcomesByIdentifier:

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,10 +22,11 @@ from orchestration.destinations import Destination, Record
 from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.sync.audience import audience_hash
+from orchestration.sync.canary import canary_plan, read_back
 from orchestration.sync.deliver import Delivery, deliver
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.plan import Plan, plan
-from orchestration.sync.report import SyncReport, delivery_report, dry_report, logged_run
+from orchestration.sync.report import SAMPLES, SyncReport, delivery_report, dry_report, logged_run
 from orchestration.sync.up_to_date import Basis, UpToDate, fingerprint, note_up_to_date, up_to_date
 from orchestration.sync.validate import checked_destination
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVERY_SYNC = "*"
+LAST_DELIVERY = "last_delivery"
 
 
 def run_sync(
@@ -41,6 +45,7 @@ def run_sync(
     dry_run: bool = False,
     force: bool = False,
     retry_refused: bool = False,
+    canary: int = 0,
     notify: Notify = silent,
 ) -> SyncReport:
     """Runs one sync.
@@ -52,6 +57,7 @@ def run_sync(
         dry_run: send nothing.
         force: send also what the breaker refuses.
         retry_refused: send again what was refused and has not changed.
+        canary: deliver at most so many records and read them back; 0 delivers all.
         notify: progress.
 
     Raises:
@@ -60,14 +66,15 @@ def run_sync(
 
     """
     destination_type = checked_destination(catalog, sync)
-    why_dry = ""
-    if destination_type.is_remote(sync) and not home.settings.is_production and not dry_run:
-        why_dry = f"TRAITHOUSE_ENV is {home.settings.env}; remote destinations are served in production only"
+    why_dry = "" if dry_run else why_dry_run(home, destination_type, sync)
     dry = dry_run or bool(why_dry)
     with one_sync_at_a_time(home), SyncLedger(home) as ledger:
         paused = _paused(ledger, sync)
         if paused and not dry:
             return SyncReport(sync.name, sync.destination, paused=paused)
+        waits_until = "" if dry or canary else _waits_until(ledger, sync)
+        if waits_until:
+            return SyncReport(sync.name, sync.destination, waits_until=waits_until)
         before = fingerprint(home, catalog, sync)
         if not retry_refused and (found := up_to_date(home, catalog, sync, ledger, before)):
             notify(f"sync {sync.name}: nothing has changed since the last delivery")
@@ -75,8 +82,12 @@ def run_sync(
         _check_place(destination_type, sync, ledger, force=force, dry=dry)
         hashed = audience_hash(home, catalog, sync)
         planned = plan(home, catalog, sync, ledger, retry_refused=retry_refused)
+        left = len(planned.records)
+        if canary:
+            planned = canary_plan(planned, canary)
+        left -= len(planned.records)
         # If a build was published meanwhile, nobody knows which of the two is in the plan.
-        basis = Basis(before, hashed) if fingerprint(home, catalog, sync) == before else None
+        basis = Basis(before, hashed) if not left and fingerprint(home, catalog, sync) == before else None
         notify(f"sync {sync.name}: {len(planned.records)} records to deliver")
         with closing(destination_type(sync, home.outbox)) as destination:
             if dry:
@@ -85,8 +96,16 @@ def run_sync(
                     if _only_marks_baseline(sync, planned, ledger)
                     else _breaker_refusal(destination, planned)
                 )
-                return dry_report(destination, planned, why_dry=why_dry, refusal=refusal)
-            return _run(destination, planned, ledger, basis, force=force, notify=notify)
+                return dry_report(destination, planned, why_dry=why_dry, refusal=refusal, samples=canary or SAMPLES)
+            report = _run(destination, planned, ledger, basis, force=force, notify=notify)
+            return _with_canary(report, destination, planned.records, ledger, left) if canary else report
+
+
+def why_dry_run(home: Home, destination_type: type[Destination], sync: Sync) -> str:
+    """Why a run would be a dry run in this environment; empty when it would not."""
+    if destination_type.is_remote(sync) and not home.settings.is_production:
+        return f"TRAITHOUSE_ENV is {home.settings.env}; remote destinations are served in production only"
+    return ""
 
 
 def _run(
@@ -112,6 +131,8 @@ def _run(
     delivery = deliver(destination, split.within, ledger, notify)
     delivery.not_tried += split.beyond
     ledger.note(sync.name, "begun", ledger.noted(sync.name, "begun") or started_at.isoformat(" "))
+    if split.within:
+        ledger.note(sync.name, LAST_DELIVERY, started_at.isoformat(" "))
     has_left = delivery.failed or delivery.not_tried or planned.refused or planned.deferred
     note_up_to_date(ledger, sync, found, None if has_left else basis)
     report = delivery_report(destination, planned, delivery, count=len(planned.records))
@@ -120,6 +141,27 @@ def _run(
     if planned.records:
         ledger.log(logged_run(sync, planned.audience.build_id, report, delivery, started_at.isoformat(" ")))
     return report
+
+
+def _with_canary(
+    report: SyncReport, destination: Destination, records: Sequence[Record], ledger: SyncLedger, left: int
+) -> SyncReport:
+    """The report with what was read back of the records; what they leave waits for the next run."""
+    sent = ledger.sent(destination.sync.name)
+    read = read_back(destination, records, lambda r: r.identifier in sent and sent[r.identifier].source == r.source)
+    bad = sum(not record.is_good for record in read)
+    error = report.error or (f"{bad} of {len(read)} records are not there as they were sent" if bad else "")
+    return replace(report, canary=read, not_tried=report.not_tried + left, error=error)
+
+
+def _waits_until(ledger: SyncLedger, sync: Sync) -> str:
+    """Until when the sync waits, because it has delivered a short while ago; empty when it does not wait."""
+    last = ledger.noted(sync.name, LAST_DELIVERY)
+    if sync.at_most_every is None or last is None or ledger.forgotten(sync.name):
+        return ""
+    now, delivered_at = utc_now(), datetime.fromisoformat(last)
+    until = delivered_at + sync.at_most_every
+    return f"{until:%Y-%m-%d %H:%M:%S} UTC" if delivered_at <= now < until else ""
 
 
 def _check_place(

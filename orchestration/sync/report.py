@@ -9,6 +9,7 @@ from typing import Any
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination
 from orchestration.home import utc_now
+from orchestration.sync.canary import CanaryRecord
 from orchestration.sync.deliver import Delivery
 from orchestration.sync.ledger_schema import Run
 from orchestration.sync.plan import Plan
@@ -38,7 +39,9 @@ class SyncReport:
         waited_seconds: how long limits and pauses held the run.
         error: the most frequent reason of failure, or why the sync could not run.
         paused: why nothing is sent, when somebody paused the sync.
+        waits_until: until when nothing is sent, because the sync has delivered a short while ago.
         samples: of a dry run, what would be sent of the first records.
+        canary: of a canary, what was read back of each record.
 
     """
 
@@ -59,7 +62,9 @@ class SyncReport:
     waited_seconds: float = 0.0
     error: str = ""
     paused: str = ""
+    waits_until: str = ""
     samples: tuple[Any, ...] = ()
+    canary: tuple[CanaryRecord, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -112,7 +117,9 @@ class CopyReport:
         return asdict(self)
 
 
-def dry_report(destination: Destination, planned: Plan, *, why_dry: str, refusal: str) -> SyncReport:
+def dry_report(
+    destination: Destination, planned: Plan, *, why_dry: str, refusal: str, samples: int = SAMPLES
+) -> SyncReport:
     """The report of a run that sends nothing."""
     return SyncReport(
         sync=destination.sync.name,
@@ -125,7 +132,7 @@ def dry_report(destination: Destination, planned: Plan, *, why_dry: str, refusal
         skipped=dict(planned.skipped),
         held=planned.audience.held,
         operations=destination.operations(planned.records),
-        samples=tuple(destination.preview(planned.records[:SAMPLES])),
+        samples=tuple(destination.preview(planned.records[:samples])),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from orchestration.destinations import Record, destinations
 from orchestration.home import Home, Settings
+from orchestration.sync.canary import UNREADABLE, read_back
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.validate import destination_of
 from tests.faults.destinations import (
@@ -172,3 +174,19 @@ def test_no_secret_is_told(target: StandIn, home: Home) -> None:
     for path in home.root.rglob("*"):
         if path.is_file():
             assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
+
+
+def test_what_was_delivered_is_read_back_where_records_can_be_read(target: StandIn, home: Home) -> None:
+    records = records_of(target, 0, range(3))
+    assert delivered(home, target, records).delivered == 3
+    sync = target.sync()
+    absent = replace(records[0], identifier=identifier_of(target, 9000))
+    with closing(destination_of(sync)(sync, home.outbox)) as destination:
+        there = destination.read([*records, absent])
+        assert there is None or absent.identifier not in there
+        outcome = read_back(destination, [*records, absent], lambda record: record is not records[2], lambda _: None)
+    readable = {"braze", "hubspot", "intercom", "postgres", "salesforce"}
+    said = "as sent" if target.name in readable else UNREADABLE
+    missing = "not found" if target.name in readable else UNREADABLE
+    assert [record.there for record in outcome] == [said, said, "not delivered", missing]
+    assert [record.is_good for record in outcome] == [True, True, False, target.name not in readable]

@@ -176,7 +176,7 @@ def test_companies_are_created_updated_cleared_and_archived(intercom: IntercomSt
         None,
     ]
     delivered(intercom, record_of("acme & co", at_risk=True), record_of("umbrella", "clear", stage=None), **ACCOUNTS)
-    assert intercom.state() == {"acme & co": {"stage": "new", "score": 1.5, "at_risk": True}, "umbrella": {}}
+    assert intercom.state() == {"acme & co": {"stage": "new", "score": "1.5", "at_risk": "true"}, "umbrella": {}}
     delivered(intercom, record_of("acme & co", "delete", stage=None), **ACCOUNTS)
     assert set(intercom.state()) == {"umbrella"}
 

@@ -5,24 +5,28 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from standardwebhooks.webhooks import Webhook
 
+from orchestration.declarations.base import parse
 from orchestration.declarations.syncs import Sync
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.pipeline.refresh import publish_build
 from orchestration.publishing.publish import publish
-from orchestration.sync import deliver
+from orchestration.sync import canary, deliver, engine
 from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
 from tests.builds import FLIP, FLIPPED, next_build
 from tests.conftest import queried, served
+from tests.orchestration.destinations.standins.intercom import IntercomStandIn
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or more").decode()
 
@@ -273,3 +277,78 @@ def test_deliveries_are_published_next_to_the_traits(sample_home: Home, sample_p
 def test_before_anything_is_published_there_is_nothing_to_sync(home: Home, project: Project) -> None:
     with pytest.raises(UsageError, match="Nothing is published yet"):
         run_sync(home, project.catalog, project.catalog.sync("outbox"))
+
+
+def test_a_canary_delivers_a_few_records_and_reads_them_back(
+    sample_home: Home, sample_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = production(sample_home)
+    target = IntercomStandIn()
+    for name, value in target.environment().items():
+        monkeypatch.setenv(name, value)
+    target.attributes["lifecycle_stage"] = "string"
+    with target.running(tmp_path):
+        sync = target.sync(traits=("at_risk", "lifecycle_stage"))
+        shown = run_sync(home, sample_project.catalog, sync, canary=3, dry_run=True)
+        assert (len(shown.samples), target.contacts) == (3, {})
+        first = run_sync(home, sample_project.catalog, sync, canary=3)
+        assert (first.delivered, first.not_tried, first.error) == (3, 597, "")
+        assert [(r.entity_id, r.there) for r in first.canary] == [(f"user_{n:04d}", "as sent") for n in range(3)]
+        assert len(target.contacts) == 3
+        written = target.written
+
+        def forgetful(contact: dict[str, object], body: object, keys: set[str] | None = None) -> object:
+            answer = written(contact, body, keys)
+            contact["custom_attributes"] = {"at_risk": True}
+            return answer
+
+        monkeypatch.setattr(target, "written", forgetful)
+        monkeypatch.setattr(canary, "WAITS", (0.0,))
+        second = run_sync(home, sample_project.catalog, sync, canary=1)
+        assert second.error == "1 of 1 records are not there as they were sent"
+        assert "lifecycle_stage is None there" in second.canary[0].there
+        monkeypatch.setattr(target, "written", written)
+        rest = run_sync(home, sample_project.catalog, sync)
+        assert (rest.delivered, rest.canary, len(target.contacts)) == (596, (), 600)
+
+
+def test_a_sync_that_has_just_delivered_waits_and_loses_nothing(
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = sample_project.catalog
+    sync = Sync.model_validate(catalog.sync("outbox").model_dump() | {"at_most_every": "2 hours"})
+    now = datetime(2024, 7, 1, 12, 0)
+    monkeypatch.setattr(engine, "utc_now", lambda: now)
+    assert run_sync(sample_home, catalog, sync).delivered == 600
+    flip_one(sample_project)
+    now = datetime(2024, 7, 1, 13, 59)
+    waiting = run_sync(sample_home, catalog, sync)
+    assert (waiting.delivered, waiting.waits_until) == (0, "2024-07-01 14:00:00 UTC")
+    assert run_sync(sample_home, catalog, sync, dry_run=True).planned == 1
+    now = datetime(2024, 7, 1, 14, 0)
+    assert run_sync(sample_home, catalog, sync).delivered == 1
+    # A clock that was set back does not hold a sync for longer.
+    flip_one(sample_project)
+    now = datetime(2024, 7, 1, 9, 0)
+    assert run_sync(sample_home, catalog, sync).waits_until == ""
+
+
+def test_what_has_to_be_deleted_does_not_wait(
+    sample_home: Home, sample_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = sample_project.catalog
+    sync = Sync.model_validate(catalog.sync("outbox").model_dump() | {"at_most_every": "1 day"})
+    run_sync(sample_home, catalog, sync)
+    with SyncLedger(sample_home) as ledger:
+        assert ledger.forget("user", ["user_0001"], ["outbox"]) == ["outbox"]
+    assert run_sync(sample_home, catalog, sync).delivered == 1
+    assert delivered(sample_home, "outbox")[-1]["forgotten"] is True
+
+
+NEEDED = {"name", "description", "destination", "traits"}
+
+
+@pytest.mark.parametrize("written", ["soon", "0 minutes", "-1 hours", "1.5 hours", "2 weeks", 30])
+def test_a_length_of_time_that_cannot_be_read_says_how_to_write_it(written: object) -> None:
+    with pytest.raises(UsageError, match="write it as 30 minutes, 2 hours or 1 day"):
+        parse(Sync, webhook().model_dump(include=NEEDED) | {"at_most_every": written}, "syncs.yml")

@@ -56,6 +56,8 @@ class BrazeStandIn(HttpStandIn):
             return self.track(request.json)
         if request.path == "/users/delete":
             return self.delete(request.json)
+        if request.path == "/users/export/ids":
+            return self.export(request.json)
         return Answer(404, {"message": "Not Found"})
 
     def track(self, body: dict[str, Any]) -> Answer:
@@ -78,6 +80,23 @@ class BrazeStandIn(HttpStandIn):
             self.write(item)
         said: dict[str, Any] = {"message": "success", "attributes_processed": len(good)}
         return Answer(201, said | ({"errors": errors} if errors else {}))
+
+    def export(self, body: dict[str, Any]) -> Answer:
+        if set(body) - {"external_ids", "user_aliases", "braze_id", "email_address", "fields_to_export"}:
+            return Answer(400, {"message": "Invalid parameter"})
+        if len(body.get("external_ids", [])) > 50:
+            return Answer(400, {"message": "Too many ids"})
+        asked = [("external_id", name) for name in body.get("external_ids", [])]
+        asked += [("email", body["email_address"])] if "email_address" in body else []
+        users = [
+            {"external_id": key[1] if key[0] == "external_id" else None, "custom_attributes": self.users[key]}
+            for key in asked
+            if key in self.users
+        ]
+        return Answer(201, {"message": "success", "users": users})
+
+    def is_write(self, request: Request) -> bool:
+        return request.path != "/users/export/ids"
 
     def wrong(self, item: Any) -> str:
         if not isinstance(item, dict):

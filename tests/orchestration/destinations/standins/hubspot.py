@@ -37,6 +37,10 @@ class HubspotStandIn(HttpStandIn):
         self.merged: dict[str, str] = {}
         self.multi_status = self.names_input = True
         self.prepared: deque[Answer] = deque()
+        self.types = dict(TYPES)
+        self.labels: dict[str, str] = {}
+        self.unique = set(UNIQUE)
+        self.scopes = [f"crm.{kind}.contacts.{verb}" for kind in ("objects", "schemas") for verb in ("read", "write")]
 
     def declaration(self) -> dict[str, Any]:
         return {
@@ -49,15 +53,20 @@ class HubspotStandIn(HttpStandIn):
         return {"HUBSPOT_TOKEN": TOKEN}
 
     def is_write(self, request: Request) -> bool:
-        return not request.path.endswith("/batch/read")
+        return request.path.startswith("/crm/v3/objects/") and not request.path.endswith("/batch/read")
 
     def handle(self, request: Request) -> Answer:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             return failed(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
-        if request.headers.get("content-type") != "application/json":
+        if request.method == "POST" and request.headers.get("content-type") != "application/json":
             return Answer(415)
         if self.prepared:
             return self.prepared.popleft()
+        if request.path == "/oauth/v2/private-apps/get/access-token-info":
+            known = request.json == {"tokenKey": TOKEN}
+            return Answer(200, {"hubId": 1, "scopes": self.scopes}) if known else failed(404, "NOT_FOUND", "no token")
+        if request.path == "/crm/v3/properties/contacts":
+            return self.properties() if request.method == "GET" else self.create_property(request.json)
         call = re.fullmatch(
             r"/crm/v3/objects/contacts/(gdpr-delete|batch/(?:upsert|update|read|archive))", request.path
         )
@@ -81,6 +90,34 @@ class HubspotStandIn(HttpStandIn):
             return self.read(ids, request.json)
         return self.write(call[1].removeprefix("batch/"), inputs)
 
+    def properties(self) -> Answer:
+        fields = [
+            {
+                "name": name,
+                "label": self.labels.get(name, name),
+                "type": kind,
+                "fieldType": "booleancheckbox" if kind == "bool" else "text",
+                "hasUniqueValue": name in self.unique,
+                "calculated": False,
+                "modificationMetadata": {"readOnlyValue": False},
+            }
+            for name, kind in self.types.items()
+        ]
+        return Answer(200, {"results": fields})
+
+    def create_property(self, asked: dict[str, Any]) -> Answer:
+        if "crm.schemas.contacts.write" not in self.scopes:
+            return failed(403, "MISSING_SCOPES", "This app hasn't been granted all required scopes")
+        if asked["name"] in self.types:
+            return failed(409, "OBJECT_ALREADY_EXISTS", f"A property named '{asked['name']}' already exists.")
+        has_options = asked["type"] not in ("bool", "enumeration") or len(asked.get("options", [])) > 1
+        if not has_options or asked["groupName"] != "contactinformation" or not asked["label"]:
+            return failed(400, "VALIDATION_ERROR", "Property is not valid")
+        self.types[asked["name"]] = asked["type"]
+        self.labels[asked["name"]] = asked["label"]
+        self.unique |= {asked["name"]} if asked.get("hasUniqueValue") else set()
+        return Answer(201, asked)
+
     def find(self, value: str, unique: str | None) -> str | None:
         """Record id of a contact that is not archived."""
         living = {record_id: has for record_id, has in self.contacts.items() if record_id not in self.archived}
@@ -92,7 +129,7 @@ class HubspotStandIn(HttpStandIn):
         return first or (self.merged.get(value) if unique == "email" else None)
 
     def read(self, ids: list[str], asked: dict[str, Any]) -> Answer:
-        if asked.get("idProperty") not in (None, *UNIQUE):
+        if asked.get("idProperty") not in (None, *self.unique):
             return failed(400, "VALIDATION_ERROR", "Unable to read by a property that is not unique")
         found = {value: self.find(value, asked.get("idProperty")) for value in ids}
         results = [self.shown(record, asked["properties"]) for record in found.values() if record]
@@ -111,7 +148,7 @@ class HubspotStandIn(HttpStandIn):
         errors, results, good = [], [], []
         for item in inputs:
             unique = item.get("idProperty")
-            if verb == "upsert" and unique not in UNIQUE:
+            if verb == "upsert" and unique not in self.unique:
                 return failed(400, "VALIDATION_ERROR", "Unable to perform update/upsert by non-unique property")
             if not all(isinstance(value, str) for value in item["properties"].values()):
                 return failed(400, "VALIDATION_ERROR", "Invalid input JSON: properties are strings")
@@ -131,7 +168,7 @@ class HubspotStandIn(HttpStandIn):
                 by_email = item["idProperty"] == "email"
                 self.contacts[record] = {item["idProperty"]: item["id"].lower() if by_email else item["id"]}
             self.contacts[record] |= item["properties"]
-            results.append(self.shown(record, list(TYPES)) | ({"new": new} if verb == "upsert" else {}))
+            results.append(self.shown(record, list(self.types)) | ({"new": new} if verb == "upsert" else {}))
         self.writes.append([item["id"] for item, _ in good])
         return partly(results, errors) if errors else Answer(200, {"status": "COMPLETE", "results": results, **TIMES})
 
@@ -141,7 +178,7 @@ class HubspotStandIn(HttpStandIn):
         if item["id"].lower() in self.poisoned | self.blocked:
             return error_of("VALIDATION_ERROR", f"Email address {item['id']} is invalid", "INVALID_EMAIL")
         for name, value in item["properties"].items():
-            kind = TYPES.get(name)
+            kind = self.types.get(name)
             if kind is None:
                 return error_of("VALIDATION_ERROR", f'Property "{name}" does not exist', "PROPERTY_DOESNT_EXIST")
             if kind == "bool" and value not in ("true", "false", ""):
@@ -168,7 +205,9 @@ class HubspotStandIn(HttpStandIn):
     def state(self) -> dict[str, dict[str, Any]]:
         typed = {"bool": lambda text: text == "true", "number": float, "string": str}
         return {
-            has["email"]: {name: typed[TYPES[name]](text) for name, text in has.items() if text and name != "email"}
+            has["email"]: {
+                name: typed[self.types[name]](text) for name, text in has.items() if text and name != "email"
+            }
             for record, has in self.contacts.items()
             if record not in self.archived
         }

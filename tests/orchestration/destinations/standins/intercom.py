@@ -31,6 +31,9 @@ class IntercomStandIn(HttpStandIn):
         self.contacts: dict[str, dict[str, Any]] = {}
         self.companies: dict[str, dict[str, Any]] = {}
         self.attributes = {"at_risk": "boolean", "score": "float", "stage": "string", "seats": "integer"}
+        # The description types custom attributes of a company as text.
+        self.company_attributes = dict.fromkeys(self.attributes, "string")
+        self.described: dict[str, str] = {}
         self.unsearchable: set[str] = set()
         self.archived: set[str] = set()
         # Whether a 409 says whom it is about.
@@ -76,6 +79,10 @@ class IntercomStandIn(HttpStandIn):
                     return errors(404, "not_found", "User Not Found")
                 self.writes.append([gone["external_id"] or gone["email"]])
                 return Answer(200, {"type": "contact", "id": ours, "external_id": gone["external_id"], "deleted": True})
+            case "GET", ["data_attributes"]:
+                return self.listed(parse_qs(request.query)["model"][0])
+            case "POST", ["data_attributes"]:
+                return self.create_attribute(request.json)
             case "POST", ["companies"]:
                 return self.create_or_update_company(request.json)
             case "GET", ["companies"]:
@@ -97,6 +104,28 @@ class IntercomStandIn(HttpStandIn):
                     return errors(404, "company_not_found", "Company Not Found")
                 return Answer(200, {"id": ours, "object": "company", "deleted": True})
         return errors(404, "not_found", "Resource Not Found")
+
+    def attributes_of(self, model: str) -> dict[str, str]:
+        return self.attributes if model == "contact" else self.company_attributes
+
+    def listed(self, model: str) -> Answer:
+        own = {"type": "data_attribute", "model": model, "name": "name", "data_type": "string", "custom": False}
+        custom = [
+            own | {"name": name, "full_name": f"custom_attributes.{name}", "data_type": kind, "custom": True}
+            for name, kind in self.attributes_of(model).items()
+        ]
+        return Answer(200, {"type": "list", "data": [own, *custom]})
+
+    def create_attribute(self, body: Any) -> Answer:
+        kinds = ("string", "integer", "float", "boolean", "datetime", "date")
+        if body.get("model") not in ("contact", "company") or body.get("data_type") not in kinds:
+            return errors(400, "parameter_invalid", "model or data_type is invalid")
+        known = self.attributes_of(body["model"])
+        if body["name"] in known:
+            return errors(400, "parameter_invalid", "You already have that attribute")
+        known[body["name"]] = body["data_type"]
+        self.described[body["name"]] = body.get("description", "")
+        return Answer(200, {"type": "data_attribute", "id": len(known), "custom": True, "archived": False} | body)
 
     def live(self) -> list[dict[str, Any]]:
         return [contact for ours, contact in self.contacts.items() if ours not in self.archived]
@@ -173,13 +202,14 @@ class IntercomStandIn(HttpStandIn):
             return errors(422, "unprocessable_entity", "The data was well-formed but invalid")
         given = body.get("custom_attributes") or {}
         for name, value in given.items():
-            kind = self.attributes.get(name)
+            kind = self.attributes_of(target["type"]).get(name)
             if kind is None:
                 return errors(400, "parameter_invalid", f"Custom attribute '{name}' does not exist")
-            if value is not None and not fits(kind, value):
+            may_be_null = target["type"] == "contact"
+            if not (value is None and may_be_null) and not fits(kind, value):
                 return errors(400, "type_mismatch", f"Custom attribute '{name}' is of type {kind}")
         merged = target["custom_attributes"] | given
-        target["custom_attributes"] = {name: value for name, value in merged.items() if value is not None}
+        target["custom_attributes"] = {name: value for name, value in merged.items() if value not in (None, "")}
         self.writes.append([who])
         return Answer(200, target)
 

@@ -68,6 +68,11 @@ class SalesforceStandIn(HttpStandIn):
         self.processed: int | None = None
         self.polls = 1
         self.prepared: deque[Answer] = deque()
+        self.types: dict[str, Any] = dict(TYPES)
+        self.labels: dict[str, str] = {}
+        # Fields that the user of the sync may not see: those that were just created.
+        self.hidden: set[str] = set()
+        self.permission_sets = {"Traithouse": "0PS000000000001AAA"}
 
     @staticmethod
     def field_name(plain: str) -> str:
@@ -100,6 +105,12 @@ class SalesforceStandIn(HttpStandIn):
         wanted = "text/csv" if request.method == "PUT" else "application/json"
         if request.body and not kind.startswith(wanted):
             return failed(415, "UNSUPPORTED_MEDIA_TYPE", kind)
+        if (request.method, call) == ("GET", "sobjects/Contact/describe"):
+            return self.describe()
+        if (request.method, call) == ("POST", "tooling/sobjects/CustomField"):
+            return self.create_field(request.json)
+        if (request.method, call) == ("POST", "sobjects/FieldPermissions"):
+            return self.allow(request.json)
         if call.startswith("jobs/ingest"):
             return self.bulk(request, call)
         if (request.method, call) == ("GET", "query"):
@@ -124,15 +135,58 @@ class SalesforceStandIn(HttpStandIn):
             200, {"access_token": self.tokens[-1], "instance_url": "http://127.0.0.1:9", "token_type": "Bearer"}
         )
 
+    def describe(self) -> Answer:
+        kinds = {str: "string", bool: "boolean"}
+        fields = [
+            {
+                "name": name,
+                "label": self.labels.get(name, name),
+                "type": kinds.get(kind, "double"),
+                "externalId": name == KEY,
+                "updateable": True,
+            }
+            for name, kind in self.types.items()
+            if name not in self.hidden
+        ]
+        return Answer(200, {"name": "Contact", "createable": True, "updateable": True, "fields": fields})
+
+    def create_field(self, asked: dict[str, Any]) -> Answer:
+        entity, _, name = asked["FullName"].partition(".")
+        metadata = asked["Metadata"]
+        kinds: dict[str, Any] = {"Checkbox": bool, "Number": (int, float), "Text": str}
+        needed = {"Checkbox": {"defaultValue"}, "Number": {"precision", "scale"}, "Text": {"length"}}
+        if entity != "Contact" or not name.endswith("__c") or not 0 < len(metadata["label"]) <= 40:
+            return failed(400, "FIELD_INTEGRITY_EXCEPTION", "the field cannot be created")
+        if metadata["type"] not in kinds or not needed[metadata["type"]] <= metadata.keys():
+            return failed(400, "FIELD_INTEGRITY_EXCEPTION", "the field lacks what its type needs")
+        if name in self.types:
+            return failed(400, "DUPLICATE_DEVELOPER_NAME", f"There is already a field named {name} on Contact.")
+        self.types[name] = kinds[metadata["type"]]
+        self.labels[name] = metadata["label"]
+        self.hidden.add(name)
+        return Answer(201, {"id": "00N000000000001AAA", "success": True, "errors": []})
+
+    def allow(self, asked: dict[str, Any]) -> Answer:
+        if asked["ParentId"] not in self.permission_sets.values() or not asked["PermissionsEdit"]:
+            return failed(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+        self.hidden.discard(asked["Field"].partition(".")[2])
+        return Answer(201, {"id": "01k000000000001AAA", "success": True, "errors": []})
+
     def query(self, soql: str) -> Answer:
-        asked = re.fullmatch(r"SELECT Id, (\w+) FROM (\w+) WHERE (\w+) IN \((.*)\)", soql)
-        if not asked or asked[2] != "Contact":
+        if named := re.fullmatch(r"SELECT Id FROM PermissionSet WHERE Name = '(\w+)'", soql):
+            rows = [{"Id": found} for name, found in self.permission_sets.items() if name == named[1]]
+            return Answer(200, {"totalSize": len(rows), "done": True, "records": rows})
+        asked = re.fullmatch(r"SELECT Id, (\w+)((?:, \w+)*) FROM (\w+) WHERE (\w+) IN \((.*)\)", soql)
+        if not asked or asked[3] != "Contact":
             return failed(400, "MALFORMED_QUERY", soql)
-        if asked[1] not in TYPES or asked[1] != asked[3]:
+        extra = asked[2].removeprefix(", ").split(", ") if asked[2] else []
+        unknown = [name for name in (asked[1], *extra) if name not in self.types or name in self.hidden]
+        if unknown or asked[1] != asked[4]:
             return failed(400, "INVALID_FIELD", f"No such column '{asked[1]}' on entity 'Contact'")
-        values = {re.sub(r"\\(.)", r"\1", value).lower() for value in re.findall(r"'((?:[^'\\]|\\.)*)'", asked[4])}
+        values = {re.sub(r"\\(.)", r"\1", value).lower() for value in re.findall(r"'((?:[^'\\]|\\.)*)'", asked[5])}
         records = [
             {"attributes": {"type": "Contact"}, "Id": record_id, KEY: has[KEY]}
+            | {name: has.get(name) for name in extra}
             for record_id, has in self.contacts.items()
             if has[KEY].lower() in values
         ]
@@ -151,9 +205,9 @@ class SalesforceStandIn(HttpStandIn):
             for name, value in row.items():
                 if name in ("attributes", "id"):
                     continue
-                if name not in TYPES:
+                if name not in self.types:
                     return failed(400, "INVALID_FIELD", f"No such column '{name}' on sobject of type Contact")
-                of_type = isinstance(value, TYPES[name]) and isinstance(value, bool) == (TYPES[name] is bool)
+                of_type = isinstance(value, self.types[name]) and isinstance(value, bool) == (self.types[name] is bool)
                 if value is not None and not of_type:
                     return failed(400, "JSON_PARSER_ERROR", f"Cannot deserialize {name} from {value!r}")
         return None
@@ -182,7 +236,9 @@ class SalesforceStandIn(HttpStandIn):
         if found is None and not row.get("LastName"):
             return refused("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", ["LastName"])
         record_id = found or f"003000000001{len(self.contacts):03d}AAA"
-        self.contacts.setdefault(record_id, {}).update({name: value for name, value in row.items() if name in TYPES})
+        self.contacts.setdefault(record_id, {}).update(
+            {name: value for name, value in row.items() if name in self.types}
+        )
         return {"id": record_id, "success": True, "errors": [], "created": found is None}
 
     def update(self, body: dict[str, Any]) -> Answer:
@@ -191,7 +247,7 @@ class SalesforceStandIn(HttpStandIn):
         results = []
         for row in body["records"]:
             if row["id"] in self.contacts:
-                self.contacts[row["id"]].update({name: value for name, value in row.items() if name in TYPES})
+                self.contacts[row["id"]].update({name: value for name, value in row.items() if name in self.types})
                 results.append({"id": row["id"], "success": True, "errors": []})
             else:
                 results.append(refused("ENTITY_IS_DELETED", "entity is deleted"))
@@ -265,7 +321,7 @@ class SalesforceStandIn(HttpStandIn):
         """Does a job; its results are in another order than its rows."""
         rows = list(csv.DictReader(io.StringIO(job.text, newline="")))
         names = list(rows[0])
-        unknown = [name for name in names if name not in TYPES]
+        unknown = [name for name in names if name not in self.types]
         end = processed if processed is not None else self.processed
         if unknown:
             end = 0
@@ -296,11 +352,11 @@ class SalesforceStandIn(HttpStandIn):
         for name, text in row.items():
             if text == "#N/A":
                 typed[name] = None
-            elif text and TYPES[name] is bool:
+            elif text and self.types[name] is bool:
                 if text not in ("true", "false"):
                     return refused("INVALID_TYPE_ON_FIELD_IN_RECORD", f"{name}: value not of required type: {text}")
                 typed[name] = text == "true"
-            elif text and TYPES[name] is not str:
+            elif text and self.types[name] is not str:
                 typed[name] = float(text)
             elif text:
                 typed[name] = text
