@@ -13,7 +13,7 @@ from orchestration.defs.lease import LEASE, RunLease
 from orchestration.home import Home
 from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, published_key
 from orchestration.pipeline.asset_reports import of_publish
-from orchestration.pipeline.refresh import publish_build
+from orchestration.pipeline.refresh import publish_build, tell_hook
 from orchestration.publishing.publish import PublishReport
 from orchestration.serving.snapshot import rows, snapshot
 from orchestration.transform.dbt import Project
@@ -45,9 +45,10 @@ def definitions(project: Project) -> dg.Definitions:
     def publishing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         lease: RunLease = context.resources.lease
         try:
-            report = publish_build(project, build_id=lease.build_id, notify=context.log.info)
+            report = publish_build(project, build_id=lease.build_id, tell=False, notify=context.log.info)
         finally:
             lease.release()
+        tell_hook(project.home, report, notify=context.log.info)
         for trait in report.traits:
             if trait.verdict != "passed":
                 context.log.warning(f"{trait.trait} is withheld ({trait.verdict}): {trait.reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestration.admin.erasure import Forgotten, forget_person, is_built, resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
-from orchestration.pipeline.refresh import refresh, write_and_audit
+from orchestration.pipeline.refresh import refresh, tell_hook, write_and_audit
 from orchestration.publishing.publish import PublishReport
 from orchestration.spark.build import pull_identities
 from orchestration.transform.dbt import Project
@@ -44,5 +44,6 @@ def forget(
         if project.home.settings.on_spark:
             pull_identities(project)
         done = forget_person(project, entity_id, entity_type, notify=notify)
-        _, published = refresh(project, full_refresh=accept_loss, notify=notify)
+        _, published = refresh(project, full_refresh=accept_loss, tell=False, notify=notify)
+    tell_hook(project.home, published, notify=notify)
     return done, published

@@ -143,15 +143,20 @@ def waive_trait(project: Project, trait: str, *, why: str, who: str, notify: Not
             verdict = load_verdicts(connection, build.build_id).get(trait) if build else None
             waive(connection, verdict, trait, who=who, why=why)
         audit_again(project, [trait], notify=notify)
-        return publish_build(project, notify=notify)
+        report = publish_build(project, tell=False, notify=notify)
+    tell_hook(project.home, report, notify=notify)
+    return report
 
 
-def publish_build(project: Project, *, build_id: str | None = None, notify: Notify = silent) -> PublishReport:
+def publish_build(
+    project: Project, *, build_id: str | None = None, tell: bool = True, notify: Notify = silent
+) -> PublishReport:
     """Publish: what passed in the current build goes out; lift and stability are measured beside it.
 
     Args:
         project: what is declared; takes lease and lock of its home.
         build_id: the build that the caller has begun; without it whichever was begun last.
+        tell: whether the alert hook is told; a caller that holds lease or lock tells it later (``tell_hook``).
         notify: progress.
 
     Raises:
@@ -183,16 +188,17 @@ def publish_build(project: Project, *, build_id: str | None = None, notify: Noti
         report = publish(project, deliveries=_deliveries(project.home), notify=notify)
         apply_retention(project.home, report.as_of, notify=notify)
         _note_refresh(project, report)
-        judged = [trait.trait for trait in report.traits if trait.judged]
-        alert(
-            project.home,
-            report.build_id,
-            judged,
-            {trait.trait: trait.reason for trait in report.withheld},
-            notify=notify,
-        )
         serve_elsewhere(project, notify=notify)
+    if tell:
+        tell_hook(project.home, report, notify=notify)
     return report
+
+
+def tell_hook(home: Home, report: PublishReport, *, notify: Notify = silent) -> None:
+    """Tells the alert hook what a publish withheld; call it without lease and lock, which a slow hook would hold."""
+    judged = [trait.trait for trait in report.traits if trait.judged]
+    withheld = {trait.trait: trait.reason for trait in report.withheld}
+    alert(home, report.build_id, judged, withheld, notify=notify)
 
 
 def _deliveries(home: Home) -> SyncRows:
@@ -229,12 +235,16 @@ def refresh(
     as_of: str | None = None,
     full_refresh: bool = False,
     now: datetime | None = None,
+    tell: bool = True,
     notify: Notify = silent,
 ) -> tuple[Written, PublishReport]:
-    """Write, audit, publish, under one lock."""
+    """Write, audit, publish, under one lock; then the alert hook is told, unless the caller does that later."""
     with project.home.lease("traithouse refresh"), project.home.lock("traithouse refresh"):
         written = write_and_audit(project, as_of=as_of, full_refresh=full_refresh, now=now, notify=notify)
-        return written, publish_build(project, notify=notify)
+        report = publish_build(project, tell=False, notify=notify)
+    if tell:
+        tell_hook(project.home, report, notify=notify)
+    return written, report
 
 
 def _built(home: Home) -> dict[str, int]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 import httpx
 
 from orchestration.destinations._client import OversizedAnswerError, bounded_call, bounded_client
+from orchestration.errors import WarehouseBusyError
 from orchestration.home import Home, Notify, silent
 
 ADDRESS = "TRAITHOUSE_ALERT_URL"
@@ -32,7 +33,7 @@ def alert(
     An alert that does not arrive stops nothing; it is sent again after the next publish.
 
     Args:
-        home: the home that published; hold its lock.
+        home: the home that published; its lock is taken for a moment, after the call.
         build_id: the build that was published.
         judged: traits that the build judged.
         withheld: those of them that it withheld -> the reason.
@@ -62,5 +63,9 @@ def alert(
     except (httpx.HTTPError, httpx.InvalidURL, OversizedAnswerError, ValueError) as error:
         notify(f"the alert could not be sent ({type(error).__name__}); it will be sent again after the next publish")
         return False
-    home.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
+    try:
+        with home.lock("traithouse, noting an alert"):
+            home.note(alerted={trait: reason for trait, reason in known.items() if trait not in recovered} | fresh)
+    except WarehouseBusyError:
+        notify("the alert was sent, and could not be noted; it will be sent again after the next publish")
     return True
