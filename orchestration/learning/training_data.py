@@ -21,6 +21,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Notify, silent
 from orchestration.measurement.replay import replay
+from orchestration.published.objections import create_objectors, is_objector
 from orchestration.published.sentences import quoted_value
 from orchestration.transform.build import current_build
 from orchestration.transform.clock import days_before, local_date, resolve_as_of
@@ -167,6 +168,7 @@ def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
     if trait.outcome.behaviours:
         counts = " + ".join(f"day.{behaviour}_count" for behaviour in trait.outcome.behaviours)
         came = f"coalesce(sum({counts}), 0) > 0"
+    create_objectors(connection)
     rows: Any = connection.execute(
         f"""
         with outcomes as (
@@ -180,7 +182,9 @@ def _eligible_rows(connection: duckdb.DuckDBPyConnection, trait: Trait, start: d
         select c.{trait.id_column} as entity, cast(o.came as double) as happened{columns}
         from replay_candidates."{trait.name}" as c
         inner join outcomes as o on c.{trait.id_column} = o.entity
-        where json_extract_string(c.evidence, '$.eligible') = 'true'
+        where
+            json_extract_string(c.evidence, '$.eligible') = 'true'
+            and not {is_objector(trait.entity, f"c.{trait.id_column}")}
         order by entity
         """,
         {"start": start, "days": trait.outcome.days},

@@ -3,7 +3,8 @@
 The days end at the last daily grid point strictly before the build, as the prior state does. So a repeated refresh
 measures the same, and hourly and daily refreshes agree. A day counts when the declared version of the definition was
 published on it, or backfilled. An entity's value on a day is the one at its end, so going in and out within a day is no
-change. A first value is no flip, nor is a change that a definition, a merged identity, a rollback or a retirement made.
+change. A first value is no flip, nor is a change that a definition, a merged identity, an objection, a rollback or a
+retirement made.
 Anonymous visitors are left out, unless the trait declares ``everyone``.
 
 - flip_rate: mean over days of entities whose value changed / entities in scope.

@@ -13,6 +13,7 @@ from datetime import datetime
 import duckdb
 
 from orchestration.declarations.traits import Trait
+from orchestration.published.objections import create_objectors, is_objector
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import BACKFILLED_DAYS, PUBLISHED_TABLES
 
@@ -95,12 +96,14 @@ def backfill_trait(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: d
 
 
 def _write(connection: duckdb.DuckDBPyConnection, trait: Trait, clock: datetime) -> int:
+    create_objectors(connection)
     row = connection.execute(
         f"""
         insert into traits.trait_changes by name
         with incoming as (
             select {trait.id_column} as entity_id, cast(value as varchar) as value
             from replay_candidates."{trait.name}"
+            where not {is_objector(trait.entity, trait.id_column)}
         ),
         known as (
             select entity_id, value, since from replay_state.trait_state

@@ -9,6 +9,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.traits import Trait
+from orchestration.published.objections import is_objector
 from orchestration.published.rows import fetch_rows
 from orchestration.published.sentences import sentence_sql
 from orchestration.published.state import ledger_state
@@ -46,7 +47,7 @@ def publish_trait(
     became known: the device belongs to a user now (cause ``merged``). A user who no longer exists is another one now.
 
     Args:
-        connection: the warehouse; call it in a transaction.
+        connection: the warehouse, with the table ``objectors``; call it in a transaction.
         trait: whose candidate passed.
         build: the current one.
         waived: whether it passed because of a waiver; the ledger says so.
@@ -61,6 +62,7 @@ def publish_trait(
                 {trait.id_column} as entity_id, cast(value as varchar) as value, score, evidence,
                 {sentence_sql(trait)} as reason
             from {trait.candidate}
+            where not {is_objector(trait.entity, trait.id_column)}
         ),
         valued as (
             select * from traits.trait_values where trait = $trait
@@ -90,6 +92,7 @@ def publish_trait(
             case when i.value is distinct from k.value then $as_of else k.since end as since,
             coalesce(a.is_anonymous, k.is_anonymous) as is_anonymous,
             case
+                when {is_objector(trait.entity, "k.entity_id")} then 'objection'
                 when i.entity_id is null and a.entity_id is null and k.is_anonymous then 'merged'
                 when i.entity_id is null and a.entity_id is null then 'identity'
                 when k.definition_version != $version then 'definition'
@@ -226,6 +229,30 @@ def prune_ledger(connection: duckdb.DuckDBPyConnection, horizon: datetime) -> in
         {"horizon": horizon},
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def withdraw_objectors(connection: duckdb.DuckDBPyConnection, build_id: str, as_of: datetime) -> int:
+    """Clears what is published of users who want no profiling, of withheld traits too, and counts the rows.
+
+    The table ``objectors`` says who they are. Their history stays in the ledger.
+    """
+    withdrawn = connection.execute(
+        f"""
+        insert into traits.trait_changes by name
+        select
+            (select coalesce(max(seq), 0) from traits.trait_changes)
+            + row_number() over (order by trait, entity_id) as seq,
+            entity_type, entity_id, trait, value as old_value, null as new_value, since as old_since,
+            $as_of as as_of, $build_id as build_id, 'objection' as cause, is_anonymous
+        from traits.trait_values
+        where entity_type = 'user' and {is_objector("user", "entity_id")}
+        """,
+        {"as_of": as_of, "build_id": build_id},
+    ).fetchone()
+    connection.execute(
+        f"delete from traits.trait_values where entity_type = 'user' and {is_objector('user', 'entity_id')}"
+    )
+    return int(withdrawn[0]) if withdrawn else 0
 
 
 def retire(connection: duckdb.DuckDBPyConnection, catalog: Catalog, build: Build) -> int:

@@ -20,9 +20,10 @@ from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.home import Notify, silent, utc_now
 from orchestration.published.contacts import write_contacts
+from orchestration.published.objections import create_objectors
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
-from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire
+from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire, withdraw_objectors
 from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
 from orchestration.publishing.visitors import mark_visitors
@@ -127,6 +128,8 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
         verdicts = _binding_verdicts(connection, catalog, build)
         connection.execute("begin")
         reports, written = [], mark_visitors(connection)
+        create_objectors(connection)
+        written += withdraw_objectors(connection, build.build_id, build.as_of)
         for trait in catalog.traits:
             verdict = verdicts.get(trait.name)
             if verdict and verdict.verdict == "passed":

@@ -16,7 +16,9 @@ import duckdb
 from orchestration.declarations.catalog import Catalog
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, read_json, silent, utc_now
+from orchestration.published.objections import create_objectors
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
+from orchestration.publishing.ledger import withdraw_objectors
 from orchestration.publishing.publish import ever_published
 from orchestration.publishing.snapshot import write_snapshot
 from orchestration.publishing.visitors import mark_visitors
@@ -87,6 +89,9 @@ def rollback(
             connection.execute("begin")
             build_id = _next_build(connection, as_of)
             changes = _restore(connection, build_id, as_of)
+            # Who has objected since stays out.
+            create_objectors(connection)
+            changes += withdraw_objectors(connection, build_id, as_of)
             mark_visitors(connection)
             for entity in WIDE_TABLES:
                 connection.execute(wide_view(entity, ever_published(connection, catalog)))

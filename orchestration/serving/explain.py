@@ -113,6 +113,17 @@ def _absent(connection: duckdb.DuckDBPyConnection, entity_id: str, entity_type: 
             f"{trait} is not published for {entity_id}.",
             "traithouse status tells whether it is withheld; entities outside its population have no value.",
         )
+    objected = rows(
+        connection,
+        "select 1 as found from traits.trait_changes where entity_type = $1 and entity_id = $2 and cause = 'objection'"
+        " limit 1",
+        [entity_type, entity_id],
+    )
+    if objected:
+        return UsageError(
+            f"{entity_id} wants no profiling, so no trait is published.",
+            "The attribute no_profiling says so; once it says false, the next refresh publishes again.",
+        )
     close = rows(
         connection,
         """

@@ -40,7 +40,7 @@ _TEXTS = {
     "old_since": "Since when the old value held; UTC.",
     "as_of": "Clock of the build: an exclusive upper bound; UTC.",
     "build_id": "Build that published the change.",
-    "cause": "Why it changed: behaviour, definition, waived, merged, identity, rollback, backfill or retirement.",
+    "cause": "Behaviour, definition, waived, merged, identity, objection, rollback, backfill or retirement.",
 }
 
 
