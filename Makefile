@@ -45,8 +45,8 @@ prove-alarms: .venv/installed  ## ninety ordinary days, and populations that dro
 prove-destinations: .venv/installed  ## every destination under every fault: acknowledged, dead, lost, duplicated
 	@$(BIN)/python -m tests.faults.destinations $(ARGS)
 
-prove-answers: .venv/installed  ## a hundred thousand answers that no vendor documents: none breaks a destination, none acknowledges; ARGS="--answers 5000"
-	@$(BIN)/python -m tests.faults.answers $(ARGS)
+prove-answers: .venv/installed  ## a hundred thousand answers that no vendor documents: none breaks a destination, none acknowledges; and answers without end; ARGS="--answers 5000"
+	@$(BIN)/python -m tests.faults.answers $(ARGS) && $(BIN)/python -m tests.faults.endless
 
 prove-pulls: .venv/installed  ## pulls from Postgres and MariaDB killed at random moments, and pulled again; ARGS="--rows 4000 --kills 2"
 	@$(BIN)/python -m tests.faults.pulls $(ARGS)
