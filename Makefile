@@ -48,6 +48,9 @@ prove-destinations: .venv/installed  ## every destination under every fault: ack
 prove-answers: .venv/installed  ## a hundred thousand answers that no vendor documents: none breaks a destination, none acknowledges; and answers without end; ARGS="--answers 5000"
 	@$(BIN)/python -m tests.faults.answers $(ARGS) && $(BIN)/python -m tests.faults.endless
 
+prove-erasure: .venv/installed  ## two hundred people with ids of every shape are forgotten, and looked for; ARGS="--people 40"
+	@$(BIN)/python -m tests.faults.erasure $(ARGS)
+
 prove-pulls: .venv/installed  ## pulls from Postgres and MariaDB killed at random moments, and pulled again; ARGS="--rows 4000 --kills 2"
 	@$(BIN)/python -m tests.faults.pulls $(ARGS)
 

@@ -3,12 +3,12 @@
 - CSV, NDJSON and Parquet, also compressed, are written again without the rows in which a value is one of the ids. In
   longer texts of other rows the id is redacted (in Parquet such a row is deleted).
 - SQLite and other text files are kept, and the ids in them are redacted. A DuckDB file loses the subject's rows.
-- Any other file that holds an id is deleted.
+- Any other file that holds an id, an archive for example, is deleted.
+- A file that cannot be looked into (encrypted, damaged) stays, and is named.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -23,17 +23,17 @@ import duckdb
 from backports import zstd
 
 from orchestration.admin.erase_warehouse import erase_rows, rewrite
+from orchestration.admin.search_files import COMPRESSED, PARQUET, SQLITE, FileSearch, UnsearchableError
 from orchestration.admin.subject import Subject
 from orchestration.errors import UsageError
-from orchestration.landing.readers import file_kind, open_bytes, read_header, read_records
-from orchestration.landing.tombstones import FORGOTTEN, SHORTEST_WORD, byte_pattern, sql_patterns
-
-_CHUNK = 1 << 22
-_OVERLAP = 1 << 12
+from orchestration.landing.mentions import FORGOTTEN, SHORTEST_WORD
+from orchestration.landing.readers import file_kind, read_header, read_records
 
 
 def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> dict[str, str]:
-    """Goes through every file below a folder; returns what was done, by path: rewritten, renamed or deleted.
+    """Goes through every file below a folder; returns what was done, by path.
+
+    That is rewritten, renamed, deleted, or ``not searched`` with the reason: such a file is for a person to look into.
 
     Args:
         root: the folder.
@@ -41,26 +41,28 @@ def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> 
         leave: says which files are left alone, because another step erases them.
 
     """
-    pattern = byte_pattern(subject.ids)
+    search = FileSearch(subject)
     done = {}
-    for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
+    for path in sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file()):
         if leave(path):
             continue
-        named = _renamed(path, pattern)
-        action = _scrub_file(named, subject, pattern) or ("renamed" if named != path else "")
+        named = _renamed(path, search)
+        action = ("" if named.is_symlink() else _scrub_file(named, search)) or ("renamed" if named != path else "")
         if action:
             done[str(named.relative_to(root))] = action
     folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink() and not leave(path)]
     for folder in sorted(folders, reverse=True):  # what is within a folder first
-        named = _renamed(folder, pattern)
+        # The home itself names its folders; whoever is forgotten may be called like one of them.
+        named = folder if folder.parent == root else _renamed(folder, search)
         if named != folder:
             done[str(named.relative_to(root))] = "renamed"
     return done
 
 
-def _renamed(path: Path, pattern: re.Pattern[bytes]) -> Path:
+def _renamed(path: Path, search: FileSearch) -> Path:
     """Redacts ids in the name of a file or folder; what already has that name stays, and a number is added."""
-    name = pattern.sub(FORGOTTEN.encode(), os.fsencode(path.name))
+    # A name is a segment of a path, which short ids are found as.
+    name = search.redacted(b"/" + os.fsencode(path.name), FORGOTTEN.encode())[1:]
     if name == os.fsencode(path.name):
         return path
     named = path.with_name(os.fsdecode(name))
@@ -72,34 +74,39 @@ def _renamed(path: Path, pattern: re.Pattern[bytes]) -> Path:
     return named
 
 
-def _scrub_file(path: Path, subject: Subject, pattern: re.Pattern[bytes]) -> str:
+def _scrub_file(path: Path, search: FileSearch) -> str:
     head = _head(path)
-    if head.startswith(b"SQLite format 3\x00"):
-        return "rewritten" if redact_sqlite(path, pattern) else ""
+    if head.startswith(SQLITE):
+        return "rewritten" if redact_sqlite(path, search) else ""
     if head[8:12] == b"DUCK":
         with duckdb.connect(str(path)) as connection:
-            erase_rows(connection, subject)
+            erase_rows(connection, search.subject)
         rewrite(path)
         return "rewritten"
-    if head.startswith(b"PAR1"):
-        return _scrub_parquet(path, subject)
+    if head.startswith(PARQUET):
+        return _scrub_parquet(path, search)
     try:
         kind = file_kind(path)
     except UsageError:
         kind = ""
     # A short id cannot be told from other bytes, so it is looked for among the values.
-    by_value = kind in ("csv", "json") and any(len(entity_id) < SHORTEST_WORD for entity_id in subject.ids)
+    by_value = kind in ("csv", "json") and any(len(text) < SHORTEST_WORD for text in search.subject.ids)
     try:
-        if not by_value and not _holds(path, pattern):
+        if not search.is_in_file(path) and not by_value:
             return ""
+    except UnsearchableError as error:
+        return f"not searched: {error}"
+    try:
         if kind in ("csv", "json"):
-            _scrub_records(path, kind, subject, pattern)
+            _scrub_records(path, kind, search)
         else:
-            _scrub_text(path, pattern)
-    except (UnicodeError, UsageError, OSError, EOFError, zstd.ZstdError):
-        path.unlink()  # What cannot be read may hold an id.
-        return "deleted"
-    return "rewritten"
+            _scrub_text(path, search)
+        if not search.is_in_file(path):
+            return "rewritten"
+    except (UnicodeError, UsageError, OSError, EOFError, zstd.ZstdError, UnsearchableError):
+        pass
+    path.unlink()  # What cannot be read may hold an id.
+    return "deleted"
 
 
 def _head(path: Path) -> bytes:
@@ -107,47 +114,39 @@ def _head(path: Path) -> bytes:
         return stream.read(16)
 
 
-def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
-    with path.open("rb") as stream:
-        if pattern.search(stream.read(_OVERLAP)):  # The header of a compressed file may hold its earlier name.
-            return True
-    with open_bytes(path) as stream:
-        before = b""
-        while chunk := stream.read(_CHUNK):
-            if pattern.search(before + chunk):
-                return True
-            before = chunk[-_OVERLAP:]
-    return False
+def _opener(path: Path) -> Callable[..., Any]:
+    """What opens a file, compressed or not, for reading and for writing."""
+    head = _head(path)
+    return next((opener for mark, opener in COMPRESSED.items() if head.startswith(mark)), open)
 
 
 @contextmanager
 def _rewritten(path: Path) -> Iterator[Any]:
     """A binary stream into a draft, compressed like the file; the draft replaces the file at the end."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".zst": zstd.open}
+    draft = path.with_name(f".{path.name[:200]}.{os.getpid()}")
     try:
-        with openers.get(path.suffix.lower(), open)(draft, "wb") as stream:
+        with _opener(path)(draft, "wb") as stream:
             yield stream
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _scrub_records(path: Path, kind: str, subject: Subject, pattern: re.Pattern[bytes]) -> None:
-    ids = set(subject.ids)
+def _scrub_records(path: Path, kind: str, search: FileSearch) -> None:
+    ids = set(search.subject.ids)
     with _rewritten(path) as out:
         if kind == "csv":
-            out.write(read_header(path).encode() + b"\n")
+            out.write(search.redacted(read_header(path).encode(), FORGOTTEN.encode()) + b"\n")
         for record in read_records(path):
             raw = record.raw.encode()
             if kind == "json":
                 # An element of an array may span lines; the rewritten file has a line for each.
                 raw = raw.replace(b"\n", b" ")
             values = json.loads(record.row).values() if record.row else ()
-            unreadable = record.row is None and pattern.search(raw)
+            unreadable = record.row is None and search.is_in(raw)
             if unreadable or any(_as_id(value) in ids for value in values if value is not None):
                 continue
-            out.write(pattern.sub(FORGOTTEN.encode(), raw) + b"\n")
+            out.write(search.redacted(raw, FORGOTTEN.encode()) + b"\n")
 
 
 def _as_id(value: object) -> str:
@@ -155,31 +154,25 @@ def _as_id(value: object) -> str:
     return re.sub(r"^([0-9]+)[.]0+$", r"\1", str(value).strip())
 
 
-def _scrub_text(path: Path, pattern: re.Pattern[bytes]) -> None:
-    with open_bytes(path) as stream:
+def _scrub_text(path: Path, search: FileSearch) -> None:
+    with _opener(path)(path, "rb") as stream:
         content = stream.read()
     content.decode()
     with _rewritten(path) as out:
-        out.write(pattern.sub(FORGOTTEN.encode(), content))
+        out.write(search.redacted(content, FORGOTTEN.encode()))
 
 
-def _scrub_parquet(path: Path, subject: Subject) -> str:
-    words, strings = sql_patterns(subject.ids)
-    mentions = [
-        f"regexp_matches(cast(to_json(t) as varchar), ${n})" for n, p in (("words", words), ("strings", strings)) if p
-    ]
-    given = {name: pattern for name, pattern in (("words", words), ("strings", strings)) if pattern}
-    theirs = " or ".join(mentions)
+def _scrub_parquet(path: Path, search: FileSearch) -> str:
+    theirs = search.parquet_mentions(path)
+    if not theirs:
+        return ""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        source = "read_parquet($path) as t"
-        found = connection.execute(f"select 1 from {source} where {theirs} limit 1", given | {"path": str(path)})
-        if found.fetchone() is None:
-            return ""
+        source = str(path).replace("'", "''")
         connection.execute(
-            f"create temp table kept as select t.* from {source} where not ({theirs})", given | {"path": str(path)}
+            f"create temp table kept as select t.* from read_parquet('{source}') as t where not ({theirs})"
         )
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name[:200]}.{os.getpid()}")
         literal = str(draft).replace("'", "''")
         try:
             connection.execute(f"copy kept to '{literal}' (format parquet)")
@@ -189,15 +182,15 @@ def _scrub_parquet(path: Path, subject: Subject) -> str:
     return "rewritten"
 
 
-def redact_sqlite(path: Path, pattern: re.Pattern[bytes]) -> bool:
+def redact_sqlite(path: Path, search: FileSearch) -> bool:
     """Redacts ids in every text of a SQLite file, and rewrites the file if it held any; returns whether it did."""
 
     def mentions(value: object) -> bool:
-        return isinstance(value, str | bytes) and bool(pattern.search(_as_bytes(value)))
+        return isinstance(value, str | bytes) and search.is_in(_as_bytes(value))
 
     def redacted(value: str | bytes) -> str | bytes:
-        clean = pattern.sub(FORGOTTEN.encode(), _as_bytes(value))
-        return clean.decode() if isinstance(value, str) else clean
+        clean = search.redacted(_as_bytes(value), FORGOTTEN.encode())
+        return clean.decode("utf-8", "surrogateescape") if isinstance(value, str) else clean
 
     changed = 0
     with closing(sqlite3.connect(path, timeout=30)) as connection:

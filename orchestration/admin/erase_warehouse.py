@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
 from orchestration.admin.subject import Subject
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.tombstones import PERSON_FIELDS, add_tombstones, redact, sql_patterns
+from orchestration.landing.mentions import mentioned, redact, sql_pattern
+from orchestration.landing.tombstones import PERSON_FIELDS, add_tombstones
 
 # Tables whose names have one of these words hold samples of rows: a row that mentions an id is deleted.
 SAMPLES = ("rejected", "quarantined", "failed", "sample")
@@ -56,15 +58,15 @@ def erase_rows(connection: duckdb.DuckDBPyConnection, subject: Subject) -> dict[
         relation = f"{_quoted(schema)}.{_quoted(table)}"
         columns = [(name, kind) for name, kind, *_ in connection.execute(f"describe {relation}").fetchall()]
         texts = [name for name, kind in columns if kind == "VARCHAR"]
-        condition = _is_theirs(schema, table, texts, subject)
+        condition = is_theirs(schema, table, relation, texts, subject, connection)
         # Lists, structs and JSON values may hold an id anywhere.
         nested = [name for name, kind in columns if kind == "JSON" or kind.endswith("[]") or kind.startswith("STRUCT")]
-        if condition:
-            row = connection.execute(f"delete from {relation} where {condition}", _given(condition, subject)).fetchone()
+        if condition.sql:
+            row = connection.execute(f"delete from {relation} where {condition.sql}", condition.given).fetchone()
             if row and row[0]:
                 deleted[f"{schema}.{table}"] = int(row[0])
         keys = {*ENTITY_COLUMNS["user"], *ENTITY_COLUMNS["account"], "event_id", "session_id", "id_hash"}
-        redact(connection, relation, [_quoted(name) for name in texts if name not in keys], subject.ids)
+        redact(connection, relation, [_quoted(name) for name in texts if name not in keys], subject.texts)
         for name in nested:
             _clear_nested(connection, relation, _quoted(name), subject)
     return deleted
@@ -102,8 +104,17 @@ def _drop_derived(connection: duckdb.DuckDBPyConnection, derived: Collection[str
             connection.execute(f"delete from state.{table}")
 
 
-def _is_theirs(schema: str, table: str, texts: list[str], subject: Subject) -> str:
-    """SQL condition of the rows that are a subject's; empty for a table that cannot have any."""
+class RowCondition(NamedTuple):
+    """SQL, empty where it holds for no row, and its parameters."""
+
+    sql: str
+    given: dict[str, object]
+
+
+def is_theirs(
+    schema: str, table: str, relation: str, texts: list[str], subject: Subject, connection: duckdb.DuckDBPyConnection
+) -> RowCondition:
+    """The rows that are a subject's; no condition for a table that cannot have any."""
     if schema.startswith("raw_"):
         named = texts
     else:
@@ -116,29 +127,19 @@ def _is_theirs(schema: str, table: str, texts: list[str], subject: Subject) -> s
         ]
     if (schema, table) == ("raw", "events"):
         conditions.append("list_contains($events, event_id)")
+    given: dict[str, object] = {"ids": list(subject.ids), "entity": subject.entity_type, "events": list(subject.events)}
     if any(word in table for word in SAMPLES):
-        words, strings = sql_patterns(subject.ids)
-        for pattern, parameter in ((words, "$words"), (strings, "$strings")):
-            if pattern:
-                conditions += [f"regexp_matches({_quoted(name)}, {parameter})" for name in texts]
-    return " or ".join(f"coalesce({condition}, false)" for condition in conditions)
-
-
-def _given(condition: str, subject: Subject) -> dict[str, object]:
-    words, strings = sql_patterns(subject.ids)
-    given = {
-        "ids": list(subject.ids),
-        "entity": subject.entity_type,
-        "events": list(subject.events),
-        "words": words,
-        "strings": strings,
-    }
-    return {name: value for name, value in given.items() if f"${name}" in condition}
+        for number, name in enumerate(texts):
+            if pattern := sql_pattern(mentioned(connection, relation, _quoted(name), subject.texts)):
+                conditions.append(f"regexp_matches({_quoted(name)}, $mentions{number}_)")
+                given[f"mentions{number}_"] = pattern
+    sql = " or ".join(f"coalesce({condition}, false)" for condition in conditions)
+    return RowCondition(sql, {name: value for name, value in given.items() if f"${name}" in sql})
 
 
 def _clear_nested(connection: duckdb.DuckDBPyConnection, relation: str, column: str, subject: Subject) -> None:
     """Sets a list, a JSON value or a struct that mentions an id to null."""
-    for pattern in filter(None, sql_patterns(subject.ids)):
+    if pattern := sql_pattern(mentioned(connection, relation, column, subject.texts)):
         connection.execute(
             f"update {relation} set {column} = null where regexp_matches(cast({column} as varchar), $pattern)",
             {"pattern": pattern},

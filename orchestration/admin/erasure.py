@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +40,32 @@ from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
 
 INTENT = "forget.json"
+EMAIL = "email"
 
 
 @dataclass(frozen=True)
 class ErasureScope:
-    """What forgetting has to know of the project: schemas that dbt makes, and names of the declared syncs."""
+    """What forgetting has to know of the project.
+
+    Attributes:
+        derived: schemas that dbt makes.
+        syncs: names of the declared syncs.
+        identifiers: names of the attributes that users are known by elsewhere.
+
+    """
 
     derived: frozenset[str]
     syncs: tuple[str, ...]
+    identifiers: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, project: Project) -> ErasureScope:
         """The scope of a project, read from its manifest and catalogue."""
-        nodes = project.manifest_dict["nodes"].values()
+        nodes, syncs = project.manifest_dict["nodes"].values(), project.catalog.syncs
         return cls(
             frozenset(node["schema"] for node in nodes if node["resource_type"] in ("model", "seed")),
-            tuple(sync.name for sync in project.catalog.syncs),
+            tuple(sync.name for sync in syncs),
+            frozenset({EMAIL, *(sync.identified_by for sync in syncs if sync.entity == "user" and not sync.is_native)}),
         )
 
 
@@ -67,7 +77,8 @@ class Forgotten:
         entity_type: user or account.
         ids: how many ids were forgotten together.
         rows: deleted rows of the warehouse, by table; empty when a forgetting that was cut off had deleted them before.
-        files: other files that held an id, by path in the home: rewritten, renamed or deleted.
+        files: other files that held an id, by path in the home: rewritten, renamed or deleted; and files that could not
+            be searched, with the reason.
         backups: how many backups in the home were gone through.
         pending: syncs whose destination still has the subject; the next `traithouse sync` clears it.
 
@@ -85,11 +96,15 @@ class Forgotten:
         return asdict(self)
 
 
-def forget_person(project: Project, entity_id: str, entity_type: str = "user", *, notify: Notify = silent) -> Forgotten:
-    """Forgets a subject with all ids that are merged with this one; call it when all that was loaded is built.
+def forget_people(
+    project: Project, entity_ids: Sequence[str], entity_type: str = "user", *, notify: Notify = silent
+) -> Forgotten:
+    """Forgets subjects with all ids that are merged with these; call it when all that was loaded is built.
+
+    Either all of the ids can be forgotten, or none is.
 
     Raises:
-        UsageError: nobody is known under this id, or it is a device that several users share.
+        UsageError: nobody is known under one of the ids, or it is a device that several users share.
         WarehouseBusyError: another process holds the warehouse, or is syncing.
 
     """
@@ -97,9 +112,15 @@ def forget_person(project: Project, entity_id: str, entity_type: str = "user", *
         _finish(project, notify)
         with project.home.connect() as connection:
             connection.execute(RAW_TABLES)
-            subject = resolve(connection, entity_type, entity_id)
-            if not has_tombstone(connection, entity_type, entity_id) and not _is_known(connection, subject):
-                raise UsageError(f"There is no {entity_type} {entity_id} in this home.", "Check the id; case matters.")
+            subject = resolve(connection, entity_type, entity_ids, ErasureScope.of(project).identifiers)
+            fresh = [name for name in entity_ids if not has_tombstone(connection, entity_type, name)]
+            if unknown := unknown_ids(connection, fresh):
+                named = f"{', '.join(unknown[:5])}{' and others' if unknown[5:] else ''}"
+                none = " Nothing was forgotten." if len(entity_ids) > 1 else ""
+                raise UsageError(
+                    f"There is no {entity_type} {named} in this home.{none}", "Check the id; case matters."
+                )
+        subject = with_delivered(project.home, subject)
         write_atomically(project.home.root / INTENT, json.dumps(asdict(subject)))
         return _finish(project, notify) or Forgotten(entity_type, 0)
 
@@ -136,7 +157,8 @@ def _finish(project: Project, notify: Notify) -> Forgotten | None:
         raise TraithouseError(
             f"A forgetting was cut off, and its file {path} cannot be read.", "Delete the file, then forget again."
         )
-    subject = Subject(intent["entity_type"], tuple(intent["ids"]), tuple(intent["events"]))
+    given = (tuple(intent.get(key, ())) for key in ("ids", "events", "identifiers"))
+    subject = Subject(intent["entity_type"], *given)
     scope = ErasureScope.of(project)
     done = scrub(project.home, scope, subject, notify)
     notify("forgetting: done")
@@ -161,8 +183,8 @@ def scrub(home: Home, scope: ErasureScope, subject: Subject, notify: Notify = si
         with SyncLedger(home, path) as ledger:
             pending |= set(ledger.forget(subject.entity_type, subject.ids, scope.syncs))
     notify("forgetting: files")
-    files = scrub_files(home.root, subject, lambda path: _is_handled(home, path))
-    backups = _backups(home)
+    files = scrub_files(home.root, subject, lambda path: is_handled(home, path))
+    backups = backups_in(home)
     for backup in backups:
         notify(f"forgetting: backup {backup.name}")
         # The home itself clears destinations, so the backup's ledgers keep nothing for them.
@@ -177,8 +199,8 @@ def scrub(home: Home, scope: ErasureScope, subject: Subject, notify: Notify = si
     return Forgotten(subject.entity_type, len(subject.ids), rows, files, len(backups), tuple(sorted(pending)))
 
 
-def _is_known(connection: duckdb.DuckDBPyConnection, subject: Subject) -> bool:
-    """Whether any table has a row under one of the ids."""
+def unknown_ids(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
+    """Those ids under which no table has a row, in their order."""
     tables = connection.execute(
         """
         select schema_name, table_name, list(column_name) from duckdb_columns()
@@ -190,14 +212,28 @@ def _is_known(connection: duckdb.DuckDBPyConnection, subject: Subject) -> bool:
         """,
         {"named": ["user_id", "anonymous_id", "previous_id", "account_id", "entity_id", "raw_text"]},
     ).fetchall()
+    left = set(ids)
     for schema, table, columns in tables:
         for column in columns:
-            found = f'select 1 from "{schema}"."{table}" where list_contains($ids, trim("{column}")) limit 1'
+            if not left:
+                return []
+            relation = f'"{schema}"."{table}"'
+            found = f'select distinct trim("{column}") from {relation} where list_contains($ids, trim("{column}"))'
             if column == "raw_text":
-                found = f'select 1 from "{schema}"."{table}" where contains(raw_text, $ids[1]) limit 1'
-            if connection.execute(found, {"ids": list(subject.ids)}).fetchone():
-                return True
-    return False
+                found = f"select distinct id from {relation}, unnest($ids) as ids(id) where contains(raw_text, id)"
+            left -= {known for (known,) in connection.execute(found, {"ids": sorted(left)}).fetchall()}
+    return [name for name in ids if name in left]
+
+
+def with_delivered(home: Home, subject: Subject) -> Subject:
+    """The subject with the identifiers under which it was delivered, such as an address that is no longer its own."""
+    if subject.entity_type == "account":
+        return subject
+    known = set(subject.identifiers)
+    for path in sorted(home.root.glob("sync_ledger.*.sqlite")):
+        with SyncLedger(home, path) as ledger:
+            known |= ledger.identifiers_of(subject.ids)
+    return replace(subject, identifiers=tuple(sorted(known - set(subject.ids))))
 
 
 def _rewrite_snapshot(home: Home) -> None:
@@ -219,14 +255,14 @@ def _drop_old_builds(home: Home) -> None:
             shutil.rmtree(build)
 
 
-def _backups(home: Home) -> Sequence[Path]:
+def backups_in(home: Home) -> Sequence[Path]:
     """Homes within the home: its backups, and what a restore has replaced. Drafts of them are deleted."""
     for draft in (*home.root.glob("backups/.*"), *home.root.glob(".restore-*")):
         shutil.rmtree(draft)
     return sorted(path for path in (*home.root.glob("backups/*"), *home.root.glob("replaced-*")) if path.is_dir())
 
 
-def _is_handled(home: Home, path: Path) -> bool:
+def is_handled(home: Home, path: Path) -> bool:
     """Whether another step erases from this file, or it cannot hold an id."""
     first = path.relative_to(home.root).parts[0]
     return first in ("serving", "backups", INTENT, "lock", "lease", "sync.lock") or first.startswith(

@@ -21,7 +21,7 @@ import duckdb
 
 from orchestration.admin.checksums import verify_checksums
 from orchestration.admin.erasure import ErasureScope, scrub
-from orchestration.admin.subject import Subject
+from orchestration.admin.subject import Subject, identifiers_of
 from orchestration.errors import DamagedFileError, UsageError
 from orchestration.home import RESTORE_INTENT, Home, Notify, Settings, read_json, silent, utc_now, write_atomically
 from orchestration.landing.contract import RAW_TABLES
@@ -190,7 +190,9 @@ def _forget_again(home: Home, inner: Home, project: Project, notify: Notify) -> 
         events = _ids_with_tombstone(connection, "event")
     scope = ErasureScope.of(project)
     if users or events:
-        scrub(inner, scope, Subject("user", users, events), notify)
+        with inner.connect() as connection:
+            identifiers = identifiers_of(connection, users, scope.identifiers)
+        scrub(inner, scope, Subject("user", users, events, identifiers), notify)
     if accounts:
         scrub(inner, scope, Subject("account", accounts), notify)
     return len(users) + len(accounts)

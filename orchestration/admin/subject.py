@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -11,32 +12,48 @@ from orchestration.errors import UsageError
 
 @dataclass(frozen=True)
 class Subject:
-    """A data subject: the user or account that is forgotten.
+    """A data subject, or several of one type: the users or accounts that are forgotten.
 
     Attributes:
         entity_type: user or account.
         ids: every user_id and anonymous_id that is this user alone, or the account_id; sorted.
         events: event_ids of anonymous events that are this user's on devices that others use, too.
+        identifiers: other texts that only this user is known by, such as an email address; they are redacted, and no
+            row of another is deleted for them.
 
     """
 
     entity_type: str
     ids: tuple[str, ...]
     events: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is looked for in texts."""
+        return (*self.ids, *self.identifiers)
 
 
-def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: str) -> Subject:
-    """The subject of an id, with all that was merged with it; an id that identity does not know stands alone.
+def resolve(
+    connection: duckdb.DuckDBPyConnection, entity_type: str, entity_ids: Sequence[str], attributes: Collection[str] = ()
+) -> Subject:
+    """The subject of some ids, with all that was merged with them; an id that identity does not know stands alone.
+
+    Args:
+        connection: the warehouse.
+        entity_type: of the ids.
+        entity_ids: whom.
+        attributes: names of those whose values are identifiers.
 
     Raises:
-        UsageError: it is a device that several users share.
+        UsageError: one is a device that several users share.
 
     """
     known = connection.execute(
         "select 1 from duckdb_tables() where schema_name = 'identity' and table_name = 'identity_nodes'"
     ).fetchone()
     if entity_type == "account" or known is None:
-        return Subject(entity_type, (entity_id,))
+        return Subject(entity_type, tuple(sorted(set(entity_ids))))
     connection.execute(
         """
         create or replace temp table owners as
@@ -61,16 +78,19 @@ def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: 
     )
     named = connection.execute(
         """
-        select o.node_type, coalesce(d.users, 0), coalesce(d.owner_key, o.owner_key)
+        select o.node_id, o.node_type, coalesce(d.users, 0), coalesce(d.owner_key, o.owner_key)
         from owners as o left join devices as d on o.node_key = d.anonymous_key
-        where o.node_id = $id
+        where list_contains($ids, o.node_id)
         """,
-        {"id": entity_id},
+        {"ids": list(entity_ids)},
     ).fetchall()
-    owner_keys = sorted({owner for kind, users, owner in named if kind == "user" or users < 2})
-    if named and not owner_keys:
+    owner_keys = sorted({owner for _, kind, users, owner in named if kind == "user" or users < 2})
+    shared = {node_id: users for node_id, _, users, _ in named if users > 1}
+    shared = {node_id: shared[node_id] for node_id in shared.keys() - {row[0] for row in named if row[1] == "user"}}
+    if shared:
+        device, users = min(shared.items())
         raise UsageError(
-            f"{entity_id} is a device that {named[0][1]} users share.",
+            f"{device} is a device that {users} users share.",
             "Forget each of these users by their user id.",
         )
     ids = connection.execute(
@@ -97,8 +117,30 @@ def resolve(connection: duckdb.DuckDBPyConnection, entity_type: str, entity_id: 
         """,
         {"owner_keys": owner_keys},
     ).fetchall()
+    merged = tuple(sorted({*entity_ids, *(merged_id for (merged_id,) in ids)}))
     return Subject(
         entity_type,
-        tuple(sorted({entity_id} | {merged_id for (merged_id,) in ids})),
+        merged,
         tuple(sorted(event_id for (event_id,) in events)),
+        identifiers_of(connection, merged, attributes),
     )
+
+
+def identifiers_of(
+    connection: duckdb.DuckDBPyConnection, ids: Collection[str], attributes: Collection[str]
+) -> tuple[str, ...]:
+    """Values of attributes, at any time, that only these users have: texts that they are known by."""
+    known = "select 1 from duckdb_columns() where schema_name = 'identity' and table_name = 'attributes'"
+    if connection.execute(known).fetchone() is None:
+        return ()
+    found = connection.execute(
+        """
+        select min(trim(value)) from identity.attributes
+        where entity_type = 'user' and list_contains($attributes, attribute) and trim(coalesce(value, '')) != ''
+        group by lower(trim(value))
+        having bool_and(list_contains($ids, entity_id))
+        order by 1
+        """,
+        {"attributes": sorted(attributes), "ids": list(ids)},
+    ).fetchall()
+    return tuple(value for (value,) in found if value not in ids)

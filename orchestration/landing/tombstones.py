@@ -4,30 +4,22 @@ Grain of raw.tombstones: entity_type x id_hash. The entity_type is user (user_id
 (the event_id of a data subject whose device others use, too). The hash is of the id alone, so it is the same for every
 source. Nobody can read an id from it, but somebody who has an id can tell whether it was forgotten.
 
-In longer texts an id is found as a word, in every case and however it is escaped (``spellings``). An id of fewer than
-SHORTEST_WORD characters is found only as a whole JSON string, because it may as well be a number or another word.
+How an id is found in longer texts stands in ``mentions.py``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from html import escape
-from typing import NamedTuple
 
 import duckdb
 
-FORGOTTEN = "forgotten"
-SHORTEST_WORD = 6
+from orchestration.landing.mentions import SHORTEST_WORD, redact
+
 PERSON_FIELDS = ("user_id", "anonymous_id", "previous_id")
 
-_WORD = "[A-Za-z0-9_@+-]"
-_NO_WORD = "[^A-Za-z0-9_@+-]"
-# What ends in a letter or digit and is no part of a word: an escaped character before it. Of fixed widths.
-_ESCAPES = ("%[0-9A-Fa-f]{2}", "%25[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\\[bfnrt]")
 # Where an id may stand in a text: a word, a word with dots, a whole JSON string.
-_TOKENS = (f"{_WORD}{{{SHORTEST_WORD},}}", f"[A-Za-z0-9_@+.-]{{{SHORTEST_WORD},}}", r'"((?:[^"\\]|\\.)*)"')
+_TOKENS = ("[A-Za-z0-9_@+-]{%d,}", "[A-Za-z0-9_@+.-]{%d,}", r'"((?:[^"\\]|\\.)*)"')
 
 
 def hash_sql(entity_type: str, text: str, salt: str = "salt") -> str:
@@ -92,7 +84,7 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, *, vendor: bool) -> No
         insert into forgotten_records
         with own as ({own}),
         worded as (
-            select file, record_number, unnest({_tokens_sql("raw_text")}) as id
+            select file, record_number, unnest({_tokens_sql("raw_text", SHORTEST_WORD)}) as id
             from parsed where reason is not null
         ),
         named as (
@@ -160,85 +152,9 @@ def redact_forgotten(connection: duckdb.DuckDBPyConnection, relation: str, colum
     redact(connection, relation, columns, [word for (word,) in found])
 
 
-def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]) -> None:
-    """Replaces ids in the texts of some columns by the word ``forgotten``."""
-    patterns = sql_patterns(ids)
-    as_word, as_string = rf"\1{FORGOTTEN}\2", f'"{FORGOTTEN}"'
-    # Words twice: of two ids with one character between them, the first pass uses up that character.
-    for column in columns:
-        for pattern, replacement in (
-            (patterns.words, as_word),
-            (patterns.words, as_word),
-            (patterns.strings, as_string),
-        ):
-            if pattern:
-                connection.execute(
-                    f"update {relation} set {column} = regexp_replace({column}, $pattern, $replacement, 'g')"
-                    f" where regexp_matches({column}, $pattern)",
-                    {"pattern": pattern, "replacement": replacement},
-                )
-
-
-class IdPatterns(NamedTuple):
-    """RE2 patterns of ids that are found as words, and of ids that are found as JSON strings; empty for none."""
-
-    words: str
-    strings: str
-
-
-def sql_patterns(ids: Collection[str]) -> IdPatterns:
-    """Patterns of ids for DuckDB."""
-    words, short = spellings(_long(ids)), spellings(_short(ids))
-    return IdPatterns(
-        words=f"(^|{_NO_WORD}|{'|'.join(_ESCAPES)})(?i:{'|'.join(words)})($|{_NO_WORD})" if words else "",
-        strings=f'"(?:{"|".join(short)})"' if short else "",
-    )
-
-
-def byte_pattern(ids: Collection[str]) -> re.Pattern[bytes]:
-    """The same as one Python pattern for the bytes of a file."""
-    words, short = spellings(_long(ids)), spellings(_short(ids))
-    begins = "|".join([f"(?<!{_WORD})", *(f"(?<={escaped})" for escaped in _ESCAPES)])
-    parts = [f"(?:{begins})(?i:{'|'.join(words)})(?!{_WORD})"] if words else []
-    parts += [f'(?<=")(?:{"|".join(short)})(?=")'] if short else []
-    return re.compile("|".join(parts).encode())
-
-
-def spellings(ids: Iterable[str]) -> list[str]:
-    """Patterns of ids as they are written in texts, JSON, HTML and URLs, also encoded twice; the longest first."""
-    return ["".join(_character(character) for character in text) for text in sorted(ids, key=lambda t: (-len(t), t))]
-
-
-def _character(character: str) -> str:
-    """Pattern of a character in every spelling; letters and digits of ASCII are written as they are."""
-    if character.isascii() and character.isalnum():
-        return character
-    # Beyond ASCII, letters of both cases: patterns for bytes know the cases of ASCII only.
-    written = sorted({character, character.lower(), character.upper()}, key=lambda text: (text != character, text))
-    patterns = [re.escape(text) for text in written]
-    for text in written:
-        percent = "".join(f"%(?:25)*(?i:{byte:02x})" for byte in text.encode("utf-8", "surrogatepass"))
-        units = text.encode("utf-16-be", "surrogatepass").hex()
-        json_units = "".join(rf"\\+u(?i:{units[at : at + 4]})" for at in range(0, len(units), 4))
-        points = [f"&#(?:{ord(point)}|[xX]0*(?i:{ord(point):x}));" for point in text]
-        patterns += [percent, json_units, "".join(points)]
-    patterns += [rf"\\+{re.escape(character)}"] if character in '"\\/' else []
-    patterns += [re.escape(escape(character))] if escape(character) != character else []
-    patterns += [r"\+"] if character == " " else []
-    return f"(?:{'|'.join(patterns)})"
-
-
-def _long(ids: Collection[str]) -> list[str]:
-    return [text for text in ids if len(text) >= SHORTEST_WORD]
-
-
-def _short(ids: Collection[str]) -> list[str]:
-    return [text for text in ids if len(text) < SHORTEST_WORD]
-
-
-def _tokens_sql(text: str) -> str:
-    """SQL for the list of all places in a text where an id may stand."""
-    word, dotted, string = (token.replace("'", "''") for token in _TOKENS)
+def _tokens_sql(text: str, shortest: int = 1) -> str:
+    """SQL for the list of all places in a text where an id may stand; words have at least so many characters."""
+    word, dotted, string = (token.replace("%d", str(shortest)).replace("'", "''") for token in _TOKENS)
     return (
         f"list_concat(regexp_extract_all({text}, '{word}'), regexp_extract_all({text}, '{dotted}'),"
         f" regexp_extract_all({text}, '{string}', 1))"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestration.admin.erasure import Forgotten, forget_person, is_built, resume_forget
+from collections.abc import Sequence
+
+from orchestration.admin.erasure import Forgotten, forget_people, is_built, resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
 from orchestration.pipeline.refresh import refresh, tell_hook, write_and_audit
@@ -14,13 +16,13 @@ from orchestration.transform.watermark import raw_kept_from
 
 def forget(
     project: Project,
-    entity_id: str,
+    entity_ids: Sequence[str],
     entity_type: str = "user",
     *,
     accept_loss: bool = False,
     notify: Notify = silent,
 ) -> tuple[Forgotten, PublishReport]:
-    """Forgets an entity and refreshes: everything is rebuilt without it.
+    """Forgets entities and refreshes: everything is rebuilt once, without them.
 
     What was loaded and not built yet is built first, so that its merges are known. Where raw rows were deleted for
     their age, the rebuild lacks them, which has to be accepted.
@@ -43,7 +45,7 @@ def forget(
             write_and_audit(project, full_refresh=accept_loss, notify=notify)
         if project.home.settings.on_spark:
             pull_identities(project)
-        done = forget_person(project, entity_id, entity_type, notify=notify)
+        done = forget_people(project, entity_ids, entity_type, notify=notify)
         _, published = refresh(project, full_refresh=accept_loss, tell=False, notify=notify)
     tell_hook(project.home, published, notify=notify)
     return done, published

@@ -228,6 +228,37 @@ class SyncLedger:
         """Entities that were forgotten here, and that the destination still has."""
         return set(self._texts("select entity_id from forgotten where sync = :sync", sync=sync))
 
+    def identifiers_of(self, ids: Sequence[str]) -> set[str]:
+        """Identifiers under which users were sent."""
+        found: set[str] = set()
+        for table in ("sent", "in_doubt", "dead_letters"):
+            sql = (
+                f"select identifier from {table} where entity_type = 'user'"
+                " and entity_id in (select value from json_each(:ids))"
+            )
+            found |= set(self._texts(sql, ids=json.dumps(list(ids))))
+        return found
+
+    def records_of(self, entity_type: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What destinations have of entities, may have, or refused: one row a sync, identifier and state."""
+        theirs = "where entity_type = :entity_type and entity_id in (select value from json_each(:ids))"
+        rows = self._connection.execute(
+            f"""
+            select
+                sync, identifier, entity_id,
+                case when source = :cleared then 'cleared' else 'acknowledged' end as state,
+                fields, build_id, acknowledged_at as at, null as reason
+            from sent {theirs}
+            union all
+            select sync, identifier, entity_id, 'in doubt', fields, build_id, begun_at, null from in_doubt {theirs}
+            union all
+            select sync, identifier, entity_id, kind, null, build_id, failed_at, reason from dead_letters {theirs}
+            order by 1, 2, 4
+            """,
+            {"entity_type": entity_type, "ids": json.dumps(list(ids)), "cleared": CLEARED},
+        )
+        return [dict(row) for row in rows]
+
     def forget(self, entity_type: str, ids: Sequence[str], syncs: Sequence[str]) -> list[str]:
         """Deletes what is known of entities, except what destinations of declared syncs still have to delete.
 

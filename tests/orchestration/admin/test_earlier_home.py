@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.admin.erasure import forget_person
+from orchestration.admin.erasure import forget_people
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import HOME_VERSION, Home, Settings
 from orchestration.pipeline.refresh import refresh
@@ -84,7 +84,7 @@ def test_its_snapshot_forgets(earlier_home: Path, project_in: Callable[[Home], P
     home = Home(Settings(home=earlier_home))
     ((person,),) = served(home, "select entity_id from traits.trait_values order by all limit 1")
     assert any(path.suffix == ".parquet" for path in (home.serving / "current").resolve().iterdir())
-    forget_person(project_in(home), person)
+    forget_people(project_in(home), [person])
     assert {name for name in places(home.root, [person]) if not name.startswith("sync_ledger.")} == set()
     (left,) = served(home, "select count(*) from traits.trait_values")
     parts = (home.serving / "current").resolve() / "trait_values"

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from orchestration.admin.backup import backup
-from orchestration.admin.erasure import INTENT, forget_person, resume_forget
+from orchestration.admin.erasure import INTENT, forget_people, resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Home, Settings, read_json
 from orchestration.landing.load import load
@@ -55,7 +55,7 @@ def test_nothing_of_a_person_is_left_and_others_stay(traced_home: Home, traced_p
         assert f'warehouse.duckdb: {table}"' in before
     kept, thresholds = published(home), queried(home, "from traits.trait_thresholds order by all")
 
-    done = forget_person(project, PAT)
+    done = forget_people(project, [PAT])
 
     assert done.ids == len(PAT_IDS)
     # The destination of the sync still has her, and until it is told the ledger has to know whom to clear there.
@@ -84,7 +84,7 @@ def test_nothing_is_left_in_parts_that_builds_share_nor_in_files_of_before(
         (single / "manifest.json").write_text('{"build_id": "000000-single", "rows": {}}')
     held = {Path(name).parent.name for name in places(home.root) if name.endswith(".parquet")}
     assert held >= {"trait_values", "trait_changes", "user_traits", "000000-single"}
-    forget_person(project, PAT)
+    forget_people(project, [PAT])
     assert places(home.root) == {LEDGER}
     for root in (home.root, *(home.root / "backups").iterdir()):
         folder = (root / "serving" / "current").resolve()
@@ -97,7 +97,7 @@ def test_nothing_is_left_in_parts_that_builds_share_nor_in_files_of_before(
 
 
 def test_files_keep_the_rows_of_others(traced_home: Home, traced_project: Project) -> None:
-    done = forget_person(traced_project, PAT)
+    done = forget_people(traced_project, [PAT])
     root = traced_home.root
     with gzip.open(root / "inbox" / "loaded" / "export of forgotten.csv.gz", "rt") as stream:
         assert stream.read() == 'user,note\nu-otto-other,"asked\nfor forgotten"\nu-otto-other,his\n'
@@ -115,7 +115,7 @@ def test_a_home_that_forgot_is_one_that_never_knew(
     traced_home: Home, traced_project: Project, tmp_path: Path, project_in: Callable[[Home], Project]
 ) -> None:
     """Up to the features, row for row; also when the files are loaded again, and by an id that was merged."""
-    forgotten, _ = forget(traced_project, "u-pat-former")
+    forgotten, _ = forget(traced_project, ["u-pat-former"])
     assert forgotten.ids == len(PAT_IDS)
     without = Home(Settings(home=tmp_path / "without"))
     fill(without, project_in(without), tmp_path, with_pat=False)
@@ -143,7 +143,7 @@ def test_a_home_that_forgot_is_one_that_never_knew(
 
 def test_the_destination_is_told_to_delete_and_the_ledger_lets_go(traced_home: Home, traced_project: Project) -> None:
     catalog = traced_project.catalog
-    forget_person(traced_project, PAT)
+    forget_people(traced_project, [PAT])
     with SyncLedger(traced_home) as ledger:
         records = plan(traced_home, catalog, catalog.sync("outbox"), ledger).records
     (record,) = (record for record in records if record.entity_id == PAT)
@@ -152,20 +152,20 @@ def test_the_destination_is_told_to_delete_and_the_ledger_lets_go(traced_home: H
     run_sync(traced_home, catalog, catalog.sync("outbox"))
     assert {place.split("/")[0] for place in places(traced_home.root)} == {"outbox"}
     # The file that told it is a file like any other: forgetting once more takes it.
-    forget_person(traced_project, PAT)
+    forget_people(traced_project, [PAT])
     assert places(traced_home.root) == set()
 
 
 def test_a_shared_device_stays_with_its_other_users(traced_home: Home, traced_project: Project) -> None:
     with pytest.raises(UsageError, match="2 users share"):
-        forget_person(traced_project, "dev-shared-tablet")
-    forget_person(traced_project, PAT)
+        forget_people(traced_project, ["dev-shared-tablet"])
+    forget_people(traced_project, [PAT])
     left = queried(traced_home, "select event_id from raw.events where source = 'story' order by occurred_at")
     assert left == [("story-10",), ("story-11",), ("story-20",), ("story-21",)]
 
 
 def test_an_account_is_forgotten_without_its_people(traced_home: Home, traced_project: Project) -> None:
-    forget_person(traced_project, "acme-inc", "account")
+    forget_people(traced_project, ["acme-inc"], "account")
     run_sync(traced_home, traced_project.catalog, traced_project.catalog.sync("outbox"))
     assert places(traced_home.root, ["acme-inc"]) == set()
     assert queried(traced_home, "select count(*) from raw.events where user_id = 'u-otto-other'") == [(3,)]
@@ -173,7 +173,7 @@ def test_an_account_is_forgotten_without_its_people(traced_home: Home, traced_pr
 
 def test_an_unknown_id_is_refused_and_leaves_no_tombstone(sample_home: Home, sample_project: Project) -> None:
     with pytest.raises(UsageError, match="no user user_000"):
-        forget_person(sample_project, "user_000")
+        forget_people(sample_project, ["user_000"])
     assert queried(sample_home, "from raw.tombstones") == []
     assert not (sample_home.root / INTENT).exists()
 
@@ -193,7 +193,7 @@ def test_a_forgetting_that_was_killed_is_finished_by_the_next_one(
         if len(steps) == step + 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    status = in_child(lambda: forget_person(traced_project, PAT, notify=die))
+    status = in_child(lambda: forget_people(traced_project, [PAT], notify=die))
     assert os.WTERMSIG(status) == signal.SIGKILL, "there are fewer steps"
     assert served_build(traced_home) == served_before
     with traced_home.lock("test"):
@@ -214,12 +214,12 @@ def test_a_forgetting_that_was_killed_at_any_time_is_finished(
 
     def doomed() -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)  # its signal ends the process at once
-        forget_person(traced_project, PAT)
+        forget_people(traced_project, [PAT])
         signal.pause()
 
     assert os.WTERMSIG(in_child(doomed)) == signal.SIGALRM
     assert served_build(traced_home)
-    forget_person(traced_project, PAT)
+    forget_people(traced_project, [PAT])
     cleared(traced_home, traced_project)
     assert places(traced_home.root) == set()
     assert published(traced_home) == kept
@@ -230,7 +230,7 @@ def test_a_refresh_finishes_what_was_cut_off(traced_home: Home, traced_project: 
     def die(message: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    in_child(lambda: forget_person(traced_project, PAT, notify=die))
+    in_child(lambda: forget_people(traced_project, [PAT], notify=die))
     assert (traced_home.root / INTENT).exists()
     refresh(traced_project)
     cleared(traced_home, traced_project)
@@ -254,7 +254,7 @@ def test_a_short_id_takes_no_other_word_with_it(
     load(home, [events_file(rows)])
     project = project_in(home)
     refresh(project)
-    forget_person(project, "5")
+    forget_people(project, ["5"])
     assert queried(home, "select user_id, properties from raw.events") == [
         ("55", '{"by":"forgotten","count":5,"note":"5 of 5"}')
     ]
@@ -309,7 +309,7 @@ def test_an_id_is_found_in_every_spelling_in_texts_of_others_and_in_names(
     (home.logs / "x.log").write_text("".join(f"GET /?q%3D{text}\n" for text in (*SPELLINGS, *OTHERS_STAY)))
     assert len(places(home.root, SPELLINGS)) > 5
 
-    forget_person(project_in(home), ADA)
+    forget_people(project_in(home), [ADA])
 
     assert places(home.root, SPELLINGS) == set()
     assert queried(home, "select count(*) from raw.events where user_id = 'u-otto-other'") == [(len(SPELLINGS),)]
@@ -335,7 +335,7 @@ def test_texts_of_others_that_come_later_do_not_name_the_forgotten(
         }
 
     load(home, [events_file([event(1, "bo@example.com", "/")])])
-    forget_person(project_in(home), "bo@example.com")
+    forget_people(project_in(home), ["bo@example.com"])
     found = ("bo@example.com", "BO@EXAMPLE.COM", "bo%40example.com", "Bo%2540Example.com")
     url = "&".join(f"to={text}&back=%2F%3Fq%3D{text}" for text in found)
     load(home, [events_file([event(2, "u-otto-other", f"/?{url}&by=obo@example.com")])])

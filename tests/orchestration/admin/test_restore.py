@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.admin.backup import backup
 from orchestration.admin.checksums import write_checksums
-from orchestration.admin.erasure import forget_person
+from orchestration.admin.erasure import forget_people
 from orchestration.admin.restore import restore
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Settings
@@ -102,7 +102,7 @@ def test_who_was_forgotten_since_stays_forgotten(traced_home: Home, traced_proje
     outside = backup(traced_project, tmp_path / "elsewhere")
     inside = backup(traced_project)
     assert any(place.startswith("backups") for place in places(traced_home.root))
-    forget_person(traced_project, PAT)
+    forget_people(traced_project, [PAT])
     run_sync(traced_home, traced_project.catalog, traced_project.catalog.sync("outbox"))
     shutil.rmtree(traced_home.outbox)
     assert places(traced_home.root) == set()

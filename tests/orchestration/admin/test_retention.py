@@ -65,7 +65,7 @@ def test_increments_are_what_they_were_without_retention(
     with pytest.raises(TraithouseError, match="raw rows from before 2023-05-22"):
         refresh(project_in(dropping), now=NOW)
     with pytest.raises(UsageError, match="Forgetting rebuilds everything"):
-        forget(project_in(dropping), "new")
+        forget(project_in(dropping), ["new"])
     refresh(project_in(dropping), now=NOW, full_refresh=True)
     assert queried(dropping, "select min(first_seen_at) from identity.dim_users") == [(LATELY,)]
     # Another rebuild loses nothing more.

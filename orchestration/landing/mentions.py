@@ -1,0 +1,182 @@
+"""How ids are found in texts: as words, in every case, and however they are escaped.
+
+What is found depends on the id, because a short one may as well be a number or another word:
+
+- ``SHORTEST_WORD`` characters and more: as a word anywhere.
+- Three or more with a letter among them: as a word, but not as a key of JSON.
+- Any other: as a whole text, a whole JSON string, a segment of a path, a value of a query, or after a word that
+  announces an id (user 42, user:42, id=42).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from html import escape
+from typing import NamedTuple
+
+import duckdb
+
+FORGOTTEN = "forgotten"
+SHORTEST_WORD = 6
+_SHORTEST_LETTERS = 3
+
+_WORD = "[A-Za-z0-9_@+-]"
+_NO_WORD = "[^A-Za-z0-9_@+-]"
+# What ends in a letter or digit and is no part of a word: an escaped character before it. Of fixed widths.
+_ESCAPES = ("%[0-9A-Fa-f]{2}", "%25[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\\[bfnrt]")
+# What an id stands after, where it is too short to be found as a word.
+_KINDS = ("user", "id", "account", "customer", "member")
+_ANNOUNCED = tuple(f"(?i:{kind}){mark}" for kind in _KINDS for mark in " :_#")
+_SIGNS = ("/", "=", "#", "%2[fF]", "%3[dD]", "%252[fF]", "%253[dD]", "&#47;", "&#61;")
+# What follows a short id: the end, or what is no part of a word, but no quote that ends a key of JSON.
+_SHORT_END = r'($|[^A-Za-z0-9_@+"-]|"\s*(?:$|[^\s:]))'
+# Escapes of every kind, so that what is left are words.
+_ANY_ESCAPE = r"%(?:25)*[0-9a-f]{2}|\\+u[0-9a-f]{4}|\\+[bfnrt]|&#x?[0-9a-f]+;|&[a-z]+;"
+_FEW = 20
+
+
+class Redaction(NamedTuple):
+    """An RE2 pattern, and what takes the place of what it finds."""
+
+    pattern: str
+    replacement: str
+
+
+class _ByLength(NamedTuple):
+    words: list[str]
+    letters: list[str]
+    strict: list[str]
+
+
+def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]) -> None:
+    """Replaces ids in the texts of some columns by the word ``forgotten``."""
+    for column in columns:
+        for redaction in redactions(mentioned(connection, relation, column, ids)):
+            # Twice: of two ids with one character between them, the first pass uses up that character.
+            for _ in range(2):
+                connection.execute(
+                    f"update {relation} set {column} = regexp_replace({column}, $pattern, $replacement, 'g')"
+                    f" where regexp_matches({column}, $pattern)",
+                    {"pattern": redaction.pattern, "replacement": redaction.replacement},
+                )
+
+
+def mentioned(
+    connection: duckdb.DuckDBPyConnection, relation: str, column: str, ids: Collection[str]
+) -> Collection[str]:
+    """Those of the ids that may be in a column; of a few, all of them."""
+    if len(ids) <= _FEW:
+        return ids
+    words = connection.execute(
+        f"""
+        with texts as (select distinct lower(cast({column} as varchar)) as text from {relation}),
+        both as (
+            select text from texts
+            union all
+            select regexp_replace(text, $escapes, ' ', 'g') from texts where regexp_matches(text, $escapes)
+        ),
+        words as (select distinct unnest(regexp_extract_all(text, '[a-z0-9]+')) as word from both)
+        select word from words where list_contains($signs, word)
+        """,
+        {"escapes": _ANY_ESCAPE, "signs": sorted({sign for sign in map(_sign, ids) if sign})},
+    ).fetchall()
+    found = {word for (word,) in words}
+    return [entity_id for entity_id in ids if _sign(entity_id) in found or not _sign(entity_id)]
+
+
+def mentioned_in(content: bytes, ids: Collection[str]) -> Collection[str]:
+    """The same for the bytes of a file."""
+    if len(ids) <= _FEW:
+        return ids
+    lowered = content.lower()
+    words = set(re.findall(rb"[a-z0-9]+", lowered))
+    words |= set(re.findall(rb"[a-z0-9]+", re.sub(_ANY_ESCAPE.encode(), b" ", lowered)))
+    return [entity_id for entity_id in ids if _sign(entity_id).encode() in words or not _sign(entity_id)]
+
+
+def _sign(entity_id: str) -> str:
+    """The longest run of ASCII letters and digits of an id, in lower case: every spelling has it as it is."""
+    return max(re.findall("[a-z0-9]+", entity_id.lower()), key=len, default="")
+
+
+def redactions(ids: Collection[str]) -> list[Redaction]:
+    """Patterns of ids for DuckDB, with groups for what stays."""
+    found = []
+    by_length = _by_length(ids)
+    before = f"(^|{_NO_WORD}|{'|'.join(_ESCAPES)})"
+    as_word, as_string = rf"\1{FORGOTTEN}\2", rf'"{FORGOTTEN}"\1'
+    for part in _parts(by_length.words):
+        found.append(Redaction(f"{before}(?i:{part})($|{_NO_WORD})", as_word))
+    for part in _parts(by_length.letters):
+        found.append(Redaction(f"{before}(?i:{part}){_SHORT_END}", as_word))
+    for part in _parts(by_length.strict):
+        announced = "|".join((*_SIGNS, *_ANNOUNCED))
+        found.append(Redaction(f"({announced})(?:{part}){_SHORT_END}", as_word))
+        found.append(Redaction(rf"^(\s*)(?:{part})(\s*)$", as_word))
+    for part in _parts([*by_length.letters, *by_length.strict]):
+        found.append(Redaction(rf'"(?:{part})"(\s*(?:$|[^\s:]))', as_string))
+    return found
+
+
+def sql_pattern(ids: Collection[str]) -> str:
+    """One RE2 pattern that matches a text which mentions one of the ids; empty for none."""
+    return "|".join(f"(?:{redaction.pattern})" for redaction in redactions(ids))
+
+
+def byte_pattern(ids: Collection[str]) -> re.Pattern[bytes]:
+    """The same as one Python pattern for the bytes of a file; it matches the id alone."""
+    by_length = _by_length(ids)
+    begins = "|".join([f"(?<!{_WORD})", *(f"(?<={escaped})" for escaped in _ESCAPES)])
+    announced = "|".join(f"(?<={sign})" for sign in (*_SIGNS, *_ANNOUNCED))
+    no_key = r'(?!"\s*:)'
+    parts = [
+        *(f"(?:{begins})(?i:{part})(?!{_WORD})" for part in _parts(by_length.words)),
+        *(f"(?:{begins})(?i:{part})(?!{_WORD}){no_key}" for part in _parts(by_length.letters)),
+        *(f"(?:{announced})(?:{part})(?!{_WORD}){no_key}" for part in _parts(by_length.strict)),
+        *(rf'(?<=")(?:{part})(?=")(?!"\s*:)' for part in _parts(by_length.strict)),
+        *(rf"\A(?:{part})\Z" for part in _parts(by_length.strict)),
+    ]
+    return re.compile("|".join(parts).encode() or b"(?!)")
+
+
+def spellings(ids: Iterable[str]) -> list[str]:
+    """Patterns of ids as they are written in texts, JSON, HTML and URLs, also encoded twice; the longest first."""
+    return ["".join(_character(character) for character in text) for text in sorted(ids, key=lambda t: (-len(t), t))]
+
+
+def _character(character: str) -> str:
+    """Pattern of a character in every spelling; letters and digits of ASCII are written as they are."""
+    if character.isascii() and character.isalnum():
+        return character
+    # Beyond ASCII, letters of both cases: patterns for bytes know the cases of ASCII only.
+    written = sorted({character, character.lower(), character.upper()}, key=lambda text: (text != character, text))
+    patterns = [re.escape(text) for text in written]
+    for text in written:
+        percent = "".join(f"%(?:25)*(?i:{byte:02x})" for byte in text.encode("utf-8", "surrogatepass"))
+        units = text.encode("utf-16-be", "surrogatepass").hex()
+        json_units = "".join(rf"\\+u(?i:{units[at : at + 4]})" for at in range(0, len(units), 4))
+        points = [f"&#(?:{ord(point)}|[xX]0*(?i:{ord(point):x}));" for point in text]
+        patterns += [percent, json_units, "".join(points)]
+    patterns += [rf"\\+{re.escape(character)}"] if character in '"\\/' else []
+    patterns += [re.escape(escape(character))] if escape(character) != character else []
+    patterns += [r"\+"] if character == " " else []
+    return f"(?:{'|'.join(patterns)})"
+
+
+def _parts(ids: Sequence[str]) -> list[str]:
+    """Alternatives of the ids, in as many patterns as keep each small enough for RE2."""
+    written = spellings(ids)
+    return ["|".join(written[start : start + _FEW]) for start in range(0, len(written), _FEW)]
+
+
+def _by_length(ids: Collection[str]) -> _ByLength:
+    split = _ByLength([], [], [])
+    for entity_id in sorted(set(ids)):
+        if len(entity_id) >= SHORTEST_WORD:
+            split.words.append(entity_id)
+        elif len(entity_id) >= _SHORTEST_LETTERS and any(character.isalpha() for character in entity_id):
+            split.letters.append(entity_id)
+        elif entity_id:
+            split.strict.append(entity_id)
+    return split
