@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-pulls prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-pulls prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run

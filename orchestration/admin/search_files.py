@@ -14,9 +14,9 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +24,7 @@ import duckdb
 from backports import zstd
 
 from orchestration.admin.subject import Subject
-from orchestration.landing.mentions import byte_pattern, mentioned, mentioned_in, sql_pattern
+from orchestration.landing.mentions import byte_pattern, mentioned, sign, sql_pattern, words_in
 
 _CHUNK = 1 << 22
 _OVERLAP = 1 << 12
@@ -47,31 +47,32 @@ class FileSearch:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self._read = 0
-
-    @cached_property
-    def pattern(self) -> re.Pattern[bytes]:
-        """All that is looked for; ``pattern_for`` is faster where that is much."""
-        return byte_pattern(self.subject.texts)
-
-    def pattern_for(self, content: bytes) -> re.Pattern[bytes] | None:
-        """A pattern of what may be in some bytes; nothing where nothing can be."""
-        found = mentioned_in(content, self.subject.texts)
-        if len(found) == len(self.subject.texts):
-            return self.pattern
-        return byte_pattern(found) if found else None
+        self._by_sign: dict[bytes, list[str]] = defaultdict(list)
+        for text in sorted(subject.texts, key=lambda text: (-len(text), text)):
+            self._by_sign[sign(text).encode()].append(text)
+        self._patterns: dict[str, re.Pattern[bytes]] = {}
 
     def redacted(self, content: bytes, instead: bytes) -> bytes:
         """The bytes with every id replaced."""
-        pattern = self.pattern_for(content)
-        return pattern.sub(instead, content) if pattern else content
+        for pattern in self._patterns_for(content):
+            content = pattern.sub(instead, content)
+        return content
 
     def is_in(self, content: bytes) -> bool:
         """Whether an id is in some bytes."""
-        pattern = self.pattern_for(content)
-        if pattern and pattern.search(content):
+        if any(pattern.search(content) for pattern in self._patterns_for(content)):
             return True
         # A text in UTF-16 or UTF-32.
         return b"\x00" in content and self.is_in(content.replace(b"\x00", b""))
+
+    def _patterns_for(self, content: bytes) -> Iterator[re.Pattern[bytes]]:
+        """Patterns of what may be in some bytes."""
+        words = words_in(content) | {b""}
+        found = [text for word in self._by_sign.keys() & words for text in self._by_sign[word]]
+        for text in sorted(found, key=lambda text: (-len(text), text)):
+            if text not in self._patterns:
+                self._patterns[text] = byte_pattern([text])
+            yield self._patterns[text]
 
     def is_in_file(self, path: Path) -> bool:
         """Whether an id is in a file.

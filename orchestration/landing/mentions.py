@@ -71,31 +71,30 @@ def mentioned(
     words = connection.execute(
         f"""
         with texts as (select distinct lower(cast({column} as varchar)) as text from {relation}),
-        both as (
+        read as (
             select text from texts
             union all
             select regexp_replace(text, $escapes, ' ', 'g') from texts where regexp_matches(text, $escapes)
         ),
-        words as (select distinct unnest(regexp_extract_all(text, '[a-z0-9]+')) as word from both)
+        words as (select distinct unnest(regexp_extract_all(text, '[a-z0-9]+')) as word from read)
         select word from words where list_contains($signs, word)
         """,
-        {"escapes": _ANY_ESCAPE, "signs": sorted({sign for sign in map(_sign, ids) if sign})},
+        {"escapes": _ANY_ESCAPE, "signs": sorted({word for word in map(sign, ids) if word})},
     ).fetchall()
     found = {word for (word,) in words}
-    return [entity_id for entity_id in ids if _sign(entity_id) in found or not _sign(entity_id)]
+    return [entity_id for entity_id in ids if sign(entity_id) in found or not sign(entity_id)]
 
 
-def mentioned_in(content: bytes, ids: Collection[str]) -> Collection[str]:
-    """The same for the bytes of a file."""
-    if len(ids) <= _FEW:
-        return ids
+def words_in(content: bytes) -> set[bytes]:
+    """Runs of ASCII letters and digits, in lower case, also where escapes stand before or after them."""
     lowered = content.lower()
     words = set(re.findall(rb"[a-z0-9]+", lowered))
-    words |= set(re.findall(rb"[a-z0-9]+", re.sub(_ANY_ESCAPE.encode(), b" ", lowered)))
-    return [entity_id for entity_id in ids if _sign(entity_id).encode() in words or not _sign(entity_id)]
+    if any(mark in lowered for mark in (b"%", b"\\", b"&")):
+        words |= set(re.findall(rb"[a-z0-9]+", re.sub(_ANY_ESCAPE.encode(), b" ", lowered)))
+    return words
 
 
-def _sign(entity_id: str) -> str:
+def sign(entity_id: str) -> str:
     """The longest run of ASCII letters and digits of an id, in lower case: every spelling has it as it is."""
     return max(re.findall("[a-z0-9]+", entity_id.lower()), key=len, default="")
 

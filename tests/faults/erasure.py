@@ -2,6 +2,7 @@
 
     python -m tests.faults.erasure              # 200 people
     python -m tests.faults.erasure --people 40 --seed 7
+    python -m tests.faults.erasure --cost       # what 1 and what 500 of 600 people cost, as a ratio
 
 Each person has an id, an email address, events and attributes, and is mentioned by somebody else: in URLs, texts and
 names of files, in a random spelling. A home is filled with that (loaded, refreshed, delivered, backed up; inbox, logs,
@@ -23,6 +24,7 @@ import sqlite3
 import sys
 import tarfile
 import tempfile
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -42,7 +44,7 @@ from orchestration.pipeline.forget import forget
 from orchestration.sync.engine import run_sync
 from orchestration.transform.dbt import Project
 from tests.builds import publish_day
-from tests.cache import parsed_project
+from tests.cache import copied, parsed_project
 
 GROUPS = 4
 DAY = "2024-01-02"
@@ -301,6 +303,22 @@ def trial(folder: Path, count: int, seed: int, groups: int = GROUPS) -> Found:
     return Found(left, lost, files, len(found))
 
 
+def cost(folder: Path) -> str:
+    """Processor seconds of forgetting 1 and 500 of 600 people, each with its rebuild, in copies of one home."""
+    chance = random.Random(0)
+    crowd = people(600, chance)
+    full = Home(Settings(home=folder / "full"))
+    fill(full, parsed_project(full), folder, crowd, chance)
+    seconds = {}
+    for count in (1, 500):
+        home = copied(full.root, folder / f"home{count}")
+        begun = time.process_time()
+        forget(parsed_project(home), [person.id for person in crowd[:count]])
+        seconds[count] = time.process_time() - begun
+    ratio = seconds[500] / seconds[1]
+    return f"1 of 600 people: {seconds[1]:.1f} s of a processor; 500: {seconds[500]:.1f} s, x{ratio:.2f}"
+
+
 def _rows(home: Home, sql: str) -> list[tuple[Any, ...]]:
     with home.connect() as connection:
         return connection.execute(sql).fetchall()
@@ -310,7 +328,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="People are forgotten, and looked for.")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cost", action="store_true")
     asked = parser.parse_args(arguments)
+    if asked.cost:
+        with tempfile.TemporaryDirectory() as folder:
+            print(cost(Path(folder)))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         found = trial(Path(folder), asked.people, asked.seed)
     for place in found.left[:20]:
