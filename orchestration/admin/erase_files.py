@@ -13,7 +13,8 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from orchestration.admin.erase_warehouse import erase_rows, rewrite
 from orchestration.admin.search_files import COMPRESSED, PARQUET, SQLITE, FileSearch, UnsearchableError
 from orchestration.admin.subject import Subject
 from orchestration.errors import UsageError
-from orchestration.landing.mentions import FORGOTTEN, SHORTEST_WORD
+from orchestration.landing.mentions import ID_NAME, is_word
 from orchestration.landing.readers import file_kind, read_header, read_records
 
 
@@ -47,7 +48,9 @@ def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> 
         if leave(path):
             continue
         named = _renamed(path, search)
-        action = ("" if named.is_symlink() else _scrub_file(named, search)) or ("renamed" if named != path else "")
+        is_derived = path.relative_to(root).parts[0] == "dbt"
+        action = "" if named.is_symlink() else _scrub_file(named, search, is_derived=is_derived)
+        action = action or ("renamed" if named != path else "")
         if action:
             done[str(named.relative_to(root))] = action
     folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink() and not leave(path)]
@@ -61,8 +64,7 @@ def scrub_files(root: Path, subject: Subject, leave: Callable[[Path], bool]) -> 
 
 def _renamed(path: Path, search: FileSearch) -> Path:
     """Redacts ids in the name of a file or folder; what already has that name stays, and a number is added."""
-    # A name is a segment of a path, which short ids are found as.
-    name = search.redacted(b"/" + os.fsencode(path.name), FORGOTTEN.encode())[1:]
+    name = search.redacted_name(os.fsencode(path.name))
     if name == os.fsencode(path.name):
         return path
     named = path.with_name(os.fsdecode(name))
@@ -74,29 +76,34 @@ def _renamed(path: Path, search: FileSearch) -> Path:
     return named
 
 
-def _scrub_file(path: Path, search: FileSearch) -> str:
+def _scrub_file(path: Path, search: FileSearch, *, is_derived: bool) -> str:
     head = _head(path)
-    if head.startswith(SQLITE):
-        return "rewritten" if redact_sqlite(path, search) else ""
-    if head[8:12] == b"DUCK":
-        with duckdb.connect(str(path)) as connection:
-            erase_rows(connection, search.subject)
-        rewrite(path)
-        return "rewritten"
-    if head.startswith(PARQUET):
-        return _scrub_parquet(path, search)
+    try:
+        if head.startswith(SQLITE):
+            return "rewritten" if redact_sqlite(path, search) else ""
+        if head[8:12] == b"DUCK":
+            with duckdb.connect(str(path)) as connection:
+                erase_rows(connection, search.subject)
+            rewrite(path)
+            return "rewritten"
+        if head.startswith(PARQUET):
+            return _scrub_parquet(path, search)
+    except (sqlite3.Error, duckdb.Error):
+        return "not searched: it is a database or a Parquet file, and damaged"
     try:
         kind = file_kind(path)
     except UsageError:
         kind = ""
     # A short id cannot be told from other bytes, so it is looked for among the values.
-    by_value = kind in ("csv", "json") and any(len(text) < SHORTEST_WORD for text in search.subject.ids)
+    by_value = kind in ("csv", "json") and not all(map(is_word, search.subject.ids))
     try:
         if not search.is_in_file(path) and not by_value:
             return ""
     except UnsearchableError as error:
         return f"not searched: {error}"
     try:
+        if is_derived:
+            raise UnsearchableError("dbt writes it again")
         if kind in ("csv", "json"):
             _scrub_records(path, kind, search)
         else:
@@ -136,22 +143,26 @@ def _scrub_records(path: Path, kind: str, search: FileSearch) -> None:
     ids = set(search.subject.ids)
     with _rewritten(path) as out:
         if kind == "csv":
-            out.write(search.redacted(read_header(path).encode(), FORGOTTEN.encode()) + b"\n")
+            out.write(search.redacted(read_header(path).encode()) + b"\n")
         for record in read_records(path):
             raw = record.raw.encode()
             if kind == "json":
                 # An element of an array may span lines; the rewritten file has a line for each.
                 raw = raw.replace(b"\n", b" ")
-            values = json.loads(record.row).values() if record.row else ()
+            values = json.loads(record.row) if record.row else {}
             unreadable = record.row is None and search.is_in(raw)
-            if unreadable or any(_as_id(value) in ids for value in values if value is not None):
+            if unreadable or any(_is_id(name, value, ids) for name, value in values.items() if value is not None):
                 continue
-            out.write(search.redacted(raw, FORGOTTEN.encode()) + b"\n")
+            out.write(search.redacted(raw) + b"\n")
 
 
-def _as_id(value: object) -> str:
-    """A value as an id: without blanks around it, a whole number without decimals."""
-    return re.sub(r"^([0-9]+)[.]0+$", r"\1", str(value).strip())
+def _is_id(name: str, value: object, ids: Collection[str]) -> bool:
+    """Whether a value is one of the ids: without blanks around it, a whole number without decimals.
+
+    What may as well be a number or another word is an id only where the name of its column says so.
+    """
+    text = re.sub(r"^([0-9]+)[.]0+$", r"\1", str(value).strip())
+    return text in ids and (is_word(text) or re.fullmatch(ID_NAME, name) is not None)
 
 
 def _scrub_text(path: Path, search: FileSearch) -> None:
@@ -159,7 +170,7 @@ def _scrub_text(path: Path, search: FileSearch) -> None:
         content = stream.read()
     content.decode()
     with _rewritten(path) as out:
-        out.write(search.redacted(content, FORGOTTEN.encode()))
+        out.write(search.redacted(content))
 
 
 def _scrub_parquet(path: Path, search: FileSearch) -> str:
@@ -186,11 +197,13 @@ def redact_sqlite(path: Path, search: FileSearch) -> bool:
     """Redacts ids in every text of a SQLite file, and rewrites the file if it held any; returns whether it did."""
 
     def mentions(value: object) -> bool:
-        return isinstance(value, str | bytes) and search.is_in(_as_bytes(value))
+        return isinstance(value, str | bytes) and search.is_in(_unpacked(value))
 
     def redacted(value: str | bytes) -> str | bytes:
-        clean = search.redacted(_as_bytes(value), FORGOTTEN.encode())
-        return clean.decode("utf-8", "surrogateescape") if isinstance(value, str) else clean
+        clean = search.redacted(_unpacked(value))
+        if isinstance(value, str):
+            return clean.decode("utf-8", "surrogateescape")
+        return zlib.compress(clean) if _unpacked(value) != value else clean
 
     changed = 0
     with closing(sqlite3.connect(path, timeout=30)) as connection:
@@ -202,7 +215,7 @@ def redact_sqlite(path: Path, search: FileSearch) -> bool:
                 columns = [row[1] for row in connection.execute(f'pragma table_info("{table}")')]
                 for column in columns:
                     changed += connection.execute(
-                        f'update "{table}" set "{column}" = redacted("{column}") where mentions("{column}")'
+                        f'update or replace "{table}" set "{column}" = redacted("{column}") where mentions("{column}")'
                     ).rowcount
         if changed:
             vacuum_sqlite(connection)
@@ -215,5 +228,11 @@ def vacuum_sqlite(connection: sqlite3.Connection) -> None:
     connection.execute("pragma wal_checkpoint(truncate)")
 
 
-def _as_bytes(value: str | bytes) -> bytes:
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+def _unpacked(value: str | bytes) -> bytes:
+    """The bytes of a value; those that are compressed, as Dagster does, unpacked."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    try:
+        return zlib.decompress(value) if value[:1] == b"x" else value
+    except zlib.error:
+        return value

@@ -6,6 +6,7 @@ makes is dropped as a whole: it holds people under numbers, and the next refresh
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from collections.abc import Collection
@@ -17,7 +18,7 @@ import duckdb
 
 from orchestration.admin.subject import Subject
 from orchestration.landing.contract import RAW_TABLES
-from orchestration.landing.mentions import mentioned, redact, sql_pattern
+from orchestration.landing.mentions import ID_NAME, is_word, mentioned, redact, sql_pattern
 from orchestration.landing.tombstones import PERSON_FIELDS, add_tombstones
 
 # Tables whose names have one of these words hold samples of rows: a row that mentions an id is deleted.
@@ -42,6 +43,7 @@ def erase(
     salt = secrets.token_hex(16)
     add_tombstones(connection, subject.entity_type, subject.ids, salt, now)
     add_tombstones(connection, "event", subject.events, salt, now)
+    add_tombstones(connection, "text", [entity_id.lower() for entity_id in subject.ids], salt, now)
     _drop_derived(connection, derived)
     deleted = erase_rows(connection, subject)
     connection.execute("commit")
@@ -119,7 +121,14 @@ def is_theirs(
         named = texts
     else:
         named = [name for name in texts if name in ENTITY_COLUMNS[subject.entity_type]]
-    conditions = [f"list_contains($ids, trim({_quoted(name)}))" for name in named]
+    is_vendors = schema.startswith("raw_")
+    # In a vendor's table, what may as well be a number or another word is an id only under the name of one.
+    conditions = [
+        f"list_contains($ids, trim({_quoted(name)}))"
+        if not is_vendors or re.fullmatch(ID_NAME, name)
+        else f"list_contains($words, trim({_quoted(name)}))"
+        for name in named
+    ]
     if "entity_type" in texts and "entity_id" in named:
         conditions = [
             f"({condition} and entity_type = $entity)" if "entity_id" in condition else condition
@@ -127,7 +136,12 @@ def is_theirs(
         ]
     if (schema, table) == ("raw", "events"):
         conditions.append("list_contains($events, event_id)")
-    given: dict[str, object] = {"ids": list(subject.ids), "entity": subject.entity_type, "events": list(subject.events)}
+    given: dict[str, object] = {
+        "ids": list(subject.ids),
+        "words": [entity_id for entity_id in subject.ids if is_word(entity_id)],
+        "entity": subject.entity_type,
+        "events": list(subject.events),
+    }
     if any(word in table for word in SAMPLES):
         for number, name in enumerate(texts):
             if pattern := sql_pattern(mentioned(connection, relation, _quoted(name), subject.texts)):

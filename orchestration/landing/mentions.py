@@ -2,10 +2,10 @@
 
 What is found depends on the id, because a short one may as well be a number or another word:
 
-- ``SHORTEST_WORD`` characters and more: as a word anywhere.
+- ``SHORTEST_WORD`` characters and more, not all of them digits: as a word anywhere.
 - Three or more with a letter among them: as a word, but not as a key of JSON.
-- Any other: as a whole text, a whole JSON string, a segment of a path, a value of a query, or after a word that
-  announces an id (user 42, user:42, id=42).
+- Any other: as a whole text, a whole JSON string, a number of JSON under the key of an id, a segment of a path, a value
+  of a query, or after a word that announces an id (user 42, user:42, id=42).
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ FORGOTTEN = "forgotten"
 SHORTEST_WORD = 6
 _SHORTEST_LETTERS = 3
 
-_WORD = "[A-Za-z0-9_@+-]"
 _NO_WORD = "[^A-Za-z0-9_@+-]"
+_NO_WORD_NOR_DOT = "[^A-Za-z0-9_@+.-]"
+# Name of a column or a key whose value is an id.
+ID_NAME = r"[\w$.]*(?i:id|key|user|account|customer|member|person|profile|visitor|email)[\w$.]*"
 # What ends in a letter or digit and is no part of a word: an escaped character before it. Of fixed widths.
 _ESCAPES = ("%[0-9A-Fa-f]{2}", "%25[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}", r"\\[bfnrt]")
 # What an id stands after, where it is too short to be found as a word.
@@ -100,19 +102,24 @@ def sign(entity_id: str) -> str:
 
 
 def redactions(ids: Collection[str]) -> list[Redaction]:
-    """Patterns of ids for DuckDB, with groups for what stays."""
+    """Patterns of ids, of RE2 and of Python alike, with groups for what stays."""
     found = []
     by_length = _by_length(ids)
-    before = f"(^|{_NO_WORD}|{'|'.join(_ESCAPES)})"
+    escapes = "|".join(_ESCAPES)
     as_word, as_string = rf"\1{FORGOTTEN}\2", rf'"{FORGOTTEN}"\1'
-    for part in _parts(by_length.words):
-        found.append(Redaction(f"{before}(?i:{part})($|{_NO_WORD})", as_word))
+    for is_address in (False, True):
+        # What stands before a dot belongs to an address.
+        before = f"(^|{_NO_WORD_NOR_DOT if is_address else _NO_WORD}|{escapes})"
+        for part in _parts([text for text in by_length.words if ("@" in text) is is_address]):
+            found.append(Redaction(f"{before}(?i:{part})($|{_NO_WORD})", as_word))
     for part in _parts(by_length.letters):
-        found.append(Redaction(f"{before}(?i:{part}){_SHORT_END}", as_word))
+        found.append(Redaction(f"(^|{_NO_WORD}|{escapes})(?i:{part}){_SHORT_END}", as_word))
     for part in _parts(by_length.strict):
         announced = "|".join((*_SIGNS, *_ANNOUNCED))
         found.append(Redaction(f"({announced})(?:{part}){_SHORT_END}", as_word))
         found.append(Redaction(rf"^(\s*)(?:{part})(\s*)$", as_word))
+        # A number in JSON whose key says that it is an id.
+        found.append(Redaction(rf'("{ID_NAME}"\s*:\s*)(?:{part})(\s*[,}}\]])', rf'\1"{FORGOTTEN}"\2'))
     for part in _parts([*by_length.letters, *by_length.strict]):
         found.append(Redaction(rf'"(?:{part})"(\s*(?:$|[^\s:]))', as_string))
     return found
@@ -123,20 +130,14 @@ def sql_pattern(ids: Collection[str]) -> str:
     return "|".join(f"(?:{redaction.pattern})" for redaction in redactions(ids))
 
 
-def byte_pattern(ids: Collection[str]) -> re.Pattern[bytes]:
-    """The same as one Python pattern for the bytes of a file; it matches the id alone."""
-    by_length = _by_length(ids)
-    begins = "|".join([f"(?<!{_WORD})", *(f"(?<={escaped})" for escaped in _ESCAPES)])
-    announced = "|".join(f"(?<={sign})" for sign in (*_SIGNS, *_ANNOUNCED))
-    no_key = r'(?!"\s*:)'
-    parts = [
-        *(f"(?:{begins})(?i:{part})(?!{_WORD})" for part in _parts(by_length.words)),
-        *(f"(?:{begins})(?i:{part})(?!{_WORD}){no_key}" for part in _parts(by_length.letters)),
-        *(f"(?:{announced})(?:{part})(?!{_WORD}){no_key}" for part in _parts(by_length.strict)),
-        *(rf'(?<=")(?:{part})(?=")(?!"\s*:)' for part in _parts(by_length.strict)),
-        *(rf"\A(?:{part})\Z" for part in _parts(by_length.strict)),
-    ]
-    return re.compile("|".join(parts).encode() or b"(?!)")
+def in_names(entity_id: str) -> re.Pattern[bytes]:
+    """Pattern of a longer id in the name of a file, where _ and - part words."""
+    return re.compile(f"(?i:(?<![a-z0-9]){spellings([entity_id])[0]}(?![a-z0-9]))".encode())
+
+
+def is_word(entity_id: str) -> bool:
+    """Whether an id is found as a word anywhere, so that a text that equals it can hardly be anything else."""
+    return len(entity_id) >= SHORTEST_WORD and not entity_id.isdecimal()
 
 
 def spellings(ids: Iterable[str]) -> list[str]:
@@ -172,7 +173,7 @@ def _parts(ids: Sequence[str]) -> list[str]:
 def _by_length(ids: Collection[str]) -> _ByLength:
     split = _ByLength([], [], [])
     for entity_id in sorted(set(ids)):
-        if len(entity_id) >= SHORTEST_WORD:
+        if is_word(entity_id):
             split.words.append(entity_id)
         elif len(entity_id) >= _SHORTEST_LETTERS and any(character.isalpha() for character in entity_id):
             split.letters.append(entity_id)

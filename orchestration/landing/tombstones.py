@@ -1,8 +1,9 @@
 """Tombstones say who was forgotten, as salted hashes; rows of the forgotten stay out of raw, and texts are redacted.
 
-Grain of raw.tombstones: entity_type x id_hash. The entity_type is user (user_id or anonymous_id), account, or event
-(the event_id of a data subject whose device others use, too). The hash is of the id alone, so it is the same for every
-source. Nobody can read an id from it, but somebody who has an id can tell whether it was forgotten.
+Grain of raw.tombstones: entity_type x id_hash. The entity_type is user (user_id or anonymous_id), account, event (the
+event_id of a data subject whose device others use, too), or text (an id in lower case, for what others say). The hash
+is of the id alone, so it is the same for every source. Nobody can read an id from it, but somebody who has an id can
+tell whether it was forgotten.
 
 How an id is found in longer texts stands in ``mentions.py``.
 """
@@ -14,7 +15,7 @@ from datetime import datetime
 
 import duckdb
 
-from orchestration.landing.mentions import SHORTEST_WORD, redact
+from orchestration.landing.mentions import ID_NAME, SHORTEST_WORD, redact
 
 PERSON_FIELDS = ("user_id", "anonymous_id", "previous_id")
 
@@ -66,12 +67,18 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, *, vendor: bool) -> No
     if not _any_tombstone(connection):
         return
     if vendor:
-        own = """
+        own = f"""
             select file, record_number, id, kind
             from (
-                select file, record_number, unnest(json_extract_string(row_json, '$.*')) as id
+                select
+                    file, record_number, unnest(json_keys(row_json)) as name,
+                    unnest(json_extract_string(row_json, '$.*')) as id
                 from parsed where row_json is not null
             ) cross join (select unnest(['user', 'account']) as kind)
+            -- What may as well be a number or another word is an id only where the name of its column says so.
+            where
+                length(id) >= {SHORTEST_WORD} and not regexp_full_match(id, '[0-9]+')
+                or regexp_full_match(name, '{ID_NAME}')
         """
     else:
         own = f"""
