@@ -8,13 +8,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import re
 import sqlite3
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,16 +22,7 @@ import duckdb
 from backports import zstd
 
 from orchestration.admin.subject import Subject
-from orchestration.landing.mentions import (
-    FORGOTTEN,
-    in_names,
-    is_word,
-    mentioned,
-    redactions,
-    sign,
-    sql_pattern,
-    words_in,
-)
+from orchestration.landing.mentions import Redactor, mentioned, sql_pattern
 
 _CHUNK = 1 << 22
 _OVERLAP = 1 << 12
@@ -60,49 +49,22 @@ class FileSearch:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
+        self._redactor = Redactor(subject.texts)
         self._read = 0
-        self._by_sign: dict[bytes, list[str]] = defaultdict(list)
-        for text in sorted(subject.texts, key=lambda text: (-len(text), text)):
-            self._by_sign[sign(text).encode()].append(text)
-        self._patterns: dict[str, list[tuple[re.Pattern[bytes], bytes]]] = {}
 
     def redacted(self, content: bytes) -> bytes:
         """The bytes with the word ``forgotten`` in place of every id."""
-        for text in self._found(content):
-            for pattern, replacement in self._of(text):
-                # Twice: of two ids with one character between them, the first pass uses up that character.
-                content = pattern.sub(replacement, pattern.sub(replacement, content))
-        return content
+        return self._redactor.redacted(content)
 
     def redacted_name(self, name: bytes) -> bytes:
         """The name of a file or folder without ids."""
-        for text in self._found(name):
-            if is_word(text):
-                name = in_names(text).sub(FORGOTTEN.encode(), name)
         # A name is a segment of a path, which short ids are found as.
-        return self.redacted(b"/" + name)[1:]
+        return self._redactor.redacted(b"/" + self._redactor.redacted_name(name))[1:]
 
     def is_in(self, content: bytes) -> bool:
         """Whether an id is in some bytes."""
-        if any(pattern.search(content) for text in self._found(content) for pattern, _ in self._of(text)):
-            return True
-        # A text in UTF-16 or UTF-32.
-        return b"\x00" in content and self.is_in(content.replace(b"\x00", b""))
-
-    def _found(self, content: bytes) -> list[str]:
-        """What may be in some bytes, the longest first."""
-        words = words_in(content) | {b""}
-        found = [text for word in self._by_sign.keys() & words for text in self._by_sign[word]]
-        return sorted(found, key=lambda text: (-len(text), text))
-
-    def _of(self, text: str) -> list[tuple[re.Pattern[bytes], bytes]]:
-        """Patterns of a text, with what takes its place."""
-        if text not in self._patterns:
-            self._patterns[text] = [
-                (re.compile(redaction.pattern.encode()), redaction.replacement.encode())
-                for redaction in redactions([text])
-            ]
-        return self._patterns[text]
+        # The second is a text in UTF-16 or UTF-32.
+        return self._redactor.is_in(content) or (b"\x00" in content and self.is_in(content.replace(b"\x00", b"")))
 
     def is_in_file(self, path: Path) -> bool:
         """Whether an id is in a file.

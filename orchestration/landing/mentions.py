@@ -11,6 +11,7 @@ What is found depends on the id, because a short one may as well be a number or 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import NamedTuple
@@ -36,6 +37,7 @@ _SHORT_END = r'($|[^A-Za-z0-9_@+"-]|"\s*(?:$|[^\s:]))'
 # Escapes of every kind, so that what is left are words.
 _ANY_ESCAPE = r"%(?:25)*[0-9a-f]{2}|\\+u[0-9a-f]{4}|\\+[bfnrt]|&#x?[0-9a-f]+;|&[a-z]+;"
 _FEW = 20
+_AT_ONCE = 10_000
 
 
 class Redaction(NamedTuple):
@@ -51,10 +53,58 @@ class _ByLength(NamedTuple):
     strict: list[str]
 
 
+class Redactor:
+    """Finds and redacts many ids in bytes: only those are looked for whose letters and digits are there."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._by_sign: dict[bytes, list[str]] = defaultdict(list)
+        for text in ids:
+            self._by_sign[sign(text).encode()].append(text)
+        self._patterns: dict[str, list[tuple[re.Pattern[bytes], bytes]]] = {}
+
+    def redacted(self, content: bytes) -> bytes:
+        """The bytes with the word ``forgotten`` in place of every id."""
+        for text in self._found(content):
+            for pattern, replacement in self._of(text):
+                # Twice: of two ids with one character between them, the first pass uses up that character.
+                content = pattern.sub(replacement, pattern.sub(replacement, content))
+        return content
+
+    def redacted_name(self, name: bytes) -> bytes:
+        """The name of a file or folder without longer ids: in names, _ and - part words."""
+        for text in filter(is_word, self._found(name)):
+            pattern = f"(?i:(?<![a-z0-9]){spellings([text])[0]}(?![a-z0-9]))"
+            name = re.sub(pattern.encode(), FORGOTTEN.encode(), name)
+        return name
+
+    def is_in(self, content: bytes) -> bool:
+        """Whether an id is in some bytes."""
+        return any(pattern.search(content) for text in self._found(content) for pattern, _ in self._of(text))
+
+    def _found(self, content: bytes) -> list[str]:
+        """What may be in some bytes, the longest first."""
+        words = words_in(content) | {b""}
+        found = [text for word in self._by_sign.keys() & words for text in self._by_sign[word]]
+        return sorted(found, key=lambda text: (-len(text), text))
+
+    def _of(self, text: str) -> list[tuple[re.Pattern[bytes], bytes]]:
+        """Patterns of a text, with what takes its place."""
+        if text not in self._patterns:
+            self._patterns[text] = [
+                (re.compile(redaction.pattern.encode()), redaction.replacement.encode())
+                for redaction in redactions([text])
+            ]
+        return self._patterns[text]
+
+
 def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[str], ids: Collection[str]) -> None:
     """Replaces ids in the texts of some columns by the word ``forgotten``."""
     for column in columns:
-        for redaction in redactions(mentioned(connection, relation, column, ids)):
+        found = mentioned(connection, relation, column, ids)
+        if len(found) > _FEW:
+            _redact_each(connection, relation, column, found)
+            continue
+        for redaction in redactions(found):
             # Twice: of two ids with one character between them, the first pass uses up that character.
             for _ in range(2):
                 connection.execute(
@@ -62,6 +112,24 @@ def redact(connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequen
                     f" where regexp_matches({column}, $pattern)",
                     {"pattern": redaction.pattern, "replacement": redaction.replacement},
                 )
+
+
+def _redact_each(connection: duckdb.DuckDBPyConnection, relation: str, column: str, ids: Collection[str]) -> None:
+    """The same text by text, because a pattern of many ids is slow."""
+    redactor = Redactor(ids)
+    connection.execute("create or replace temp table redacted (old varchar, new varchar)")
+    cursor = connection.cursor().execute(f"select distinct {column} from {relation} where {column} is not null")
+    while texts := cursor.fetchmany(_AT_ONCE):
+        pairs = []
+        for (text,) in texts:
+            content = text.encode("utf-8", "surrogateescape")
+            if (clean := redactor.redacted(content)) != content:
+                pairs.append((text, clean.decode("utf-8", "surrogateescape")))
+        if pairs:
+            olds, news = zip(*pairs, strict=True)
+            connection.execute("insert into redacted select unnest($1), unnest($2)", [list(olds), list(news)])
+    connection.execute(f"update {relation} set {column} = r.new from redacted as r where {column} = r.old")
+    connection.execute("drop table redacted")
 
 
 def mentioned(
@@ -128,11 +196,6 @@ def redactions(ids: Collection[str]) -> list[Redaction]:
 def sql_pattern(ids: Collection[str]) -> str:
     """One RE2 pattern that matches a text which mentions one of the ids; empty for none."""
     return "|".join(f"(?:{redaction.pattern})" for redaction in redactions(ids))
-
-
-def in_names(entity_id: str) -> re.Pattern[bytes]:
-    """Pattern of a longer id in the name of a file, where _ and - part words."""
-    return re.compile(f"(?i:(?<![a-z0-9]){spellings([entity_id])[0]}(?![a-z0-9]))".encode())
 
 
 def is_word(entity_id: str) -> bool:
