@@ -105,8 +105,8 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
         ),
         (
             "delete from events.event_log where event_id in (select min(event_id) from events.event_log)",
-            "1 rows of shop in raw.events are neither used nor duplicate, quarantined, returned or unread; traithouse refresh"
-            " --full-refresh rebuilds everything.",
+            "1 rows of shop in raw.events are neither used nor duplicate, quarantined, returned or unread; traithouse"
+            " refresh --full-refresh rebuilds everything.",
         ),
     ],
 )
