@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -15,6 +16,7 @@ from orchestration.declarations.traits import Trait
 from orchestration.home import Home
 from orchestration.published.contacts import asked_contacts_file, contact_names, contacts_file
 
+SINCE = datetime(2024, 6, 29)
 Values = Mapping[str, Mapping[str, str]]
 
 
@@ -79,13 +81,13 @@ def serve(
             create schema traits;
             create table traits.trait_values (
                 entity_type varchar, entity_id varchar, trait varchar, value varchar, reason varchar,
-                is_anonymous boolean
+                is_anonymous boolean, since timestamp
             );
             create table traits.trait_catalog (trait varchar, grade varchar);
             """
         )
-        marked = [(entity, *row, f"{row[1]} is {row[2]}.", str(row[0] in visitors)) for row in rows]
-        _insert(connection, "traits.trait_values", marked, 6)
+        marked = [(entity, *row, f"{row[1]} is {row[2]}.", str(row[0] in visitors), str(SINCE)) for row in rows]
+        _insert(connection, "traits.trait_values", marked, 7)
         _insert(connection, "traits.trait_catalog", list((grades or {}).items()), 2)
         if people is not None:
             attributes = [

@@ -25,6 +25,7 @@ cleaned as (
         {{ usable_id('adapters.account_id') }} as account_id,
         nullif(adapters.native_session_id, '') as native_session_id,
         {{ matches('lower(adapters.user_agent)', var('bot_pattern')) }} as is_bot,
+        {{ is_own_delivery('adapters') }} as is_own_delivery,
         adapters.properties,
         adapters.context,
         adapters.source,
@@ -40,6 +41,7 @@ checked as (
     select
         cleaned.*,
         case
+            when cleaned.is_own_delivery then null
             when coalesce(cleaned.event_id, '') = '' then 'no event_id'
             when coalesce(cleaned.event_name, '') = '' then 'no event_name'
             when cleaned.user_id is null and cleaned.anonymous_id is null then 'neither user_id nor anonymous_id'

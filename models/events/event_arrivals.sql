@@ -82,7 +82,9 @@ tying_versions as (
             and checked_events.source = ties.source
             and checked_events.received_at = ties.received_at
             and checked_events.load_id <= ties.known_load_id
-    where checked_events.quarantine_reason is null
+    where
+        checked_events.quarantine_reason is null
+        and not checked_events.is_own_delivery
 
 ),
 

@@ -11,6 +11,7 @@ accepted as (
     select * from checked_events
     where
         checked_events.quarantine_reason is null
+        and not checked_events.is_own_delivery
         and checked_events.load_id > {{ loaded_after() }}
 
 )

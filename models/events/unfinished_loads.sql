@@ -1,19 +1,21 @@
-{%- set quarantined_events = stored('events', 'quarantined_events') -%}
+{%- set tables = [stored('events', 'quarantined_events'), stored('events', 'own_deliveries')] | select | list -%}
 
 with known as (
 
-    {%- if quarantined_events %}
+    {%- for table in tables %}
 
     select stored.load_id
-    from {{ quarantined_events }} as stored
-
+    from {{ table }} as stored
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
     {%- else %}
 
     select catalog_rules.source as load_id
     from {{ ref('catalog_rules') }} as catalog_rules
     where false
 
-    {%- endif %}
+    {%- endfor %}
 
 ),
 

@@ -157,7 +157,9 @@ def _value(trait: dict[str, Any]) -> str:
 def _show_rows(tables: list[dict[str, Any]]) -> None:
     """Where all rows have gone, a line a source and table."""
     for table in tables:
-        parts = " + ".join(f"{table[name]:,} {name}" for name in ("used", "duplicate", "quarantined", "unread"))
+        parts = " + ".join(
+            f"{table[name]:,} {name}" for name in ("used", "duplicate", "quarantined", "returned", "unread")
+        )
         where = f"{table['source']} in {table['table']}"
         show_fact("Rows", f"{where}: {table['loaded']:,} loaded = {parts}; {table['rejected']:,} rejected")
 

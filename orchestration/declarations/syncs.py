@@ -78,7 +78,9 @@ class Sync(Declaration):
         purpose: only entities whose recorded consent names it.
         budget: most operations that the vendor bills, a UTC day.
         minimum_grade: traits whose measured stability grade is worse are not sent.
-        first: ``everything``, or ``from_now_on``: what is published at the first run counts as sent.
+        first: ``everything``, or ``from_now_on``: what is published at the first run counts as sent; the destination's
+            own when it is left out.
+        label: a dated attribute by which people know the entity (name, ...), for destinations that people read.
         breaker: largest share of the records known there that one run may change, from 100 known records on; left out:
             half of them at a remote destination.
         paused: nothing is sent.
@@ -103,7 +105,8 @@ class Sync(Declaration):
     purpose: str = ""
     budget: int | None = Field(default=None, ge=1)
     minimum_grade: Grade | None = None
-    first: Literal["everything", "from_now_on"] = "everything"
+    first: Literal["everything", "from_now_on", ""] = ""
+    label: str = ""
     breaker: float | None = Field(default=None, gt=0, le=1)
     paused: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
@@ -193,12 +196,10 @@ def _check_sync(sync: Sync, traits: Sequence[Trait], attributes: set[tuple[str, 
                 raise UsageError(f"{where}: traits: {key!r} is not a key of a trait.", hint)
     elif sync.traits != "all":
         _check_names(sync.traits, traits, f"{where}: traits")
-    if not sync.is_native and (sync.entity, sync.identified_by) not in attributes:
-        known = sorted({f"{sync.entity}_id"} | {name for entity, name in attributes if entity == sync.entity})
-        raise UsageError(
-            f"{where}: identifier: {sync.identified_by!r} is no attribute of {sync.entity}s.",
-            did_you_mean(sync.identified_by, known) or f"There are: {', '.join(known)}.",
-        )
+    if not sync.is_native:
+        _check_attribute(sync, "identifier", sync.identified_by, attributes, [f"{sync.entity}_id"])
+    if sync.label:
+        _check_attribute(sync, "label", sync.label, attributes)
     _check_names(sync.fields, traits, f"{where}: fields")
     _check_fields(sync, traits)
     if sync.scope is not None:
@@ -210,6 +211,17 @@ def _check_sync(sync: Sync, traits: Sequence[Trait], attributes: set[tuple[str, 
             )
     if sync.purpose and sync.entity != "user":
         raise UsageError(f"{where}: purpose: accounts give no consent.", "Leave it out.")
+
+
+def _check_attribute(
+    sync: Sync, key: str, name: str, attributes: set[tuple[str, str]], others: Sequence[str] = ()
+) -> None:
+    if (sync.entity, name) not in attributes:
+        known = sorted({*others} | {attribute for entity, attribute in attributes if entity == sync.entity})
+        raise UsageError(
+            f"{sync.where}: {key}: {name!r} is no attribute of {sync.entity}s.",
+            did_you_mean(name, known) or f"There are: {', '.join(known)}.",
+        )
 
 
 def _check_fields(sync: Sync, traits: Sequence[Trait]) -> None:

@@ -14,6 +14,7 @@ from orchestration.destinations._base import ANY_TYPE, Destination, DestinationO
 from orchestration.destinations._record import (
     ClosedError,
     Failure,
+    FieldNote,
     LimitedError,
     Outcomes,
     OutcomesByIdentifier,
@@ -28,6 +29,7 @@ __all__ = (
     "Destination",
     "DestinationObject",
     "Failure",
+    "FieldNote",
     "LimitedError",
     "ObjectKind",
     "Options",

@@ -70,6 +70,9 @@ class Destination(ABC):
         objects: name -> kind of record; the first of an entity is its default.
         batch_size: most records in a call of ``deliver``.
         batch_bytes: most bytes of a batch, as ``size`` measures its records; a larger record is refused.
+        visitors: whether anonymous visitors are delivered, where a trait is of everyone.
+        mixes: whether a batch may have removals and upserts; only where no record there is told by another.
+        first: what the first run of a sync does that does not say so.
         workers: how many batches are sent at the same time; 1 where order between records matters.
         rates: limits on calls, over all workers; each HTTP call counts.
         options_type: what the declaration may set.
@@ -80,6 +83,9 @@ class Destination(ABC):
     objects: ClassVar[Mapping[str, ObjectKind]]
     batch_size: ClassVar[int]
     batch_bytes: ClassVar[int] = 1 << 30
+    visitors: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False
+    first: ClassVar[Literal["everything", "from_now_on"]] = "everything"
     workers: ClassVar[int] = 1
     rates: ClassVar[tuple[Rate, ...]] = ()
     options_type: ClassVar[type[Options]] = Options

@@ -5,10 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class FieldNote:
+    """What a field says of which trait.
+
+    Attributes:
+        trait: name of the trait.
+        title: of the trait.
+        type: of its value: boolean, number or category.
+        owner: the team that answers for it.
+        version: of its definition.
+        cleared: what stands in the field once the trait has no published value.
+        since: from when on the published value holds, naive UTC; nothing where there is none.
+
+    """
+
+    trait: str
+    title: str
+    type: str
+    owner: str
+    version: int
+    cleared: Any = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,8 @@ class Record:
         forgotten: whether the entity was forgotten in this home, so that the receiver is to delete it.
         source: hash of the published values and of the declaration that made the fields.
         after: what the change comes after: the last acknowledgement, or a change in doubt; empty before the first.
+        notes: field -> what it says of which trait; fields that stay as they are have none.
+        label: by what people know the entity (key ``label`` of the sync); empty where that is not known.
 
     """
 
@@ -46,6 +72,8 @@ class Record:
     forgotten: bool = False
     source: str = ""
     after: str = ""
+    notes: dict[str, FieldNote] = field(default_factory=dict)
+    label: str = ""
 
     @cached_property
     def record_id(self) -> str:

@@ -14,6 +14,13 @@ from orchestration.gates.source_statistics import Measured
 from orchestration.gates.source_verdicts import SourceVerdict
 from orchestration.transform.build import Build
 
+# Rows of raw.loads; `accepted` is without what Traithouse itself delivered.
+_LOADS = """(
+    select loads.* replace (greatest(loads.accepted - coalesce(own.rows, 0), 0) as accepted)
+    from raw.loads as loads
+    left join (select load_id, count(*) as rows from events.own_deliveries group by load_id) as own using (load_id)
+)"""
+
 
 @dataclass(frozen=True)
 class Loads:
@@ -45,7 +52,7 @@ def loads_to_judge(
     came = connection.execute(
         f"""
         with came as ({all_new_rows(source, Loads(last.loaded_until, loaded_until))})
-        select 1 from raw.loads
+        select 1 from {_LOADS}
         where source = $1 and load_id > $2 and load_id <= $3 and accepted > 0
             and (rejected > 0 or load_id not in (select load_id from came))
         union all
@@ -124,7 +131,7 @@ def _refused(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads) -
         select
             coalesce(sum(accepted + duplicates + rejected), 0), coalesce(sum(rejected), 0),
             (select count(*) from ({rows}) where is_anonymous)
-        from raw.loads
+        from {_LOADS}
         where load_id > $1 and load_id <= $2 and accepted > 0
             and (source = $3 or load_id in (select load_id from ({rows})))
         """,
@@ -135,7 +142,7 @@ def _refused(connection: duckdb.DuckDBPyConnection, source: str, loads: Loads) -
         with refused as (
             select reason, {_NAMES_NO_USER} as is_anonymous from raw.rejected_events
             where load_id > $1 and load_id <= $2 and (source = $3 or load_id in (select load_id from ({rows})))
-                and load_id in (select load_id from raw.loads where accepted > 0)
+                and load_id in (select load_id from {_LOADS} where accepted > 0)
             union all
             select quarantine_reason, user_id is null and anonymous_id is not null from events.quarantined_events
             where load_id > $1 and load_id <= $2 and source = $3

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.declarations.own_deliveries import own_delivery_sql
 from orchestration.landing.batch import batch_columns
 from orchestration.landing.events import land_events, map_fields
 from orchestration.landing.sql import instant
@@ -190,13 +191,15 @@ def _newest_event_at(
 ) -> datetime | None:
     """When the newest row of a load happened: naive UTC, or null when no column says so.
 
+    What Traithouse itself delivered does not count, whatever source it comes back through.
     A vendor's row is not judged at landing. So a time more than a day after loaded_at must not move the clock; events
     with such a time are quarantined after the adapter.
     """
+    newest: datetime | None
+    of_others = f"load_id = $load_id and not {_is_own_delivery(connection, relation)}"
     if not target.table:
-        newest: datetime | None = _scalar(
-            connection, f"select max(occurred_at) from raw.events where load_id = {load_id}"
-        )
+        found = connection.execute(f"select max(occurred_at) from raw.events where {of_others}", {"load_id": load_id})
+        (newest,) = found.fetchone() or (None,)
         return newest
     present = _vendor_times(connection, relation)
     if not present:
@@ -206,10 +209,17 @@ def _newest_event_at(
         for at in (f"({instant(column)})" for column in present)
     )
     row = connection.execute(
-        f"select coalesce({readable}) from {relation} where load_id = $load_id",
+        f"select coalesce({readable}) from {relation} where {of_others}",
         {"loaded_at": loaded_at, "load_id": load_id},
     ).fetchone()
     return row[0] if row else None
+
+
+def _is_own_delivery(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
+    """SQL condition: whether a row is what Traithouse delivered; never null."""
+    described = connection.execute(f"describe {relation}").fetchall()
+    quoted = ((name, '"' + name.replace('"', '""') + '"') for name, *_ in described)
+    return own_delivery_sql({name: f"cast({column} as varchar)" for name, column in quoted})
 
 
 def vendor_time(connection: duckdb.DuckDBPyConnection, relation: str) -> str:

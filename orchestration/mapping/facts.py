@@ -70,7 +70,7 @@ class Facts:
 
 
 def adapters(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Relations that give raw rows in the form of events."""
+    """Relations that give raw rows in the form of events, without those that Traithouse itself delivered."""
     found = connection.execute(
         """
         select table_schema || '.' || table_name from information_schema.tables
@@ -81,7 +81,14 @@ def adapters(connection: duckdb.DuckDBPyConnection) -> list[str]:
         order by 1
         """
     ).fetchall()
-    return [relation for (relation,) in found]
+    relations = [relation for (relation,) in found]
+    own = "select 1 from duckdb_tables() where schema_name = 'events' and table_name = 'own_deliveries'"
+    if not connection.execute(own).fetchone():
+        return relations
+    return [
+        f"(select r.* from {relation} as r anti join events.own_deliveries using (source, event_id))"
+        for relation in relations
+    ]
 
 
 def raw_facts(connection: duckdb.DuckDBPyConnection, wanted: Sequence[EventKey]) -> dict[EventKey, Facts]:

@@ -90,8 +90,8 @@ def _row_problems(source: Reconciled) -> Iterator[str]:
     """What is wrong with where the rows of a source have gone."""
     if source.lost:
         yield (
-            f"{source.lost:,} rows of {source.source} in {source.table} are neither used nor duplicate, quarantined or"
-            " unread; traithouse refresh --full-refresh rebuilds everything."
+            f"{source.lost:,} rows of {source.source} in {source.table} are neither used nor duplicate, quarantined,"
+            " returned or unread; traithouse refresh --full-refresh rebuilds everything."
         )
     if source.unread:
         where = f"{source.source} in {source.table}"

@@ -1,4 +1,4 @@
-"""Where all that was loaded has gone, by source and table: used, duplicate, quarantined, unread; what nobody reads."""
+"""Where all that was loaded has gone, by source and table: used, duplicate, returned, ...; and what nobody reads."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Reconciled:
         used: events.
         duplicate: rows that were there already, and other versions of an event.
         quarantined: rows that cannot be an event (events.quarantined_events).
+        returned: messages that Traithouse itself delivered, and that came back (events.own_deliveries).
         unread: rows that came after the last refresh.
         rejected: records that could not be rows (raw.rejected_events); not among the loaded.
 
@@ -63,13 +64,14 @@ class Reconciled:
     used: int
     duplicate: int
     quarantined: int
+    returned: int
     unread: int
     rejected: int
 
     @property
     def lost(self) -> int:
         """Rows that are nowhere; 0 unless something is broken."""
-        return self.loaded - self.used - self.duplicate - self.quarantined - self.unread
+        return self.loaded - self.used - self.duplicate - self.quarantined - self.returned - self.unread
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -164,12 +166,13 @@ def reconcile(
         # Calls of other types are called after them.
         "select source, event_name, count(*) from events.quarantined_events group by all",
     )
+    returned = _returned(connection, enabled)
     same = _same_events(connection, enabled, last_read) if recount else {}
     reconciled = []
-    for source, table in sorted({*raw, *used, *quarantined, *rejected}):
+    for source, table in sorted({*raw, *used, *quarantined, *returned, *rejected}):
         place = Place(source, table)
         rows, there = raw.get(place, RawRows(0, 0)), known.get(place, 0)
-        taken = used.get(place, 0) + quarantined.get(place, 0)
+        taken = used.get(place, 0) + quarantined.get(place, 0) + returned.get(place, 0)
         left = rows.read - taken
         reconciled.append(
             Reconciled(
@@ -179,11 +182,21 @@ def reconcile(
                 used=used.get(place, 0),
                 duplicate=there + (same.get(place, 0) if recount else left),
                 quarantined=quarantined.get(place, 0),
+                returned=returned.get(place, 0),
                 unread=rows.unread,
                 rejected=rejected.get(place, 0),
             )
         )
     return reconciled
+
+
+def _returned(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str]) -> dict[Place, int]:
+    """What Traithouse itself delivered, once each; nothing in a home that an earlier version has built."""
+    exists = "select 1 from duckdb_tables() where schema_name = 'events' and table_name = 'own_deliveries'"
+    if not connection.execute(exists).fetchone():
+        return {}
+    sql = "select source, event_type, count(distinct event_id) from events.own_deliveries group by all"
+    return _by_type(connection, enabled, sql)
 
 
 def _same_events(connection: duckdb.DuckDBPyConnection, enabled: Sequence[str], last_read: int) -> dict[Place, int]:

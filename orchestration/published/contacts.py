@@ -1,4 +1,4 @@
-"""Identifiers and consent of entities: personal, so in no published table.
+"""Identifiers, labels and consent of entities: personal, so in no published table.
 
 Publishing writes those that declared syncs need into ``contacts.parquet`` of the home, which syncs alone read. Grain:
 entity_type x entity_id x attribute; value is text, never empty, and the one that holds now. ``contacts.json`` lists the
@@ -31,6 +31,7 @@ def asked_contacts_file(home: Home) -> Path:
 def contact_names(catalog: Catalog) -> list[list[str]]:
     """Pairs of entity_type and attribute that declared syncs need, sorted."""
     needed = {(sync.entity, sync.identified_by) for sync in catalog.syncs if not sync.is_native}
+    needed |= {(sync.entity, sync.label) for sync in catalog.syncs if sync.label}
     needed |= {(sync.entity, CONSENT) for sync in catalog.syncs if sync.purpose}
     return [list(pair) for pair in sorted(needed)]
 
@@ -45,7 +46,7 @@ def asked_contacts(home: Home) -> list[list[str]]:
 
 
 def write_contacts(home: Home, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """Writes identifiers and consent as they are now, or removes the files when no sync needs any.
+    """Writes identifiers, labels and consent as they are now, or removes the files when no sync needs any.
 
     Args:
         home: where; hold its lock.

@@ -28,6 +28,7 @@ READ_AT_HOME = (
     "events.catalog_rules",
     "events.event_kinds",
     "events.event_log",
+    "events.own_deliveries",
     "events.quarantined_events",
     "events.replaced_events",
     "events.unmapped_events",

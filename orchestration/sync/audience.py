@@ -26,6 +26,9 @@ from orchestration.published.contacts import CONSENT, asked_contacts, contacts_f
 from orchestration.sync.fields import Overrides, declaration_hash
 from orchestration.sync.served_values import create_current_values, need_marks, served_folder, traits_of_everyone
 
+# What a reason to skip begins with.
+NO_CONSENT = "no consent to"
+
 
 class Wanted(NamedTuple):
     """An entity that a sync sends.
@@ -90,7 +93,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
     """
     folder = served_folder(home)
     manifest = read_json(folder / "manifest.json")
-    contacts = _contacts(home, sync)
+    contacts = needed_contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -155,7 +158,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
         if not in_scope:
             skipped[entity_id] = Skipped("out of scope")
         elif not has_consent:
-            skipped[entity_id] = Skipped(f"no consent to {sync.purpose}")
+            skipped[entity_id] = Skipped(f"{NO_CONSENT} {sync.purpose}")
         elif not identifier:
             skipped[entity_id] = Skipped(f"no {sync.identified_by}")
         elif identifier in wanted:
@@ -178,7 +181,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
 
     """
     folder = served_folder(home)
-    contacts = _contacts(home, sync)
+    contacts = needed_contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:
         attached = str(folder / "traithouse.duckdb").replace("'", "''")
@@ -205,7 +208,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
                     "held": sorted(held.keys() - scoped),
                     "entity": sync.entity,
                     "names": names,
-                    "of_everyone": traits_of_everyone(catalog),
+                    "of_everyone": traits_of_everyone(catalog, sync),
                 },
             ).fetchone()
             or ()
@@ -241,9 +244,15 @@ consents as (select null::varchar as entity_id, null::varchar as value where fal
 """
 
 
-def _contacts(home: Home, sync: Sync) -> Path | None:
-    """The file of identifiers and consent; nothing when the sync needs neither."""
+def needed_contacts(home: Home, sync: Sync) -> Path | None:
+    """The file of identifiers, labels and consent; nothing when the sync needs none of them.
+
+    Raises:
+        UsageError: no refresh has read what the sync needs.
+
+    """
     needed = [[sync.entity, sync.identified_by]] if not sync.is_native else []
+    needed += [[sync.entity, sync.label]] if sync.label else []
     needed += [[sync.entity, CONSENT]] if sync.purpose else []
     if not needed:
         return None

@@ -105,13 +105,17 @@ class _Attempted:
 
 
 def batches(destination: Destination, records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records in order, as many in a batch as the destination takes; no batch has both removals and upserts."""
+    """Records in order, as many in a batch as the destination takes.
+
+    No batch has both removals and upserts, unless the destination mixes them.
+    """
     batch: list[Record] = []
     size, most = 0, destination.batch_of(len(records))
     for record in records:
         record_size = destination.size(record)
         full = len(batch) >= most or size + record_size > destination.batch_bytes
-        if batch and (full or _is_removal(record) is not _is_removal(batch[-1])):
+        other_kind = bool(batch) and not destination.mixes and _is_removal(record) is not _is_removal(batch[-1])
+        if batch and (full or other_kind):
             yield batch
             batch, size = [], 0
         batch.append(record)

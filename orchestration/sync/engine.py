@@ -93,7 +93,7 @@ def run_sync(
             if dry:
                 refusal = (
                     "the first run sends nothing: what is published counts as sent."
-                    if _only_marks_baseline(sync, planned, ledger)
+                    if _only_marks_baseline(destination, planned, ledger)
                     else _breaker_refusal(destination, planned)
                 )
                 return dry_report(destination, planned, why_dry=why_dry, refusal=refusal, samples=canary or SAMPLES)
@@ -115,7 +115,7 @@ def _run(
     found = UpToDate(dict(planned.skipped), planned.audience.held)
     ledger.update_sources(sync.name, planned.sources)
     ledger.drop_dead_letters(sync.name, planned.settled)
-    if _only_marks_baseline(sync, planned, ledger):
+    if _only_marks_baseline(destination, planned, ledger):
         ledger.mark_as_baseline(planned.records)
         ledger.note(sync.name, "begun", utc_now().isoformat(" "))
         note_up_to_date(ledger, sync, found, basis)
@@ -194,9 +194,11 @@ def _check_place(
         ledger.note(sync.name, "place", place)
 
 
-def _only_marks_baseline(sync: Sync, planned: Plan, ledger: SyncLedger) -> bool:
+def _only_marks_baseline(destination: Destination, planned: Plan, ledger: SyncLedger) -> bool:
     """Whether this is the first run of a sync that starts from now on: what is published now counts as sent."""
-    return sync.first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not planned.known
+    sync = destination.sync
+    first = sync.first or destination.first
+    return first == "from_now_on" and ledger.noted(sync.name, "begun") is None and not planned.known
 
 
 def _breaker_refusal(destination: Destination, planned: Plan) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ _READ_ALL_FROM = 100_000
 
 @dataclass(frozen=True)
 class EntityFields:
-    """Fields of one entity: field -> value of its declared type, and field -> published sentence."""
+    """Fields of one entity: field -> value of its declared type, published sentence, and since when it holds."""
 
     values: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    since: dict[str, datetime] = field(default_factory=dict)
 
 
 def read_fields(
@@ -52,7 +54,7 @@ def read_fields(
     with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
         rows = connection.execute(
             """
-            select entity_id, trait, value, reason from traits.trait_values
+            select entity_id, trait, value, reason, since from traits.trait_values
             where entity_type = $entity_type and list_contains($traits, trait)
                 and (list_contains($of_everyone, trait) or is_anonymous is not true)
                 and ($read_all or entity_id in (select unnest($entities::varchar[])))
@@ -66,10 +68,11 @@ def read_fields(
             },
         )
         while batch := rows.fetchmany(10_000):
-            for entity_id, name, value, reason in batch:
+            for entity_id, name, value, reason, since in batch:
                 target, fields = targets[name], found.setdefault(entity_id, EntityFields())
                 fields.values[target.field] = typed_value(by_name[name], value, target.cast)
                 fields.reasons[target.field] = reason
+                fields.since[target.field] = since
     for name in overrides.keys() & by_name.keys():
         target = targets[name]
         for entity_id, value in overrides[name].items():

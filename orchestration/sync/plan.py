@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
-from orchestration.destinations import Record
+from orchestration.destinations import FieldNote, Record
 from orchestration.home import Home
 from orchestration.sync.audience import Audience, read_audience
 from orchestration.sync.fields import EntityFields, Overrides, declaration_hash, read_fields
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.ledger_schema import Sent
+from orchestration.sync.notes import field_notes, labelled, notes_of
 
 # The breaker looks at shares of at least this many known records.
 BREAKER_FROM = 100
@@ -93,6 +94,7 @@ class _Planning:
         forgotten: entities that the destination still has to delete.
         deleted: when the sync last deleted a record there; empty when it never did.
         cleared_to: field -> what it becomes when its trait is no longer published.
+        notes: field -> what it says of which trait; held traits have none.
         moved: entities that are cleared or deleted under one identifier and may be sent under another: the
             destination may know both identifiers as the same record.
         waiting: identifiers that were refused and have not changed.
@@ -109,6 +111,7 @@ class _Planning:
     forgotten: set[str]
     deleted: str
     cleared_to: dict[str, Any]
+    notes: dict[str, FieldNote]
     records: list[Record] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)
@@ -196,6 +199,7 @@ class _Planning:
                 changed=dict(sorted(changed.items())),
                 reasons={name: reason for name, reason in published.reasons.items() if name in changed},
                 source=wanted.source,
+                notes=notes_of(self.notes, published, self.audience.as_of),
             )
             self.records.append(_placed(record, known, self.deleted))
 
@@ -211,6 +215,7 @@ class _Planning:
             reasons={},
             build_id=self.audience.build_id,
             as_of=self.audience.as_of,
+            notes=self.notes,
         )
 
 
@@ -234,6 +239,7 @@ def plan(
     """
     audience = read_audience(home, catalog, sync, overrides)
     targets = {trait.name: sync.target(trait) for trait in catalog.traits_of(sync)}
+    traits = [trait for trait in catalog.traits_of(sync) if trait.name not in audience.held]
     planning = _Planning(
         catalog=catalog,
         sync=sync,
@@ -245,10 +251,10 @@ def plan(
         forgotten=ledger.forgotten(sync.name),
         deleted=ledger.noted(sync.name, "deleted") or "",
         cleared_to={target.field: target.cleared for target in targets.values()},
+        notes=field_notes(sync, traits),
     )
     planning.plan_removals()
     identifiers = planning.changed_identifiers()
-    traits = [trait for trait in catalog.traits_of(sync) if trait.name not in audience.held]
     entities = [audience.wanted[identifier].entity_id for identifier in identifiers]
     fields = read_fields(audience.folder, sync, traits, entities, overrides)
     held_fields = {targets[name].field for name in audience.held}
@@ -257,7 +263,7 @@ def plan(
         if identifier not in deferred:
             entity_id = audience.wanted[identifier].entity_id
             planning.plan_upsert(identifier, fields.get(entity_id, EntityFields()), held_fields)
-    records = sorted(planning.records, key=_removals_first)
+    records = labelled(home, sync, audience, sorted(planning.records, key=_removals_first))
     to_deliver = {record.identifier for record in records} | planning.waiting
     return Plan(
         audience=audience,

@@ -8,6 +8,7 @@ import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
+from orchestration.destinations import destinations
 from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.published.who_counts import counts_everyone
@@ -27,8 +28,11 @@ def served_folder(home: Home) -> Path:
     return current.resolve()
 
 
-def traits_of_everyone(catalog: Catalog) -> list[str]:
-    """Names of the traits of which anonymous visitors are sent, too."""
+def traits_of_everyone(catalog: Catalog, sync: Sync) -> list[str]:
+    """Names of the traits of which a sync sends anonymous visitors, too."""
+    destination = destinations().get(sync.destination)
+    if destination and not destination.visitors:
+        return []
     return [trait.name for trait in catalog.traits if counts_everyone(trait)]
 
 
@@ -63,7 +67,7 @@ def create_current_values(
                 {"ids": list(values), "trait": trait, "values": list(values.values())},
             )
     entity, replaced = sync.entity, ", ".join(f"'{name}'" for name in overrides) or "''"
-    of_everyone = ", ".join(f"'{name}'" for name in traits_of_everyone(catalog)) or "''"
+    of_everyone = ", ".join(f"'{name}'" for name in traits_of_everyone(catalog, sync)) or "''"
     connection.execute(
         f"""
         create temp view published as

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestration.destinations import Record, destinations
+from orchestration.destinations import FieldNote, Record, destinations
 from orchestration.destinations._pace import Pace
 from orchestration.home import Home, Settings, silent
 from orchestration.sync import deliver as engine
@@ -78,11 +78,12 @@ def identifier_of(target: StandIn, number: int) -> str:
 
 
 def records_of(target: StandIn, version: int = 0, numbers: Sequence[int] = range(ENTITIES)) -> list[Record]:
-    """Three fields of each type for every entity; another version has other values."""
+    """Three fields of each type for every entity; another version has other values, and comes after the one before."""
     sync = target.sync()
     made = []
     for number in numbers:
         fields = fields_of(target, number, version)
+        before = fields_of(target, number, version - 1) if version else dict.fromkeys(fields)
         made.append(
             Record(
                 sync=sync.name,
@@ -91,14 +92,20 @@ def records_of(target: StandIn, version: int = 0, numbers: Sequence[int] = range
                 identifier=identifier_of(target, number),
                 action="upsert",
                 fields=fields,
-                changed=dict.fromkeys(fields),
+                changed=before,
                 reasons={},
                 build_id=f"{version:06d}",
                 as_of=datetime(2024, 6, 30),
                 source=f"{number}-{version}",
+                notes={name: note_of(name, value) for name, value in fields.items()},
             )
         )
     return made
+
+
+def note_of(name: str, value: Any) -> FieldNote:
+    kind = "boolean" if isinstance(value, bool) else "category" if isinstance(value, str) else "number"
+    return FieldNote(name, name, kind, "growth", 1, since=datetime(2024, 6, 29))
 
 
 def fields_of(target: StandIn, number: int, version: int) -> dict[str, Any]:
@@ -118,8 +125,9 @@ def target_name(target: StandIn, name: str) -> str:
     return getattr(target, "field_name", lambda plain: plain)(name)
 
 
-def expected(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    return {record.identifier: record.fields for record in records}
+def expected(records: Sequence[Record], target: StandIn | None = None) -> dict[str, dict[str, Any]]:
+    """Identifier -> what should be there; with a target, what can be seen of it there."""
+    return {record.identifier: target.visible(record.fields) if target else record.fields for record in records}
 
 
 def delivered(home: Home, target: StandIn, records: Sequence[Record]) -> Delivery:
@@ -170,7 +178,8 @@ def counted(target: StandIn, home: Home, records: Sequence[Record], taken: int =
     lost = [
         record
         for record in records
-        if there.get(record.identifier) != record.fields and (record.identifier in sent or record.entity_id not in dead)
+        if there.get(record.identifier) != target.visible(record.fields)
+        and (record.identifier in sent or record.entity_id not in dead)
     ]
     times = (
         Counter(record_id for call in target.writes[taken:] for record_id in call)
@@ -183,6 +192,7 @@ def counted(target: StandIn, home: Home, records: Sequence[Record], taken: int =
 def run_scenario(destination: str, name: str, count: int) -> Result:
     """Delivers so many records to a new stand-in while something happens."""
     target = standin(destination)
+    count = min(count, target.most)
     with ExitStack() as stack:
         home, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))
         stack.enter_context(target.running(folder))
@@ -215,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
             result = run_scenario(destination, scenario, count)
             seconds = time.perf_counter() - started
             print(f"{destination}: {scenario}: {result} in {seconds:.1f} s", file=sys.stderr)
-            lines.append((destination, scenario, count, *vars(result).values()))
+            lines.append((destination, scenario, min(count, standin(destination).most), *vars(result).values()))
     lost = sum(int(str(line[5])) for line in lines)
     print(table(("destination", "what happened", "records", "acknowledged", "dead", "lost", "duplicated"), lines))
     print(f"{len(lines)} runs, {lost} records lost")

@@ -30,6 +30,8 @@ COLUMNS = [
     "account_id",
     "native_session_id",
     "user_agent",
+    "message_id",
+    "library",
     "properties",
     "context",
     "source",

@@ -9,7 +9,7 @@ with events as (
         source('raw_amplitude', 'events'),
         columns=[
             'uuid', '$insert_id', 'event_type', 'event_time', 'client_event_time', 'server_received_time', 'server_upload_time',
-            'user_id', 'device_id', 'session_id', 'event_properties', 'user_properties', 'groups', 'group_properties',
+            'user_id', 'device_id', 'session_id', 'event_properties', 'user_properties', 'groups', 'group_properties', 'library',
         ],
         objects={'context': ['']},
     ) }}
@@ -53,6 +53,8 @@ renamed as (
         -- -1 stands for an event outside of sessions.
         cast(case when typed.session_id != '-1' then typed.session_id end as string) as native_session_id,
         cast(null as string) as user_agent,
+        cast(coalesce(typed.insert_id, typed.uuid) as string) as message_id,
+        cast(typed.library as string) as library,
         -- What Amplitude knows of the user stands with every event, and is said of the user; a group's is keyed twice.
         cast(case
             when typed.call = 'group'

@@ -21,6 +21,8 @@ renamed as (
             {{ json_text('source.context', "'userAgent'") }},
             {{ json_text('source.context', "'user_agent'") }}
         ) as string) as user_agent,
+        cast(source.event_id as string) as message_id,
+        cast(coalesce({{ named_library('source.context') }}, {{ named_library('source.properties') }}) as string) as library,
         cast(source.properties as string) as properties,
         cast(source.context as string) as context,
         cast(source.source as string) as source,

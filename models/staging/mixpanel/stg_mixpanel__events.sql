@@ -69,6 +69,8 @@ renamed as (
         cast(typed.account_group as string) as account_id,
         cast(null as string) as native_session_id,
         cast(null as string) as user_agent,
+        cast(typed.insert_id as string) as message_id,
+        cast(null as string) as library,
         -- An identify event tells who somebody is, and nothing of them.
         cast(case
             when typed.call = 'identify' and {{ is_json_object('typed.properties') }} then '{}'

@@ -44,7 +44,11 @@ opened as (
         {{ json_text('events.properties', "'$group_0'") }} as first_group,
         {{ json_text(json_text('events.properties', "'$groups'"), account_type) }} as account_group,
         {{ json_text('events.properties', "'$session_id'") }} as native_session_id,
-        {{ json_text('events.properties', "'$raw_user_agent'") }} as user_agent
+        {{ json_text('events.properties', "'$raw_user_agent'") }} as user_agent,
+        coalesce(
+            {{ json_text('events.properties', "'$insert_id'") }}, {{ json_text('events.properties', "'messageId'") }}
+        ) as message_id,
+        {{ named_library('events.properties') }} as library
     from events
 
 ),
@@ -106,6 +110,8 @@ renamed as (
         end as string) as account_id,
         cast(typed.native_session_id as string) as native_session_id,
         cast(typed.user_agent as string) as user_agent,
+        cast(coalesce(typed.message_id, typed.uuid) as string) as message_id,
+        cast(typed.library as string) as library,
         -- A group event says of its group what stands under $group_set. What an event says of its user stands under $set,
         -- $set_once and $unset, and nothing else of it does; text that is no object is kept, to be refused.
         cast(case

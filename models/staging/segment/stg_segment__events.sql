@@ -4,7 +4,7 @@
 {%- set columns = [
     'id', 'event', 'event_text', 'anonymous_id', 'user_id', 'previous_id', 'group_id',
     'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
-    'context_group_id', 'context_session_id', 'context_user_agent',
+    'context_group_id', 'context_session_id', 'context_user_agent', 'context_library_name',
     'track_properties', 'track_properties_version',
 ] -%}
 {%- set objects = {'context': ['context_'], 'properties': ['']} -%}
@@ -107,6 +107,8 @@ renamed as (
         cast(coalesce(calls.group_id, calls.context_group_id) as string) as account_id,
         cast(calls.context_session_id as string) as native_session_id,
         cast(calls.context_user_agent as string) as user_agent,
+        cast(calls.id as string) as message_id,
+        cast(calls.context_library_name as string) as library,
         cast(coalesce(calls.track_properties, calls.properties) as string) as properties,
         cast(calls.context as string) as context,
         cast(calls.source as string) as source,

@@ -105,6 +105,8 @@ renamed as (
             {{ json_text('completed.client_session', "'session_id'") }}
         ) as string) as native_session_id,
         cast(completed.useragent as string) as user_agent,
+        cast(completed.event_id as string) as message_id,
+        cast(null as string) as library,
         cast({{ joined_objects('completed.own_properties', 'completed.told_properties') }} as string) as properties,
         cast(completed.context as string) as context,
         cast('snowplow' as string) as source,
@@ -125,6 +127,8 @@ renamed as (
         cast(null as string) as account_id,
         cast(null as string) as native_session_id,
         cast(null as string) as user_agent,
+        cast(identities.event_id as string) as message_id,
+        cast(null as string) as library,
         cast(null as string) as properties,
         cast(null as string) as context,
         cast('snowplow' as string) as source,

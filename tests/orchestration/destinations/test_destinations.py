@@ -61,8 +61,8 @@ def test_all_arrive_as_mapped_and_a_change_replaces_what_was_there(target: Stand
         records = records_of(target, version)
         done = delivered(home, target, records)
         assert (done.delivered, done.failed, done.error) == (ENTITIES, 0, "")
-        assert target.state() == expected(records)
-    assert acknowledged(home, target) == set(expected(records))
+        assert target.state() == expected(records, target)
+    assert acknowledged(home, target) == set(expected(records, target))
     assert in_doubt(home, target) == set()
 
 
@@ -76,7 +76,7 @@ def test_a_fault_of_the_line_loses_nothing(target: StandIn, home: Home, fault: s
     result = deliver_under_fault(target, home, fault, records)
     assert (result.acknowledged, result.dead, result.lost) == (ENTITIES, 0, 0)
     assert not target.faults, "the fault has not come up"
-    assert target.state() == expected(records)
+    assert target.state() == expected(records, target)
 
 
 @of_those_that(lambda made: "poison" not in made.spared)
@@ -88,9 +88,9 @@ def test_one_bad_row_fails_alone_and_says_why(target: StandIn, home: Home) -> No
     assert (done.delivered, done.failed) == (ENTITIES - 1, 1)
     assert done.error
     assert target.state() == {
-        identifier: fields for identifier, fields in expected(records).items() if identifier != bad
+        identifier: fields for identifier, fields in expected(records, target).items() if identifier != bad
     }
-    assert acknowledged(home, target) == set(expected(records)) - {bad}
+    assert acknowledged(home, target) == set(expected(records, target)) - {bad}
     with SyncLedger(home) as ledger:
         (row,) = ledger.failure_rows()
     assert row["entity_id"] == "e0117"
@@ -107,7 +107,7 @@ def test_a_destination_that_stays_down_is_left_alone_and_the_next_run_delivers(t
     assert acknowledged(home, target) == set()
     target.faults.clear()
     assert delivered(home, target, records).delivered == ENTITIES
-    assert target.state() == expected(records)
+    assert target.state() == expected(records, target)
     with SyncLedger(home) as ledger:
         assert ledger.failure_rows() == []
 
@@ -127,14 +127,22 @@ def test_an_expired_token_is_renewed_once(target: StandIn, home: Home) -> None:
     assert target.expire_token()
     records = records_of(target, version=1)
     assert delivered(home, target, records).delivered == ENTITIES
-    assert target.state() == expected(records)
+    assert target.state() == expected(records, target)
 
 
 def test_a_cleared_record_holds_none_of_the_fields(target: StandIn, home: Home) -> None:
     records = records_of(target, numbers=range(5))
     delivered(home, target, records)
     clears = [
-        Record(**{**vars_of(record), "action": "clear", "fields": dict.fromkeys(record.fields)}) for record in records
+        Record(
+            **{
+                **vars_of(record),
+                "action": "clear",
+                "fields": dict.fromkeys(record.fields),
+                "changed": record.fields,
+            }
+        )
+        for record in records
     ]
     assert delivered(home, target, clears).delivered == 5
     assert {identifier: fields for identifier, fields in target.state().items() if fields} == {}

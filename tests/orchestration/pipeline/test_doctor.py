@@ -37,6 +37,7 @@ def test_every_row_of_the_sample_is_accounted_for(sample_home: Home, sample_proj
             "used": 31_076,
             "duplicate": 30,
             "quarantined": 0,
+            "returned": 0,
             "unread": 0,
             "rejected": 0,
             "lost": 0,
@@ -104,8 +105,8 @@ def test_rows_are_unread_until_the_refresh_and_then_used_duplicate_or_quarantine
         ),
         (
             "delete from events.event_log where event_id in (select min(event_id) from events.event_log)",
-            "1 rows of shop in raw.events are neither used nor duplicate, quarantined or unread; traithouse refresh"
-            " --full-refresh rebuilds everything.",
+            "1 rows of shop in raw.events are neither used nor duplicate, quarantined, returned or unread; traithouse"
+            " refresh --full-refresh rebuilds everything.",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 from orchestration.declarations.syncs import Sync
 from orchestration.home import Home
 from orchestration.sync.fields import EntityFields, declaration_hash, read_fields, typed_value
-from tests.serving import catalog_of, serve, trait
+from tests.serving import SINCE, catalog_of, serve, trait
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
 
@@ -24,7 +24,11 @@ def test_fields_have_the_declared_names_and_types_and_the_published_sentences(ho
     traits = [trait(name, kind) for name, kind in TRAITS.items()]
     found = read_fields((home.serving / "current").resolve(), sync, traits, ["u1"], {})
     assert found == {
-        "u1": EntityFields({"paying": True, "points": "1.5"}, {"paying": "paying is true.", "points": "score is 1.5."})
+        "u1": EntityFields(
+            {"paying": True, "points": "1.5"},
+            {"paying": "paying is true.", "points": "score is 1.5."},
+            {"paying": SINCE, "points": SINCE},
+        )
     }
 
 
@@ -35,7 +39,7 @@ def test_overrides_count_in_place_of_what_is_published_and_have_no_sentence(home
     overrides = {"paying": {"u2": "false"}, "unknown": {"u1": "x"}}
     found = read_fields((home.serving / "current").resolve(), sync_of(), traits, ["u1", "u2"], overrides)
     assert found == {
-        "u1": EntityFields({"stage": "new"}, {"stage": "stage is new."}),
+        "u1": EntityFields({"stage": "new"}, {"stage": "stage is new."}, {"stage": SINCE}),
         "u2": EntityFields({"paying": False}),
     }
 

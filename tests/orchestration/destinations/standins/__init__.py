@@ -77,6 +77,8 @@ class StandIn(ABC):
     name: ClassVar[str]
     # Faults that cannot happen to it, and why.
     spared: ClassVar[Mapping[str, str]] = {}
+    # Records that it can tell apart at most; only what people read has such a bound.
+    most: ClassVar[int] = 1 << 30
 
     def __init__(self) -> None:
         self.poisoned: set[str] = set()
@@ -93,6 +95,10 @@ class StandIn(ABC):
     @abstractmethod
     def state(self) -> dict[str, dict[str, Any]]:
         """Identifier -> field -> value as the sync's types say it, without fields that are empty."""
+
+    def visible(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """What of a record's fields can be seen there."""
+        return fields
 
     def sync(self, **given: Any) -> Sync:
         """A declaration that delivers here."""
