@@ -11,9 +11,10 @@ from orchestration.declarations.traits import Trait
 from orchestration.defs.events import POOL, asset_key, logged, materialized
 from orchestration.defs.lease import LEASE, RunLease
 from orchestration.home import Home
+from orchestration.pipeline.alerts import tell_hook
 from orchestration.pipeline.asset_events import SNAPSHOT, Materialized, candidate_key, published_key
 from orchestration.pipeline.asset_reports import of_publish
-from orchestration.pipeline.refresh import publish_build, tell_hook
+from orchestration.pipeline.refresh import publish_build
 from orchestration.publishing.publish import PublishReport
 from orchestration.serving.snapshot import rows, snapshot
 from orchestration.transform.dbt import Project

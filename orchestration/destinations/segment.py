@@ -26,20 +26,20 @@ Answer                                     What is done
 any other 2xx or body                      in doubt, sent again
 =========================================  ==============================================
 
-Segment answers 200 for a wrong write key and for a message that it drops: an acknowledgement says that the call came in,
-not more. The debugger of the source shows what was dropped.
+Segment answers 200 for a wrong write key and for a message that it drops: an acknowledgement says that the call came
+in, not more. The debugger of the source shows what was dropped.
 
-A repetition has the same ``messageId`` (``traithouse-delivery-`` and a hash of the change), by which Segment drops it for
-at least a day; RudderStack does so for as long as it is configured to. ``context.library.name`` is ``traithouse``.
+A repetition has the same ``messageId`` (``traithouse-delivery-`` and a hash of the change), by which Segment drops it
+for at least a day; RudderStack does so for as long as it is configured to. ``context.library.name`` is ``traithouse``.
 
 A null clears a trait: in the profile it becomes null, which is what Segment's specification of Identify says of null.
 Users and groups cannot be deleted here: that is Segment's regulation API, which needs another token and suppresses the
 user for good, so a record to be deleted is cleared.
 
-Sources: Segment's documentation ("HTTP API": endpoint, authentication, errors, limits; "Spec: Common fields": messageId,
-timestamp; "Spec: Group" and the action "Send Group" of Segment Connections in segmentio/action-destinations, which both
-want a userId or an anonymousId; "Regional Segment"), RudderStack's "HTTP API" and "HTTP source". Not verified against a
-live account.
+Sources: Segment's documentation ("HTTP API": endpoint, authentication, errors, limits; "Spec: Common fields":
+messageId, timestamp; "Spec: Group" and the action "Send Group" of Segment Connections in segmentio/action-destinations,
+which both want a userId or an anonymousId; "Regional Segment"), RudderStack's "HTTP API" and "HTTP source". Not
+verified against a live account.
 """
 
 from __future__ import annotations

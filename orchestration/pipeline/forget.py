@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from orchestration.admin.erasure import Forgotten, forget_people, is_built, resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Notify, silent
-from orchestration.pipeline.refresh import refresh, tell_hook, write_and_audit
+from orchestration.pipeline.alerts import tell_hook
+from orchestration.pipeline.refresh import refresh, write_and_audit
 from orchestration.publishing.publish import PublishReport
 from orchestration.spark.build import pull_identities
 from orchestration.transform.dbt import Project

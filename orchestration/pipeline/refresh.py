@@ -20,13 +20,13 @@ from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
 from orchestration.measurement.stability import measure_stability
+from orchestration.pipeline.alerts import tell_hook
 from orchestration.pipeline.reconciliation import enabled_sources, reconcile, unread_tables
 from orchestration.published.state import copy_prior_state
 from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.publish import PublishReport, SyncRows, publish
 from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
-from orchestration.sync.alert import alert
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
@@ -192,13 +192,6 @@ def publish_build(
     if tell:
         tell_hook(project.home, report, notify=notify)
     return report
-
-
-def tell_hook(home: Home, report: PublishReport, *, notify: Notify = silent) -> None:
-    """Tells the alert hook what a publish withheld; call it without lease and lock, which a slow hook would hold."""
-    judged = [trait.trait for trait in report.traits if trait.judged]
-    withheld = {trait.trait: trait.reason for trait in report.withheld}
-    alert(home, report.build_id, judged, withheld, notify=notify)
 
 
 def _deliveries(home: Home) -> SyncRows:

@@ -263,7 +263,9 @@ def plan(
         if identifier not in deferred:
             entity_id = audience.wanted[identifier].entity_id
             planning.plan_upsert(identifier, fields.get(entity_id, EntityFields()), held_fields)
-    records = labelled(home, sync, audience, sorted(planning.records, key=_removals_first))
+    # An identifier that changes hands is cleared or deleted before somebody else gets it.
+    ordered = sorted(planning.records, key=lambda record: (record.action == "upsert", record.identifier))
+    records = labelled(home, sync, audience, ordered)
     to_deliver = {record.identifier for record in records} | planning.waiting
     return Plan(
         audience=audience,
@@ -294,8 +296,3 @@ def _placed(record: Record, known: _Known, deleted: str) -> Record:
 def _differ(value: Any, other: Any) -> bool:
     """Whether two values differ; true and 1 do, although they are equal in Python."""
     return bool(value != other) or isinstance(value, bool) is not isinstance(other, bool)
-
-
-def _removals_first(record: Record) -> tuple[bool, str]:
-    """An identifier that changes hands is cleared or deleted before somebody else gets it."""
-    return (record.action == "upsert", record.identifier)
