@@ -8,8 +8,8 @@ So what is about an account alone has one fixed ``anonymousId``, ``traithouse``:
 accounts together count as one tracked user. Tracks of accounts carry ``context.groupId``.
 
 Limits: 500 KB a call, 32 KB a message (both counted in thousands). Of more than 2,500 messages a call, Segment answers
-200 and drops the rest; each message here has more than 200 bytes, so 500 KB hold fewer. RudderStack takes 4 MB a call; the
-same limits are kept there. 50 calls a second are this destination's own limit.
+200 and drops the rest; each message here has more than 200 bytes, so 500 KB hold fewer. RudderStack takes 4 MB a call,
+and is given no more than Segment. 50 calls a second are this destination's own limit.
 
 Authentication: basic, with the write key of the source as user and no password, from the variable that
 ``write_key_env`` names. ``region: eu`` for workspaces of the European Union. ``service: rudderstack`` sends to the data
@@ -26,8 +26,8 @@ Answer                            What is done
 any other 2xx or body             in doubt, sent again
 ================================  ==============================================
 
-Segment answers 200 for a wrong write key and for a message that it drops: an acknowledgement says that the call came in,
-not more. The debugger of the source shows what was dropped.
+Segment answers 200 for a wrong write key and for a message that it drops: an acknowledgement says that the call came
+in, not more. The debugger of the source shows what was dropped.
 
 A repetition has the same ``messageId`` (``traithouse-delivery-`` and a hash of the change), by which Segment drops it
 for at least a day; RudderStack does so for as long as it is configured to. ``context.library.name`` is ``traithouse``.
