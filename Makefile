@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-pulls prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-loop prove-pulls prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run
@@ -50,6 +50,9 @@ prove-answers: .venv/installed  ## a hundred thousand answers that no vendor doc
 
 prove-erasure: .venv/installed  ## two hundred people with ids of every shape are forgotten, and looked for; ARGS="--people 40"
 	@$(BIN)/python -m tests.faults.erasure $(ARGS)
+
+prove-loop: .venv/installed  ## thirty days on which all that was delivered comes back; ARGS="--days 4"
+	@$(BIN)/python -m tests.story.loop $(ARGS)
 
 prove-pulls: .venv/installed  ## pulls from Postgres and MariaDB killed at random moments, and pulled again; ARGS="--rows 4000 --kills 2"
 	@$(BIN)/python -m tests.faults.pulls $(ARGS)

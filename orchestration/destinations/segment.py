@@ -7,24 +7,24 @@ build_id. Every call of Segment needs a userId or an anonymousId, a group call t
 So what is about an account alone has one fixed ``anonymousId``, ``traithouse``: no user becomes a member, and all
 accounts together count as one tracked user. Tracks of accounts carry ``context.groupId``.
 
-Limits: 500 KB a call, 32 KB a message (both counted in thousands), 2,500 messages a call: of more, Segment answers 200
-and drops the rest. RudderStack takes 4 MB a call; the same limits are kept there. 50 calls a second are this
-destination's own limit.
+Limits: 500 KB a call, 32 KB a message (both counted in thousands). Of more than 2,500 messages a call, Segment answers
+200 and drops the rest; each message here has more than 200 bytes, so 500 KB hold fewer. RudderStack takes 4 MB a call,
+and is given no more than Segment. 50 calls a second are this destination's own limit.
 
 Authentication: basic, with the write key of the source as user and no password, from the variable that
 ``write_key_env`` names. ``region: eu`` for workspaces of the European Union. ``service: rudderstack`` sends to the data
 plane whose address is in the variable that ``data_plane_env`` names.
 
-=========================================  ==============================================
-Answer                                     What is done
-=========================================  ==============================================
-200 with {"success": true} (Segment)       acknowledged
-200 with the text OK (RudderStack)         acknowledged
-400, 413                                   halved
-401, 403, and 404 (RudderStack: no source) nothing more is sent before the next run
-429, 5xx, no answer                        tried again; Retry-After is heeded
-any other 2xx or body                      in doubt, sent again
-=========================================  ==============================================
+================================  ==============================================
+Answer                            What is done
+================================  ==============================================
+200 with {"success": true}        acknowledged by Segment
+200 with the text OK              acknowledged by RudderStack
+400, 413                          halved
+401, 403, 404                     nothing more is sent before the next run
+429, 5xx, no answer               tried again; Retry-After is heeded
+any other 2xx or body             in doubt, sent again
+================================  ==============================================
 
 Segment answers 200 for a wrong write key and for a message that it drops: an acknowledgement says that the call came
 in, not more. The debugger of the source shows what was dropped.
@@ -32,14 +32,14 @@ in, not more. The debugger of the source shows what was dropped.
 A repetition has the same ``messageId`` (``traithouse-delivery-`` and a hash of the change), by which Segment drops it
 for at least a day; RudderStack does so for as long as it is configured to. ``context.library.name`` is ``traithouse``.
 
-A null clears a trait: in the profile it becomes null, which is what Segment's specification of Identify says of null.
+A null clears a trait; what a tool behind Segment makes of null is the tool's.
 Users and groups cannot be deleted here: that is Segment's regulation API, which needs another token and suppresses the
 user for good, so a record to be deleted is cleared.
 
 Sources: Segment's documentation ("HTTP API": endpoint, authentication, errors, limits; "Spec: Common fields":
-messageId, timestamp; "Spec: Group" and the action "Send Group" of Segment Connections in segmentio/action-destinations,
-which both want a userId or an anonymousId; "Regional Segment"), RudderStack's "HTTP API" and "HTTP source". Not
-verified against a live account.
+messageId, timestamp; "Spec: Group", and the action "Send Group" of Segment Connections, where reverse ETL ends, in
+segmentio/action-destinations: "Either `Anonymous ID` or `User ID` must be defined"; "Regional Segment"), RudderStack's
+"HTTP API" and "HTTP source". Not verified against a live account.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from orchestration.errors import UsageError
 
 _HOSTS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
 _PATH = "/v1/batch"
-_MESSAGE_BYTES, _MESSAGES = 32_000, 2_500
+_MESSAGE_BYTES = 32_000
 # Both answer with this status alone, whatever came of each message.
 SUCCESS = (200,)
 _NAMES = r"[^.$\s][^.$]{0,149}"
@@ -144,29 +144,17 @@ class SegmentDestination(HttpDestination):
         return [{"batch": [message for record in records for message in self._messages(record)]}]
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
-        """Makes as few calls as the number of messages allows, without records that have too large a message."""
+        """Makes one call, without records that have too large a message."""
         failures: dict[str, Failure] = {}
-        parts: list[tuple[list[Record], list[Any]]] = [([], [])]
+        batch: list[Any] = []
         for record in records:
             messages = self._messages(record)
             if any(len(json.dumps(message)) > _MESSAGE_BYTES for message in messages):
                 failures[record.identifier] = Failure(f"a message is larger than {_MESSAGE_BYTES} bytes")
-                continue
-            if len(parts[-1][1]) + len(messages) > _MESSAGES:
-                parts.append(([], []))
-            parts[-1][0].append(record)
-            parts[-1][1].extend(messages)
-        for number, (part, messages) in enumerate(parts):
-            if not messages:
-                continue
-            try:
-                self._send_batch(messages)
-            except UnavailableError as error:
-                if number == 0:
-                    raise
-                if error.seconds:
-                    self.pace.pause(error.seconds)
-                failures |= {record.identifier: Failure(str(error), again=True) for record in part}
+            else:
+                batch += messages
+        if batch:
+            self._send_batch(batch)
         return [failures.get(record.identifier) for record in records]
 
     def _send_batch(self, messages: Sequence[Any]) -> None:

@@ -5,27 +5,27 @@ and id, and gives the published sentence. Boolean traits and categories are told
 listed, then "and 37 more".
 
 Limits: one message a second; a section has 3,000 characters, a message 50 blocks. Messages from some 13,200 characters
-on have been refused (slackapi/bolt-js, issue 2509), so 11,000 are used.
+on have been refused (slackapi/bolt-js, number 2509), so 11,000 are used.
 
 Authentication: the address is the secret. It comes from the variable that ``url_env`` names, or for single owners from
 those in ``owners``.
 
-=========================================  ==============================================
-Answer                                     What is done
-=========================================  ==============================================
-200 with the body ``ok``                   acknowledged: every record that the message was about
-400                                        halved until the bad line stands alone
-401, 403, 404, 410                         nothing more is sent to this address before the next run
-429, 5xx, no answer                        tried again; Retry-After is heeded
-any other 2xx or body, a redirect          in doubt or refused, as everywhere
-=========================================  ==============================================
+====================================  ==============================================
+Answer                                What is done
+====================================  ==============================================
+200 with the body ``ok``              acknowledged: each record of the message
+400                                   halved until the bad line stands alone
+401, 403, 404, 410                    nothing more is sent before the next run
+429, 5xx, no answer                   tried again; Retry-After is heeded
+any other 2xx or body                 in doubt, sent again
+====================================  ==============================================
 
 A record with traits of several owners is acknowledged once all of their messages are; a message that was answered is
 not repeated in the run. Slack drops no repetitions: a message whose answer was lost is posted again.
 
 Texts of users are escaped (``&``, ``<``, ``>``), so that none of them is a mention or a link, and blocks are
-``verbatim``, so that Slack makes none of them itself. Nothing can be taken back: who is to be deleted is not told of,
-and earlier messages stay.
+``verbatim``, so that Slack makes none of them itself. Nothing can be taken back: who was forgotten is not told of, and
+earlier messages stay.
 
 Sources: Slack's documentation ("Sending messages using incoming webhooks", "Changes to errors for incoming webhooks",
 "Rate limits", "Formatting text for app surfaces", "Section block"). Not verified against a live workspace.

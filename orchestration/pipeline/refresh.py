@@ -156,7 +156,7 @@ def publish_build(
     Args:
         project: what is declared; takes lease and lock of its home.
         build_id: the build that the caller has begun; without it whichever was begun last.
-        tell: whether the alert hook is told; a caller that holds lease or lock tells it later (``tell_hook``).
+        tell: whether the alert hook is told; a caller that holds the lock tells it later.
         notify: progress.
 
     Raises:

@@ -117,9 +117,10 @@ def as_events(messages: Sequence[dict[str, Any]], received: datetime) -> Iterato
 def load_day(home: Home, folder: Path, generic: Sequence[Row], segment: Sequence[Row]) -> None:
     """Loads events in both layouts."""
     folder.mkdir(parents=True)
-    path = folder / "events.ndjson"
-    path.write_text("".join(json.dumps(event) + "\n" for event in generic))
-    load(home, [path], source=SOURCE)
+    if generic:
+        path = folder / "events.ndjson"
+        path.write_text("".join(json.dumps(event) + "\n" for event in generic))
+        load(home, [path], source=SOURCE)
     for table, file in sorted(write_tables(folder / "tables", segment_tables(segment)).items()):
         load(home, [file], source="segment", table=table)
 
