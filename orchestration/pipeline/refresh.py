@@ -27,6 +27,7 @@ from orchestration.publishing.publish import PublishReport, SyncRows, publish
 from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
 from orchestration.sync.alert import alert
+from orchestration.sync.copied_home import copied_from
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
@@ -198,6 +199,7 @@ def publish_build(project: Project, *, build_id: str | None = None, notify: Noti
 def _deliveries(home: Home) -> SyncRows:
     """What the sync ledger says, as rows of the published tables."""
     with SyncLedger(home) as ledger:
+        copied_from(home, ledger)
         return {"sync_log": ledger.run_rows(), "sync_failures": ledger.failure_rows()}
 
 
