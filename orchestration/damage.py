@@ -21,6 +21,13 @@ _RESTORE = (
 _RIGHTS = "Give your user the right to read and write it, or use another home (--home)."
 _FREE_SPACE = "Free space on it, then run it again; what was written before is kept."
 _LEDGER = "Move the file away, or take it from a backup. Without it, the next traithouse sync sends every record again."
+_LOG = (
+    "Move that file away: what was written to the warehouse after its last checkpoint is not in it then, so load the"
+    " newest files again (an event that is there already counts once). Or restore a backup: traithouse restore BACKUP."
+)
+# The first entry of a log names the version that it is written in.
+_LOG_HEADS = (b"\x64\x00\x62\x65\x00\x02", b"\x64\x00\x62\x65\x00\x03")
+_OUR_SCHEMAS = {"raw", "state", "traits"}
 _CUT = re.compile(r"could not read enough bytes|corrupt|checksum|deserializ|replaying wal|not a valid duckdb", re.I)
 _OTHER_VERSION = re.compile(r"version number|storage version|(newer|older) version", re.I)
 _DENIED = re.compile(r"permission denied|read-only file system|operation not permitted", re.I)
@@ -52,6 +59,32 @@ def refuse_foreign(path: Path) -> None:
     if head[8:] != b"DUCK":
         what = "empty" if not head else "cut off" if len(head) < 12 else "another program's file"
         raise DamagedFileError(f"{path} is no DuckDB database: it is {what}.", _RESTORE)
+    _refuse_damaged_log(path.with_name(f"{path.name}.wal"))
+
+
+def _refuse_damaged_log(log: Path) -> None:
+    """Refuses a log that DuckDB would pass over without a word, though a process that was killed had written to it."""
+    try:
+        with log.open("rb") as stream:
+            head = stream.read(len(_LOG_HEADS[0]))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TraithouseError(f"{log} cannot be read: {error.strerror}.", _RIGHTS) from None
+    if head and head not in _LOG_HEADS:
+        raise DamagedFileError(f"{log} is no log of a DuckDB database, or damaged.", _LOG)
+
+
+def refuse_foreign_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuses another program's database before tables of ours are made in it.
+
+    Raises:
+        DamagedFileError: it holds tables, and none of a home.
+
+    """
+    schemas = {name for (name,) in connection.execute("select schema_name from duckdb_tables()").fetchall()}
+    if schemas and not schemas & _OUR_SCHEMAS:
+        raise DamagedFileError(f"{path} is no warehouse of Traithouse: another program made it.", _RESTORE)
 
 
 def warehouse_trouble(path: Path, error: duckdb.Error) -> TraithouseError | None:
@@ -71,6 +104,8 @@ def warehouse_trouble(path: Path, error: duckdb.Error) -> TraithouseError | None
             f"{path} was written by another version of DuckDB: {said}",
             f"Install that version of DuckDB. Or: {_RESTORE}",
         )
+    if (log := path.with_name(f"{path.name}.wal")).exists() and str(log) in said:
+        return DamagedFileError(f"{log} is damaged, or of another warehouse: {said}", _LOG)
     if _CUT.search(said):
         return DamagedFileError(f"{path} is damaged: {said}", _RESTORE)
     if _DENIED.search(said):

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from orchestration.damage import refuse_foreign, warehouse_trouble
+from orchestration.damage import refuse_foreign, refuse_foreign_tables, warehouse_trouble
 from orchestration.errors import DamagedFileError, TraithouseError, UsageError, WarehouseBusyError
 from orchestration.migrations import migrate
 
@@ -254,8 +254,8 @@ class Home:
         with self._told():
             connection = duckdb.connect(str(self.warehouse))
             try:
-                connection.execute("set TimeZone = 'UTC'")
-                connection.execute("set memory_limit = $limit", {"limit": self.settings.memory_limit})
+                refuse_foreign_tables(self.warehouse, connection)
+                connection.execute("set TimeZone = 'UTC'; set memory_limit = $1", [self.settings.memory_limit])
                 yield connection
             finally:
                 connection.close()

@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from orchestration.home import PROJECT_ROOT, Home, Settings
 from orchestration.transform.dbt import Project
+from orchestration.transform.project_files import ProjectFiles
 
 CACHE = PROJECT_ROOT / ".test-cache"
 # What decides how the project parses, and what its homes hold.
@@ -78,6 +79,7 @@ def add_parsed(home: Home) -> Home:
     kept = home.dbt_target / "partial_parse.msgpack"
     here = [(name, str(home.warehouse) if name == "path" else value) for name, value in connection]
     kept.write_bytes(kept.read_bytes().replace(_connection_hash(connection), _connection_hash(here)))
+    ProjectFiles(PROJECT_ROOT).keep_states(home)
     return home
 
 

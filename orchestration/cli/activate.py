@@ -16,8 +16,9 @@ from orchestration.declarations.syncs import Sync
 from orchestration.declarations.table_copies import TableCopy
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.sync.canary import MOST
-from orchestration.sync.engine import EVERY_SYNC, pause, run_sync
+from orchestration.sync.engine import pause, run_sync, take_over
 from orchestration.sync.explain import explain_delivery
+from orchestration.sync.ledger import EVERY_SYNC
 from orchestration.sync.prepare import PrepareReport, prepare_sync
 from orchestration.sync.report import CopyReport, SyncReport
 
@@ -32,6 +33,7 @@ from orchestration.sync.report import CopyReport, SyncReport
 @click.option("--entity", help="Tell when this user or account was sent, or why not; send nothing.")
 @click.option("--pause", "why", help="Send nothing until --resume, for this reason. Without NAME: every sync.")
 @click.option("--resume", is_flag=True, help="End a pause.")
+@click.option("--take-over", "takes_over", is_flag=True, help="Deliver from this copy of a home from now on.")
 def sync_command(
     call: Call,
     name: str | None,
@@ -43,8 +45,13 @@ def sync_command(
     entity: str | None,
     why: str | None,
     resume: bool,
+    takes_over: bool,
 ) -> int:
     """Deliver changes of published traits: all syncs and copies of tables, or NAME."""
+    if takes_over:
+        take_over(call.home)
+        call.answer({"home": str(call.home.root), "delivers": True}, show_taken_over)
+        return 0
     catalog = call.project.catalog
     if why or resume:
         pause(call.home, catalog, name or EVERY_SYNC, None if resume else why)
@@ -136,6 +143,11 @@ def broken(error: Exception) -> str:
     """What a report says of an error that nobody foresaw: its kind and its place, and nothing of its text."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"it broke off with {type(error).__name__} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def show_taken_over(answer: dict[str, Any]) -> None:
+    """Which home delivers."""
+    OUT.print(f"{escape(answer['home'])} delivers from now on.", soft_wrap=True)
 
 
 def show_deliveries(answer: dict[str, Any]) -> None:

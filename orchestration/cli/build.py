@@ -44,7 +44,8 @@ def refresh_command(call: Call, as_of: str | None, full_refresh: bool) -> int:
 def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     """Publish what passed in the current build again. With --waive also a withheld trait."""
     from orchestration.pipeline.asset_reports import of_publish
-    from orchestration.pipeline.refresh import publish_build, waive_trait
+    from orchestration.pipeline.refresh import publish_build
+    from orchestration.pipeline.waive import waive_trait
 
     if (trait is None) != (why is None):
         raise UsageError(

@@ -14,8 +14,7 @@ from orchestration.admin.retention import apply_retention, check_retention
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.gates.candidates import audit
 from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
-from orchestration.gates.verdicts import Verdict, load_verdicts
-from orchestration.gates.waivers import waive
+from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
@@ -23,10 +22,10 @@ from orchestration.measurement.stability import measure_stability
 from orchestration.pipeline.alerts import tell_hook
 from orchestration.pipeline.reconciliation import enabled_sources, reconcile, unread_tables
 from orchestration.published.state import copy_prior_state
-from orchestration.published.tables import PUBLISHED_TABLES
 from orchestration.publishing.publish import PublishReport, SyncRows, publish
 from orchestration.spark.build import drop_other_watermark, run_on_spark
 from orchestration.spark.serve import serve_on_spark
+from orchestration.sync.copied_home import copied_from
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.build import Build, begin_build, current_build, run_build
 from orchestration.transform.clock import grid_point_before
@@ -128,26 +127,6 @@ def audit_again(project: Project, traits: Sequence[str], *, notify: Notify = sil
         return audit(project, traits=traits, notify=notify)
 
 
-def waive_trait(project: Project, trait: str, *, why: str, who: str, notify: Notify = silent) -> PublishReport:
-    """Let a withheld trait of the current build through, because a person says that its shift is real, and publish.
-
-    Raises:
-        UsageError: it is not withheld, or what failed cannot be waived.
-
-    """
-    project.catalog.trait(trait)
-    with project.home.lease("traithouse publish"), project.home.lock("traithouse publish"):
-        with project.home.connect() as connection:
-            connection.execute(PUBLISHED_TABLES)
-            build = current_build(connection)
-            verdict = load_verdicts(connection, build.build_id).get(trait) if build else None
-            waive(connection, verdict, trait, who=who, why=why)
-        audit_again(project, [trait], notify=notify)
-        report = publish_build(project, tell=False, notify=notify)
-    tell_hook(project.home, report, notify=notify)
-    return report
-
-
 def publish_build(
     project: Project, *, build_id: str | None = None, tell: bool = True, notify: Notify = silent
 ) -> PublishReport:
@@ -197,6 +176,7 @@ def publish_build(
 def _deliveries(home: Home) -> SyncRows:
     """What the sync ledger says, as rows of the published tables."""
     with SyncLedger(home) as ledger:
+        copied_from(home, ledger)
         return {"sync_log": ledger.run_rows(), "sync_failures": ledger.failure_rows()}
 
 

@@ -14,6 +14,7 @@ from orchestration.errors import DamagedFileError, TraithouseError
 from orchestration.home import Home, utc_now
 from orchestration.publishing.snapshot import served_build, snapshot_trouble
 from orchestration.serving.snapshot import published_traits
+from orchestration.sync.copied_home import TAKE_OVER, copied_from, copy_words
 from orchestration.sync.ledger import SyncLedger
 
 
@@ -84,6 +85,8 @@ def _deliveries(home: Home, broken: list[str]) -> tuple[list[dict[str, Any]], li
     """Records that could not be delivered, and runs of syncs; none where the ledger is damaged, and that is added."""
     try:
         with SyncLedger(home) as ledger:
+            if home.settings.is_production and (original := copied_from(home, ledger)):
+                broken.append(f"Nothing is sent: {copy_words(home, original)} {TAKE_OVER}")
             return ledger.failure_rows(), ledger.run_rows()
     except TraithouseError as error:
         words = _in_words(error)

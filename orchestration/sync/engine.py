@@ -23,8 +23,9 @@ from orchestration.errors import UsageError, WarehouseBusyError
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.sync.audience import audience_hash
 from orchestration.sync.canary import canary_plan, read_back
+from orchestration.sync.copied_home import note_folder, refuse_copied_home
 from orchestration.sync.deliver import Delivery, deliver
-from orchestration.sync.ledger import SyncLedger
+from orchestration.sync.ledger import EVERY_SYNC, SyncLedger
 from orchestration.sync.plan import Plan, plan
 from orchestration.sync.report import SAMPLES, SyncReport, delivery_report, dry_report, logged_run
 from orchestration.sync.up_to_date import Basis, UpToDate, fingerprint, note_up_to_date, up_to_date
@@ -33,7 +34,6 @@ from orchestration.sync.validate import checked_destination
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EVERY_SYNC = "*"
 LAST_DELIVERY = "last_delivery"
 
 
@@ -75,6 +75,8 @@ def run_sync(
         waits_until = "" if dry or canary else _waits_until(ledger, sync)
         if waits_until:
             return SyncReport(sync.name, sync.destination, waits_until=waits_until)
+        if destination_type.is_remote(sync) and not dry:
+            refuse_copied_home(home, ledger, sync.where)
         before = fingerprint(home, catalog, sync)
         if not retry_refused and (found := up_to_date(home, catalog, sync, ledger, before)):
             notify(f"sync {sync.name}: nothing has changed since the last delivery")
@@ -257,6 +259,17 @@ def pause(home: Home, catalog: Catalog, name: str, reason: str | None) -> None:
         catalog.sync(name)
     with SyncLedger(home) as ledger:
         ledger.note(name, "paused", reason)
+
+
+def take_over(home: Home) -> None:
+    """Lets a home that is a copy deliver in this environment from now on.
+
+    Raises:
+        WarehouseBusyError: another process is syncing.
+
+    """
+    with one_sync_at_a_time(home), SyncLedger(home) as ledger:
+        note_folder(home, ledger)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from orchestration.home import Home, utc_now
 from orchestration.sync.ledger_schema import CLEARED, DeliveryResult, Run, Sent, create_tables
 from orchestration.sync.settlement import end_forgotten, write_results
 
+# The sync of a note that is about all of them.
+EVERY_SYNC = "*"
 _RUN_COLUMNS = tuple(column.name for column in fields(Run))
 
 

@@ -19,7 +19,9 @@ from orchestration.declarations.table_copies import TableCopy
 from orchestration.home import Home, Notify, silent, utc_now
 from orchestration.landing.database import connected, server_words
 from orchestration.landing.declared import environment
+from orchestration.sync.copied_home import refuse_copied_home
 from orchestration.sync.engine import one_sync_at_a_time
+from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.report import CopiedTableReport, CopyReport
 from orchestration.sync.served_values import need_marks, served_folder
 from orchestration.sync.table_target import BATCH, CopiedColumn, TargetTable
@@ -76,6 +78,8 @@ def copy_tables(
             counts = {table: _count(local, table) for table in copy.tables}
             tables = tuple(CopiedTableReport(table, count, 0, count, False) for table, count in counts.items())
             return CopyReport(copy.name, build_id, tables, True, why_dry)
+        with SyncLedger(home) as ledger:
+            refuse_copied_home(home, ledger, copy.where)
         address = environment(copy.url_env, f"{copy.where}: url_env")
         reports = []
         failure = ""

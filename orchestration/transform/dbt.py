@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,6 +12,7 @@ import yaml
 from orchestration.declarations.catalog import Catalog, read_catalog
 from orchestration.errors import TraithouseError
 from orchestration.home import Home, Notify, silent, write_atomically
+from orchestration.transform.project_files import ProjectFiles, read_yaml
 from orchestration.transform.runner import GOOD_STATUSES, NodeResult, OnNode, first_lines, ignore_node, run_dbt
 
 if TYPE_CHECKING:
@@ -50,6 +49,11 @@ class Project:
         return other
 
     @cached_property
+    def files(self) -> ProjectFiles:
+        """The files that are parsed."""
+        return ProjectFiles(self.folder)
+
+    @cached_property
     def manifest(self) -> Manifest:
         """The parsed project; dbt's partial parsing makes an unchanged one cheap.
 
@@ -58,12 +62,14 @@ class Project:
 
         """
         self.home.prepare()
+        self.files.drop_stale_parse(self.home)
         result = run_dbt(self.home, self.folder, ["parse"])
         if not result.success:
             raise TraithouseError(
                 f"The dbt project does not parse: {first_lines(result.exception)}",
                 "Correct the file that it names.",
             )
+        self.files.keep_states(self.home)
         manifest: Manifest = result.result
         manifest.disabled = {}  # adapters that are not enabled: of no use here, and dbt cannot copy them
         return manifest
@@ -75,7 +81,7 @@ class Project:
         So what only asks what is declared (explain, sync, Dagster loading its definitions) need not wait for dbt.
         """
         self.home.prepare()
-        kept = self.home.dbt_target / f"manifest-{self._files_fingerprint()}.json"
+        kept = self.home.dbt_target / f"manifest-{self.files.fingerprint(self.home.settings.target)}.json"
         try:
             text = kept.read_text()
         except FileNotFoundError:
@@ -86,23 +92,6 @@ class Project:
         manifest: dict[str, Any] = json.loads(text)
         return manifest
 
-    def _files_fingerprint(self) -> str:
-        """Hash over the contents of every file that dbt reads, over dbt's version and the engine.
-
-        Of a seed the name is enough: dbt parses no seed, and the fingerprint of a build reads its contents.
-        """
-        files = [self.folder / "dbt_project.yml", self.folder / "profiles.yml"]
-        for folder in ("models", "macros", "seeds", "tests/unit", "tests/data"):
-            files += sorted((self.folder / folder).rglob("*"))
-        facts = [
-            (str(path), "" if path.suffix == ".csv" else hashlib.sha256(path.read_bytes()).hexdigest())
-            for path in files
-            if path.is_file()
-        ]
-        return hashlib.sha256(json.dumps([facts, version("dbt-core"), self.home.settings.target]).encode()).hexdigest()[
-            :16
-        ]
-
     @cached_property
     def catalog(self) -> Catalog:
         """What the project declares."""
@@ -111,7 +100,7 @@ class Project:
     @cached_property
     def variables(self) -> dict[str, Any]:
         """The scalar vars of dbt_project.yml."""
-        declared: dict[str, Any] = yaml.safe_load((self.folder / "dbt_project.yml").read_text())["vars"]
+        declared: dict[str, Any] = read_yaml(self.folder / "dbt_project.yml").get("vars") or {}
         return declared
 
     @property

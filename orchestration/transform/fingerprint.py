@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import yaml
 
 from orchestration.transform.dbt import Project
 from orchestration.transform.node_results import is_trait
+from orchestration.transform.project_files import read_yaml
 
 # What a node's configuration says to readers only.
 _NO_ROW = ("docs", "description")
@@ -22,8 +22,8 @@ def project_fingerprint(project: Project) -> str:
     """Hash over contents of all that can change a row up to the features, and over the engine; never over times.
 
     That is: models and seeds with their configuration and the types of their columns, macros (also those of packages
-    and of dbt), all of dbt_project.yml and profiles.yml but comments, and the vars. Traits are left out: every refresh
-    evaluates them for everybody.
+    and of dbt), all of dbt_project.yml and profiles.yml but comments, the vars, and the environment variables that any
+    file reads by name. Traits are left out: every refresh evaluates them for everybody.
     """
     manifest = project.manifest_dict
     parts = [
@@ -32,10 +32,11 @@ def project_fingerprint(project: Project) -> str:
         if node["resource_type"] in ("model", "seed") and not is_trait(project, unique_id)
     ]
     macros = [(unique_id, macro["macro_sql"]) for unique_id, macro in manifest["macros"].items()]
-    files = [yaml.safe_load((project.folder / name).read_text()) for name in ("dbt_project.yml", "profiles.yml")]
+    files = [read_yaml(project.folder / name) for name in ("dbt_project.yml", "profiles.yml")]
     # Fast hashes and contracts differ between engines and their versions.
     engine = [project.home.settings.target, duckdb.__version__]
-    text = json.dumps([sorted(parts), sorted(macros), files, project.variables, engine], sort_keys=True, default=str)
+    facts = [sorted(parts), sorted(macros), files, project.variables, project.files.environment, engine]
+    text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -29,7 +29,9 @@ from tests.conftest import NOW, queried, served
 def made_warehouse(home: Home) -> bytes:
     """A warehouse with rows in it."""
     with home.connect() as connection:
-        connection.execute("create table rows as select range as n, hash(range) as h from range(100000)")
+        connection.execute(
+            "create schema raw; create table raw.rows as from range(100000) as t(n), (select hash(1) as h)"
+        )
     return home.warehouse.read_bytes()
 
 
@@ -60,7 +62,7 @@ def test_damage_that_a_query_finds_is_told_too(home: Home) -> None:
     content[middle : middle + 8] = bytes(255 - byte for byte in content[middle : middle + 8])
     home.warehouse.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"warehouse\.duckdb is damaged"), home.connect() as connection:
-        connection.execute("select sum(n), max(h) from rows").fetchall()
+        connection.execute("select sum(n), max(h) from raw.rows").fetchall()
 
 
 def test_a_folder_and_a_link_to_nowhere_are_no_warehouse(home: Home) -> None:

@@ -7,8 +7,9 @@ import pytest
 from orchestration.errors import UsageError
 from orchestration.gates.candidates import audit
 from orchestration.home import Home
-from orchestration.pipeline.refresh import publish_build, waive_trait
+from orchestration.pipeline.refresh import publish_build
 from orchestration.pipeline.status import home_status
+from orchestration.pipeline.waive import waive_trait
 from orchestration.transform.dbt import Project
 from tests.builds import next_build
 from tests.conftest import as_if_made, queried, served

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.errors import UsageError
 from orchestration.home import Home
 from orchestration.transform.dbt import Project
 from orchestration.transform.fingerprint import project_fingerprint
+from orchestration.transform.project_files import ProjectFiles
 from tests.cache import add_parsed
 
 BIG = "seeds/plan_catalog.csv"
@@ -63,6 +65,93 @@ def test_a_touch_and_a_comment_do_not(edited: Callable[[], Project]) -> None:
     on_another_day(project.folder)
     replaced(project.folder / "dbt_project.yml", "# Scalars only.", "# Only scalars.")
     assert project_fingerprint(edited()) == before
+
+
+def test_what_a_file_reads_of_the_environment_changes_it(
+    edited: Callable[[], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = edited().folder
+    replaced(folder / "models" / "sessions" / "fct_sessions.sql", "select", "-- {{ env_var('CUT_OFF', '') }}\nselect")
+    before = project_fingerprint(edited())
+    monkeypatch.setenv("CUT_OFF", "2024-01-01")
+    after = project_fingerprint(edited())
+    monkeypatch.setenv("TRAITHOUSE_MEMORY_LIMIT", "2GB")
+    assert before != after == project_fingerprint(edited())
+
+
+def test_all_that_dbt_reads_decides_whether_it_parses(project_copy: Path) -> None:
+    def fingerprint() -> str:
+        return ProjectFiles(project_copy).fingerprint("duckdb")
+
+    seen = [fingerprint()]
+    for name in (
+        "packages.yml",
+        "dbt_packages/more/macros/more.sql",
+        "snapshots/more.sql",
+        ".dbtignore",
+        "seeds/new.csv",
+    ):
+        (project_copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (project_copy / name).write_text("# more")
+        seen.append(fingerprint())
+    replaced(project_copy / "dbt_project.yml", "macro-paths: [macros]", "macro-paths: [macros, elsewhere]")
+    seen.append(fingerprint())
+    (project_copy / "elsewhere").mkdir()
+    (project_copy / "linked").mkdir()
+    (project_copy / "elsewhere" / "link").symlink_to(project_copy / "linked")
+    (project_copy / "linked" / "more.sql").write_text("{# more #}")
+    seen.append(fingerprint())
+    assert len(set(seen)) == len(seen)
+    on_another_day(project_copy)
+    (project_copy / "tests" / "read_by_nobody.py").write_text("")
+    assert fingerprint() == seen[-1]
+
+
+@pytest.mark.parametrize("content", [None, "vars: [", "- a list", "\x00"])
+def test_a_broken_dbt_project_is_told(home: Home, project_copy: Path, content: str | None) -> None:
+    file = project_copy / "dbt_project.yml"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError, match=r"dbt_project\.yml is "):
+        _ = Project(Home(home.settings.model_copy(update={"project": project_copy}))).manifest_dict
+
+
+def test_a_parse_is_kept_until_it_would_miss_an_edit(home: Home, project_copy: Path) -> None:
+    """dbt believes the times of YAML files; another parse than the one whose files are known is not believed."""
+    add_parsed(home)
+    parsed = home.dbt_target / "partial_parse.msgpack"
+    content = parsed.read_bytes()
+    declared = project_copy / "models" / "sessions" / "_sessions.yml"
+    stat = declared.stat()
+
+    def is_kept() -> bool:
+        ProjectFiles(project_copy).drop_stale_parse(home)
+        return parsed.exists()
+
+    assert is_kept()
+    declared.write_text(declared.read_text().replace("a", "b"))
+    assert is_kept()
+    os.utime(declared, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not is_kept()
+    assert is_kept() is False
+    parsed.write_bytes(content)
+    ProjectFiles(project_copy).keep_states(home)
+    assert is_kept()
+    parsed.write_bytes(content[:1000])
+    assert not is_kept()
+
+
+@pytest.mark.long
+def test_an_edit_of_yaml_in_the_same_moment_and_size_changes_it(home: Home, project_copy: Path) -> None:
+    add_parsed(home)
+    copy = Home(home.settings.model_copy(update={"project": project_copy}))
+    declared = project_copy / "models" / "sessions" / "_sessions.yml"
+    replaced(declared, "    config:\n", "    config:\n      tags: [aa]\n")
+    before, stat = project_fingerprint(Project(copy)), declared.stat()
+    replaced(declared, "tags: [aa]", "tags: [ab]")
+    os.utime(declared, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert project_fingerprint(Project(copy)) != before
 
 
 @pytest.mark.long
