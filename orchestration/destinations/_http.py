@@ -265,7 +265,8 @@ def vendor_id(value: object) -> str:
         UnavailableError: it is something else, which could lead to another record.
 
     """
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    text = str(value) if isinstance(value, str) or is_number else ""
     if not _ID.fullmatch(text):
         raise UnavailableError("the answer has an id that cannot be part of a path")
     return text
