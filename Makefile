@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-loop prove-pulls prove-syncs prove-upgrade dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-loop prove-pulls prove-syncs prove-upgrade prove-edits dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
 
 run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run
@@ -62,6 +62,9 @@ prove-syncs: .venv/installed  ## syncs killed at random moments while builds are
 
 prove-upgrade: .venv/installed  ## what is published and sent, next to what an earlier version made of the same events; ARGS="--against 4f4a3ef"
 	@$(BIN)/python -m tests.upgrade.compare $(ARGS)
+
+prove-edits: .venv/installed  ## every kind of edit of the project after a build: rebuilt where rows can change, else equal; ARGS="--edits 3 --seed 5"
+	@$(BIN)/python -m tests.orchestration.transform.edits $(ARGS)
 
 lint: .venv/installed  ## ruff, mypy, sqlfluff
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target ruff mypy .venv/sqlfluff

@@ -6,20 +6,25 @@ process holds a lock. Nothing here changes a file.
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import duckdb
 
-from orchestration.errors import DamagedFileError, TraithouseError, WarehouseBusyError
+from orchestration.errors import DamagedFileError, TraithouseError, UsageError, WarehouseBusyError
 
 _RESTORE = (
     "traithouse restore BACKUP --force puts a backup in its place and keeps the file aside."
     " Without a backup, move the file away and load the events again."
 )
 _RIGHTS = "Give your user the right to read and write it, or use another home (--home)."
+_DISK = "Look whether its disk is full or damaged, then run it again; what was written before is kept."
 _FREE_SPACE = "Free space on it, then run it again; what was written before is kept."
+WRITES_ANOTHER = "traithouse refresh writes another."
 _LEDGER = "Move the file away, or take it from a backup. Without it, the next traithouse sync sends every record again."
 _LOG = (
     "Move that file away: what was written to the warehouse after its last checkpoint is not in it then, so load the"
@@ -87,6 +92,18 @@ def refuse_foreign_tables(path: Path, connection: duckdb.DuckDBPyConnection) -> 
         raise DamagedFileError(f"{path} is no warehouse of Traithouse: another program made it.", _RESTORE)
 
 
+def file_trouble(error: OSError, home: Path) -> TraithouseError:
+    """What an error of the operating system says, with the file that it is about, or the folder that is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        places = [Path(error.filename).parent] if error.filename else [home, Path(tempfile.gettempdir())]
+        full = min((place for place in places if place.exists()), key=lambda place: shutil.disk_usage(place).free)
+        return TraithouseError(f"The disk of {full} is full: {error.strerror}.", _FREE_SPACE)
+    where = f"{error.filename or home}: {error.strerror or error}."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return TraithouseError(where, _RIGHTS)
+    return TraithouseError(where, "Check the path (--home).")
+
+
 def warehouse_trouble(path: Path, error: duckdb.Error) -> TraithouseError | None:
     """What an error of DuckDB says about the file of a database; nothing where it is about something else."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -113,6 +130,44 @@ def warehouse_trouble(path: Path, error: duckdb.Error) -> TraithouseError | None
     return None
 
 
+def link_trouble(serving: Path) -> str | None:
+    """Why readers find no snapshot although something was published, in words; nothing when the link is there."""
+    current, builds = serving / "current", serving / "builds"
+    if current.exists() or (not current.is_symlink() and not (builds.is_dir() and any(builds.iterdir()))):
+        return None
+    if current.is_symlink():
+        return f"{current} points to {current.readlink()}, which is not there, so nothing is served."
+    return f"{current} is missing, so nothing is served."
+
+
+def served_folder(serving: Path) -> Path:
+    """The folder of the snapshot; resolve it once, so that a publish meanwhile cannot mix two builds.
+
+    Raises:
+        UsageError: nothing is published yet.
+        DamagedFileError: the link to the snapshot was lost, or the snapshot is damaged.
+
+    """
+    if words := link_trouble(serving):
+        raise DamagedFileError(words, WRITES_ANOTHER)
+    if not (serving / "current").exists():
+        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
+    folder = (serving / "current").resolve()
+    try:
+        if not (folder / "traithouse.duckdb").exists():
+            raise DamagedFileError("", "")
+        refuse_foreign(folder / "traithouse.duckdb")
+        duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True).close()
+    except (duckdb.Error, DamagedFileError):
+        raise DamagedFileError(f"The snapshot {folder} is damaged, so nothing is served.", WRITES_ANOTHER) from None
+    return folder
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Whether an error says that what was read of a file cannot be right."""
+    return bool(_CUT.search(str(error)))
+
+
 def refuse_foreign_ledger(path: Path, connection: sqlite3.Connection) -> None:
     """Refuses another program's database before tables of ours are made in it.
 
@@ -135,6 +190,8 @@ def ledger_trouble(path: Path, error: sqlite3.Error) -> TraithouseError:
         )
     if _FULL.search(said):
         return TraithouseError(f"The disk of {path.parent} is full: {said}.", _FREE_SPACE)
+    if "disk I/O error" in said:
+        return TraithouseError(f"The sync ledger {path} cannot be read or written: {said}.", _DISK)
     if path.is_dir():
         return DamagedFileError(f"{path} is a folder, where the file of the sync ledger should be.", _LEDGER)
     if "readonly" in said or "unable to open" in said:

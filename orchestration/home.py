@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import get_ident
@@ -102,13 +102,11 @@ class ProcessLock:
 
     def holder(self) -> str | None:
         """Who holds it now, in words; nothing when nobody does."""
-        if not self._path.exists():
-            return None
         try:
-            with FileLock(self._path, timeout=0):
+            with FileLock(self._path, timeout=0) if self._path.exists() else nullcontext():
                 return None
-        except Timeout:
-            return self._holder()
+        except OSError as error:  # also where it may only be read
+            return self._holder() if isinstance(error, Timeout) else None
 
     def _holder(self) -> str:
         try:
@@ -161,7 +159,7 @@ class Home:
             write_atomically(marker, json.dumps({"version": HOME_VERSION}))
         made = read_json(marker)
         version = made.get("version")
-        if version is None:
+        if type(version) is not int:
             raise DamagedFileError(
                 f"{marker} is damaged: it does not name the version of the home.",
                 f'Take it from a backup; or write {{"version": {HOME_VERSION}}}, where this version made the home.',

@@ -19,6 +19,7 @@ from orchestration.admin.checksums import write_checksums
 from orchestration.admin.erasure import resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, read_json, silent, utc_now
+from orchestration.publishing.snapshot import snapshot_trouble
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.transform.dbt import Project
 
@@ -76,6 +77,8 @@ def backup(project: Project, to: Path | None = None, *, notify: Notify = silent)
                     connection.execute("checkpoint")
                 _copy(project.home.warehouse, draft / project.home.warehouse.name)
                 notify("backup: snapshot and deliveries")
+                if words := snapshot_trouble(project.home):
+                    notify(f"backup: there is no snapshot in it. {words}")
                 build_id = _copy_served(project.home, draft)
                 for ledger in project.home.root.glob("sync_ledger.*.sqlite"):
                     with (

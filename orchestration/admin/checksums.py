@@ -60,7 +60,7 @@ def _checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file, by its path in the folder."""
     checksums = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.name not in _NO_PART:
+        if path.is_file() and not path.is_symlink() and str(path.relative_to(folder)) not in _NO_PART:
             with path.open("rb") as stream:
                 checksums[str(path.relative_to(folder))] = hashlib.file_digest(stream, "sha256").hexdigest()
     return checksums

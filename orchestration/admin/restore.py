@@ -19,11 +19,22 @@ from typing import Any
 
 import duckdb
 
-from orchestration.admin.checksums import verify_checksums
+from orchestration.admin.checksums import CHECKSUMS, verify_checksums
 from orchestration.admin.erasure import ErasureScope, scrub
 from orchestration.admin.subject import Subject, identifiers_of
+from orchestration.damage import refuse_foreign
 from orchestration.errors import DamagedFileError, UsageError
-from orchestration.home import RESTORE_INTENT, Home, Notify, Settings, read_json, silent, utc_now, write_atomically
+from orchestration.home import (
+    HOME_VERSION,
+    RESTORE_INTENT,
+    Home,
+    Notify,
+    Settings,
+    read_json,
+    silent,
+    utc_now,
+    write_atomically,
+)
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import hash_sql
 from orchestration.publishing.snapshot import point_to
@@ -83,11 +94,15 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
                 "--force replaces it, and keeps what it holds in a folder beside it.",
             )
         notify("restore: checking the backup")
+        _refuse_unusable(project.home, source)
         verify_checksums(source)
         draft = project.home.root / f".restore-{utc_now():%Y%m%dT%H%M%S%fZ}"
         notify("restore: copying")
         try:
-            shutil.copytree(source, draft, symlinks=True)
+            # With the rights of this process; those of the backup may be anybody's.
+            shutil.copytree(source, draft, symlinks=True, copy_function=shutil.copyfile)
+            for folder in (draft, *(path for path in draft.rglob("*") if path.is_dir() and not path.is_symlink())):
+                folder.chmod(0o700)
             verify_checksums(draft)
             inner = Home(Settings(**{**project.home.settings.model_dump(), "home": draft}))
             inner.prepare()
@@ -103,6 +118,37 @@ def restore(project: Project, source: Path, *, force: bool = False, notify: Noti
         }
         write_atomically(project.home.root / RESTORE_INTENT, json.dumps(intent))
         return _put_in_place(project.home, notify)
+
+
+def _refuse_unusable(home: Home, source: Path) -> None:
+    """Refuses what no restore can use, before all of it is read.
+
+    Raises:
+        UsageError: it holds no warehouse or the home itself, a later version made it, or it is larger than the disk.
+        DamagedFileError: its warehouse is none.
+
+    """
+    if not (source / CHECKSUMS).exists():
+        return
+    another = "Restore another backup."
+    if home.root.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"The home {home.root} lies in the backup {source}.", "Move the backup out of the way.")
+    if not (source / home.warehouse.name).exists():
+        raise UsageError(f"The backup {source} holds no warehouse.", another)
+    refuse_foreign(source / home.warehouse.name)
+    version = read_json(source / "home.json").get("version")
+    if version is not None and (type(version) is not int or version > HOME_VERSION):
+        raise UsageError(
+            f"The backup {source} has version {version}; this Traithouse reads version {HOME_VERSION}.",
+            f"Use the version of Traithouse that made it. Or: {another}",
+        )
+    # A sparse file takes its full length when it is copied.
+    needed = sum(path.lstat().st_size for path in source.rglob("*"))
+    if needed > (free := shutil.disk_usage(home.root).free):
+        raise UsageError(
+            f"The backup {source} takes {needed:,} bytes, and {free:,} are free in {home.root}.",
+            f"Free space. Or: {another}",
+        )
 
 
 def _put_in_place(home: Home, notify: Notify) -> Restored:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ import click
 from pydantic import ValidationError
 
 from orchestration.cli.console import Progress
+from orchestration.damage import file_trouble
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, Settings
 from orchestration.transform.dbt import Project
@@ -121,9 +123,8 @@ def _guarded(
     except OSError as error:
         if debug:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        hint = "Check the path and its permissions (--home)."
-        return _complain(f"{where}{error.strerror or error}.", hint, 1, as_json)
+        told = file_trouble(error, call.home.root if call else Path.cwd())
+        return _complain(told.message, told.hint, told.exit_code, as_json)
     except Exception as error:
         if debug:
             raise
@@ -146,6 +147,7 @@ def _complain(message: str, hint: str, exit_code: int, as_json: bool) -> int:
 
 def entry() -> None:
     """Runs the command line; a wrong call is answered like every other error."""
+    logging.raiseExceptions = False  # where dbt's log cannot be written, the command says why itself
     try:
         main.main(prog_name="traithouse", standalone_mode=False)
     except click.Abort:

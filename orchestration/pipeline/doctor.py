@@ -10,12 +10,15 @@ from typing import Any
 
 import duckdb
 
+from orchestration.damage import WRITES_ANOTHER
 from orchestration.declarations.event_types import IDENTITY_TYPES
-from orchestration.errors import TraithouseError
+from orchestration.errors import DamagedFileError, TraithouseError
 from orchestration.gates.requirements import WHERE_MEANINGS_ARE, missing_behaviour
 from orchestration.home import PROJECT_ROOT
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.pipeline.reconciliation import Reconciled, enabled_sources, reconcile, unread_tables
+from orchestration.pipeline.status import broken_parts
+from orchestration.publishing.snapshot import damaged_files
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
@@ -24,7 +27,7 @@ from orchestration.transform.dbt import Project
 def doctor(project: Project) -> dict[str, Any]:
     """Home, lock, versions, declarations, where rows have gone, and how much of the events the catalogue understands.
 
-    What is in the warehouse is left out while another process holds it.
+    What is in the warehouse is left out while another process holds it, or where its file is damaged.
     """
     home, catalog = project.home, project.catalog
     home.prepare()
@@ -34,22 +37,18 @@ def doctor(project: Project) -> dict[str, Any]:
             checked_destination(catalog, sync)
         except TraithouseError as error:
             problems.append(f"{error.message} {error.hint}")
+    problems += broken_parts(home)
+    problems += [f"{path} is damaged. {WRITES_ANOTHER}" for path in damaged_files(home)]
     busy = home.busy()
     coverage: list[dict[str, Any]] = []
     reconciled: list[dict[str, Any]] = []
     if busy is None:
-        with home.lock("traithouse doctor"), home.connect() as connection:
-            connection.execute(RAW_TABLES)
-            enabled = enabled_sources(project)
-            problems += [table.words for table in unread_tables(connection, enabled, _declared_tables(project))]
-            if not rows(connection, "select 1 as there from raw.loads limit 1"):
-                problems.append("Nothing is loaded yet; traithouse load FILE brings events in.")
-            if rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
-                coverage = _coverage(connection)
-                found = reconcile(connection, enabled)
-                reconciled = [source.as_dict() for source in found]
-                problems += [problem for source in found for problem in _row_problems(source)]
-                problems += _event_problems(connection, project)
+        try:
+            with home.lock("traithouse doctor"), home.connect() as connection:
+                coverage, reconciled = _loaded(project, connection, problems)
+        except DamagedFileError as error:
+            words = f"{error.message} {error.hint}"
+            problems += [] if words in problems else [words]
     return {
         "home": str(home.root),
         "warehouse_mb": round(home.warehouse.stat().st_size / 1e6, 1) if home.warehouse.exists() else 0,
@@ -64,6 +63,26 @@ def doctor(project: Project) -> dict[str, Any]:
         "catalogue_coverage": coverage,
         "problems": problems,
     }
+
+
+def _loaded(
+    project: Project, connection: duckdb.DuckDBPyConnection, problems: list[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """How much of the events the catalogue understands, and where rows have gone; adds what is wrong with them."""
+    coverage: list[dict[str, Any]] = []
+    reconciled: list[dict[str, Any]] = []
+    connection.execute(RAW_TABLES)
+    enabled = enabled_sources(project)
+    problems += [table.words for table in unread_tables(connection, enabled, _declared_tables(project))]
+    if not rows(connection, "select 1 as there from raw.loads limit 1"):
+        problems.append("Nothing is loaded yet; traithouse load FILE brings events in.")
+    if rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
+        coverage = _coverage(connection)
+        found = reconcile(connection, enabled)
+        reconciled = [source.as_dict() for source in found]
+        problems += [problem for source in found for problem in _row_problems(source)]
+        problems += _event_problems(connection, project)
+    return coverage, reconciled
 
 
 def _declared_tables(project: Project) -> dict[str, set[str]]:

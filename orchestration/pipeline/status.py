@@ -62,6 +62,13 @@ def home_status(home: Home) -> dict[str, Any]:
     }
 
 
+def broken_parts(home: Home) -> list[str]:
+    """Which files of the home are damaged, and what holds its deliveries, in words."""
+    found = _broken(home)
+    _deliveries(home, found)
+    return found
+
+
 def _broken(home: Home) -> list[str]:
     """Which files of the home are damaged, and what to do, in words; the warehouse is looked at, not opened."""
     found = []

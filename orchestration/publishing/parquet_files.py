@@ -136,7 +136,7 @@ def write_parquet_files(
         digest = hashlib.sha256(f"{columns} {row['rows']} {row['total']}".encode()).hexdigest()[:20]
         file = _File(row["name"], row["first"], row["bucket"], f"{table}/{row['name']}-{digest}.parquet")
         hashes[file.path] = served.hashes.get(file.path, "")
-        if hashes[file.path] and _hash(served.folder / file.path) == hashes[file.path]:
+        if hashes[file.path] and file_hash(served.folder / file.path) == hashes[file.path]:
             os.link(served.folder / file.path, folder / file.path)
         else:
             missing.append(file)
@@ -145,7 +145,7 @@ def write_parquet_files(
         connection.execute(f"copy (from {schema}.{table} limit 0) to {path} ({_FORMAT})")
     for start in range(0, len(missing) if found else 0, FILES_AT_ONCE):
         _write(connection, grouping, missing[start : start + FILES_AT_ONCE], folder)
-    return hashes | {file.path: _hash(folder / file.path, to_disk=True) for file in missing}
+    return hashes | {file.path: file_hash(folder / file.path, to_disk=True) for file in missing}
 
 
 def spans(newest: int) -> list[tuple[int, int]]:
@@ -240,7 +240,7 @@ def _write(connection: duckdb.DuckDBPyConnection, grouping: Grouping, files: Seq
     shutil.rmtree(drafts)
 
 
-def _hash(path: Path, *, to_disk: bool = False) -> str:
+def file_hash(path: Path, *, to_disk: bool = False) -> str:
     """SHA-256 of a file, empty if there is none; ``to_disk`` first makes sure that the disk has it."""
     if not path.is_file():
         return ""

@@ -24,7 +24,7 @@ from orchestration.published.objections import create_objectors
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire, withdraw_objectors
-from orchestration.publishing.snapshot import PARQUET_FILES, served_manifest, write_snapshot
+from orchestration.publishing.snapshot import PARQUET_FILES, damaged_files, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
 from orchestration.publishing.visitors import mark_visitors
 from orchestration.transform.build import Build, current_build
@@ -155,7 +155,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
         served = served_manifest(project.home)
         # After a crash between commit and snapshot an older one is served; one of an earlier version is replaced, too.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
-        if newest and not (is_newest and PARQUET_FILES in served):
+        if newest and not (is_newest and PARQUET_FILES in served and not damaged_files(project.home)):
             notify("writing the serving snapshot")
             write_snapshot(project.home, connection, newest[0])
         failed = tuple(failed_models(connection, project))

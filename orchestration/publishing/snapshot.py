@@ -18,15 +18,14 @@ from typing import Any
 
 import duckdb
 
-from orchestration.damage import refuse_foreign
-from orchestration.errors import TraithouseError
+from orchestration.damage import WRITES_ANOTHER, refuse_foreign, served_folder
+from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, read_json
 from orchestration.published.tables import FORMER_TABLES, TABLES, WIDE_TABLES
-from orchestration.publishing.parquet_files import ServedFiles, write_parquet_files
+from orchestration.publishing.parquet_files import ServedFiles, file_hash, write_parquet_files
 
-# Key of the manifest.
-PARQUET_FILES = "parquet_files"
-_WRITES_ANOTHER = "traithouse refresh writes another."
+# Keys of the manifest.
+PARQUET_FILES, _DATABASE = "parquet_files", "database"
 
 
 def served_build(home: Home) -> str | None:
@@ -37,9 +36,9 @@ def served_build(home: Home) -> str | None:
 def served_manifest(home: Home) -> dict[str, Any]:
     """The manifest of the served snapshot; empty when it cannot be read.
 
-    Keys: build_id, as_of, published_at; rows by table; parquet_files (the SHA-256 of each file by its path in the
-    snapshot); seconds that writing took, bytes_written, bytes_shared. A snapshot of an earlier version lacks some of
-    the keys after rows.
+    Keys: build_id, as_of, published_at; rows by table; parquet_files and database (SHA-256 of each file by its path in
+    the snapshot); seconds that writing took, bytes_written, bytes_shared. A snapshot of an earlier version lacks some
+    of the keys after rows.
     """
     current = home.serving / "current"
     try:
@@ -50,18 +49,24 @@ def served_manifest(home: Home) -> dict[str, Any]:
         return {}
 
 
+def damaged_files(home: Home) -> list[Path]:
+    """Files of the served snapshot whose bytes are not those that its manifest names; reads all of them."""
+    manifest = served_manifest(home)
+    folder = (home.serving / "current").resolve()
+    expected = {**(manifest.get(PARQUET_FILES) or {}), **(manifest.get(_DATABASE) or {})}
+    return [folder / name for name, known in sorted(expected.items()) if file_hash(folder / name) != known]
+
+
 def snapshot_trouble(home: Home) -> str | None:
     """Why readers see nothing although something was published, in words; nothing when all is well."""
-    current = home.serving / "current"
-    if not current.is_symlink():
-        builds = home.serving / "builds"
-        if current.exists() or not builds.is_dir() or not any(builds.iterdir()):
-            return None
-        return f"{current} is missing, so nothing is served. {_WRITES_ANOTHER}"
-    if not current.exists():
-        return f"{current} points to {current.readlink()}, which is not there, so nothing is served. {_WRITES_ANOTHER}"
+    try:
+        folder = served_folder(home.serving)
+    except UsageError:
+        return None
+    except TraithouseError as error:
+        return f"{error.message} {error.hint}"
     if served_build(home) is None:
-        return f"The snapshot {current.resolve()} is damaged, so nothing is served. {_WRITES_ANOTHER}"
+        return f"The snapshot {folder} is damaged: its manifest cannot be read. {WRITES_ANOTHER}"
     return None
 
 
@@ -130,6 +135,7 @@ def _fill(draft: Path, home: Home, connection: duckdb.DuckDBPyConnection, build_
         "published_at": published_at,
         "rows": rows,
         PARQUET_FILES: files,
+        _DATABASE: {"traithouse.duckdb": file_hash(draft / "traithouse.duckdb")},
         "seconds": round(time.perf_counter() - began, 3),
         "bytes_written": sum(size for shared, size in sizes if not shared),
         "bytes_shared": sum(size for shared, size in sizes if shared),

@@ -8,7 +8,8 @@ from typing import Any
 
 import duckdb
 
-from orchestration.errors import TraithouseError, UsageError
+from orchestration.damage import WRITES_ANOTHER, is_damage, served_folder
+from orchestration.errors import DamagedFileError
 from orchestration.home import Home
 from orchestration.publishing.snapshot import served_build
 
@@ -19,18 +20,17 @@ def snapshot(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises:
         UsageError: nothing is published yet.
-        TraithouseError: the file is broken.
+        DamagedFileError: the link to it was lost, or the file is damaged.
 
     """
-    path = home.serving / "current" / "traithouse.duckdb"
-    if not path.exists():
-        raise UsageError("Nothing is published yet.", "traithouse refresh publishes what passes its gate.")
-    try:
-        connection = duckdb.connect(str(path.resolve()), read_only=True)
-    except duckdb.Error:
-        raise TraithouseError("The serving snapshot cannot be read.", "traithouse refresh writes a new one.") from None
-    with connection:
-        yield connection
+    folder = served_folder(home.serving)
+    with duckdb.connect(str(folder / "traithouse.duckdb"), read_only=True) as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise DamagedFileError(f"The snapshot {folder} is damaged: {error}.", WRITES_ANOTHER) from None
+            raise
 
 
 def rows(connection: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from orchestration.damage import served_folder
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.declarations.traits import Trait
@@ -24,7 +25,7 @@ from orchestration.errors import UsageError
 from orchestration.home import Home, read_json
 from orchestration.published.contacts import CONSENT, asked_contacts, contacts_file
 from orchestration.sync.fields import Overrides, declaration_hash
-from orchestration.sync.served_values import create_current_values, need_marks, served_folder, traits_of_everyone
+from orchestration.sync.served_values import create_current_values, need_marks, traits_of_everyone
 
 # What a reason to skip begins with.
 NO_CONSENT = "no consent to"
@@ -91,7 +92,7 @@ def read_audience(home: Home, catalog: Catalog, sync: Sync, overrides: Overrides
         UsageError: nothing is published yet, or no refresh has read the identifiers and consent that the sync needs.
 
     """
-    folder = served_folder(home)
+    folder = served_folder(home.serving)
     manifest = read_json(folder / "manifest.json")
     contacts = needed_contacts(home, sync)
     traits = catalog.traits_of(sync)
@@ -180,7 +181,7 @@ def audience_hash(home: Home, catalog: Catalog, sync: Sync) -> str:
         UsageError: as ``read_audience``.
 
     """
-    folder = served_folder(home)
+    folder = served_folder(home.serving)
     contacts = needed_contacts(home, sync)
     traits = catalog.traits_of(sync)
     with duckdb.connect() as connection:

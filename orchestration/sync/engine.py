@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from orchestration.damage import file_trouble
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import Destination, Record
@@ -281,12 +281,17 @@ def one_sync_at_a_time(home: Home) -> Iterator[None]:
 
     """
     home.prepare()
-    path: Path = home.root / "sync.lock"
+    lock = FileLock(home.root / "sync.lock")
     try:
-        with FileLock(path, timeout=home.settings.lock_wait_seconds):
-            yield
+        lock.acquire(timeout=home.settings.lock_wait_seconds)
     except Timeout:
         raise WarehouseBusyError(
             "Another process is syncing from this home.",
             "Wait until it has ended, then sync again.",
         ) from None
+    except OSError as error:
+        raise file_trouble(error, home.root) from None
+    try:
+        yield
+    finally:
+        lock.release()

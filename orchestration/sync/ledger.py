@@ -35,7 +35,7 @@ class SyncLedger:
 
     def __init__(self, home: Home, path: Path | None = None) -> None:
         home.prepare()
-        file = path or home.sync_ledger
+        self._file = file = path or home.sync_ledger
         try:
             self._connection = sqlite3.connect(file)
             self._connection.row_factory = sqlite3.Row
@@ -55,6 +55,8 @@ class SyncLedger:
         trace: TracebackType | None,
     ) -> None:
         self._connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise ledger_trouble(self._file, error) from None
 
     def _first(self, sql: str, **given: object) -> Any:
         """The first row of a query, or nothing."""

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import duckdb
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Sync
 from orchestration.destinations import destinations
 from orchestration.errors import UsageError
-from orchestration.home import Home
 from orchestration.published.who_counts import counts_everyone
 from orchestration.sync.fields import Overrides
-
-
-def served_folder(home: Home) -> Path:
-    """The folder of the snapshot; resolve it once a run, so that a publish meanwhile cannot mix two builds.
-
-    Raises:
-        UsageError: nothing is published yet.
-
-    """
-    current = home.serving / "current"
-    if not current.exists():
-        raise UsageError("Nothing is published yet.", "Run traithouse refresh: it publishes what passes its gate.")
-    return current.resolve()
 
 
 def traits_of_everyone(catalog: Catalog, sync: Sync) -> list[str]:

@@ -14,6 +14,7 @@ import duckdb
 import pandas as pd
 import sqlalchemy as sa
 
+from orchestration.damage import served_folder
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.table_copies import TableCopy
 from orchestration.home import Home, Notify, silent, utc_now
@@ -23,7 +24,7 @@ from orchestration.sync.copied_home import refuse_copied_home
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.sync.ledger import SyncLedger
 from orchestration.sync.report import CopiedTableReport, CopyReport
-from orchestration.sync.served_values import need_marks, served_folder
+from orchestration.sync.served_values import need_marks
 from orchestration.sync.table_target import BATCH, CopiedColumn, TargetTable
 
 _TEXTS = {
@@ -67,7 +68,7 @@ def copy_tables(
     if not home.settings.is_production and not dry_run:
         why_dry = f"TRAITHOUSE_ENV is {home.settings.env}; remote destinations are served in production only"
     with one_sync_at_a_time(home), duckdb.connect() as local:
-        database = str(served_folder(home) / "traithouse.duckdb").replace("'", "''")
+        database = str(served_folder(home.serving) / "traithouse.duckdb").replace("'", "''")
         local.execute(f"attach '{database}' as served (read_only)")
         local.execute("use served")
         need_marks(local)

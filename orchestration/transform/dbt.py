@@ -11,7 +11,7 @@ import yaml
 
 from orchestration.declarations.catalog import Catalog, read_catalog
 from orchestration.errors import TraithouseError
-from orchestration.home import Home, Notify, silent, write_atomically
+from orchestration.home import Home, Notify, read_json, silent, write_atomically
 from orchestration.transform.project_files import ProjectFiles, read_yaml
 from orchestration.transform.runner import GOOD_STATUSES, NodeResult, OnNode, first_lines, ignore_node, run_dbt
 
@@ -64,6 +64,8 @@ class Project:
         self.home.prepare()
         self.files.drop_stale_parse(self.home)
         result = run_dbt(self.home, self.folder, ["parse"])
+        if isinstance(result.exception, OSError):
+            raise result.exception
         if not result.success:
             raise TraithouseError(
                 f"The dbt project does not parse: {first_lines(result.exception)}",
@@ -82,14 +84,13 @@ class Project:
         """
         self.home.prepare()
         kept = self.home.dbt_target / f"manifest-{self.files.fingerprint(self.home.settings.target)}.json"
-        try:
-            text = kept.read_text()
-        except FileNotFoundError:
+        manifest = read_json(kept)
+        if "nodes" not in manifest:
             text = json.dumps(self.manifest.writable_manifest().to_dict(omit_none=False), default=str)
             for old in self.home.dbt_target.glob("manifest-*.json"):
                 old.unlink(missing_ok=True)
             write_atomically(kept, text)
-        manifest: dict[str, Any] = json.loads(text)
+            manifest = json.loads(text)
         return manifest
 
     @cached_property
@@ -194,6 +195,8 @@ class Project:
     def _results(self, arguments: list[str], *, manifest: Manifest, **options: Any) -> list[Any]:
         """Dbt's own results of a command; ``options`` as of ``run_dbt``."""
         result = run_dbt(self.home, self.folder, arguments, manifest=manifest, **options)
+        if isinstance(result.exception, OSError):
+            raise result.exception
         if result.result is None:
             raise TraithouseError(f"dbt stopped: {first_lines(result.exception)}", f"Its log is in {self.home.logs}.")
         return list(result.result)

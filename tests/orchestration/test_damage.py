@@ -1,12 +1,16 @@
 """Damaged and foreign files of a home: told with file and remedy, and nothing is changed or left behind."""
 
+import errno
 import json
+import os
+import re
 import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +18,19 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.damage import warehouse_trouble
+from orchestration.damage import file_trouble, served_folder, warehouse_trouble
 from orchestration.errors import DamagedFileError, TraithouseError, WarehouseBusyError
 from orchestration.home import Home, write_atomically
+from orchestration.pipeline.doctor import doctor
 from orchestration.pipeline.refresh import refresh
 from orchestration.pipeline.status import home_status
+from orchestration.publishing.publish import publish
 from orchestration.publishing.snapshot import write_snapshot
+from orchestration.serving.explain import explain
+from orchestration.sync.engine import run_sync
 from orchestration.sync.ledger import SyncLedger
 from orchestration.transform.dbt import Project
+from tests.cache import add_parsed, copied
 from tests.children import in_child
 from tests.conftest import NOW, queried, served
 
@@ -63,6 +72,60 @@ def test_damage_that_a_query_finds_is_told_too(home: Home) -> None:
     home.warehouse.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"warehouse\.duckdb is damaged"), home.connect() as connection:
         connection.execute("select sum(n), max(h) from raw.rows").fetchall()
+
+
+def killed_while_writing(home: Home) -> Path:
+    """The log of a process that was killed after its rows were committed, and before they were in the file."""
+    code = """if True:
+        import duckdb, os, sys
+        connection = duckdb.connect(sys.argv[1])
+        connection.execute("create table raw.late as from range(1000) as t(n)")
+        for number in range(20):
+            connection.execute("insert into raw.late from range(1000)")
+        os.kill(os.getpid(), 9)
+    """
+    made_warehouse(home)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, home.warehouse], check=False)
+    return home.warehouse.with_name("warehouse.duckdb.wal")
+
+
+def test_what_a_killed_process_has_committed_is_there(home: Home) -> None:
+    assert killed_while_writing(home).stat().st_size > 1000
+    assert queried(home, "select count(*) from raw.late") == [(21_000,)]
+
+
+LOGS: dict[str, Callable[[bytes], bytes]] = {
+    "garbage": lambda content: bytes(range(256)) * 40,
+    "text": lambda content: b"of another program",
+    "zeros": lambda content: bytes(len(content)),
+    "of another version": lambda content: content[:5] + b"\x09" + content[6:],
+    "changed at its head": lambda content: content[:40] + b"\xff" * 8 + content[48:],
+    "changed in its middle": lambda content: content[:9000] + b"\xff" * 8 + content[9008:],
+}
+
+
+@pytest.mark.parametrize("damage", LOGS)
+def test_a_damaged_log_is_told_and_kept(home: Home, damage: str) -> None:
+    """DuckDB itself passes over some of these without a word."""
+    log = killed_while_writing(home)
+    log.write_bytes(LOGS[damage](log.read_bytes()))
+    before = home.warehouse.read_bytes(), log.read_bytes()
+    with pytest.raises(DamagedFileError, match=r"warehouse\.duckdb\.wal is ") as told, home.connect():
+        pass
+    assert "Move that file away" in told.value.hint
+    assert (home.warehouse.read_bytes(), log.read_bytes()) == before
+    log.unlink()
+    assert queried(home, "select count(*) from raw.rows") == [(100_000,)]
+
+
+def test_another_programs_database_is_refused_and_kept(home: Home) -> None:
+    home.prepare()
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("create table albums as select 1 as n")
+    before = home.warehouse.read_bytes()
+    with pytest.raises(DamagedFileError, match="another program made it"), home.connect():
+        pass
+    assert home.warehouse.read_bytes() == before
 
 
 def test_a_folder_and_a_link_to_nowhere_are_no_warehouse(home: Home) -> None:
@@ -109,7 +172,10 @@ def test_other_troubles_have_a_sentence(home: Home, said: str, words: str) -> No
         raise told
 
 
-@pytest.mark.parametrize("content", ['{"vers', "", "[3]", '{"from": 1}', "\x00\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ['{"vers', "", "[3]", '{"from": 1}', "\x00", '{"version": true}', '{"version": "3.1"}'],
+)
 def test_a_damaged_home_json_is_told(home: Home, content: str) -> None:
     home.prepare()
     (home.root / "home.json").write_text(content)
@@ -164,6 +230,29 @@ def test_status_goes_on_without_each_broken_part(sample_home: Home) -> None:
     assert (status["traits"], status["served_build"]) == ([], None)
     for name in ("warehouse.duckdb", sample_home.sync_ledger.name, "serving/builds", "status.json"):
         assert any(name in words for words in status["broken"]), name
+
+
+@pytest.mark.parametrize("how", ["deleted", "nowhere", "cut", "emptied", "changed"])
+def test_who_reads_what_is_served_is_told(sample_home: Home, sample_project: Project, how: str) -> None:
+    folder = served_folder(sample_home.serving)
+    database = folder / "traithouse.duckdb"
+    if how in ("deleted", "nowhere"):
+        (sample_home.serving / "current").unlink()
+    if how == "nowhere":
+        (sample_home.serving / "current").symlink_to("builds/gone")
+    content = database.read_bytes()
+    if how in ("cut", "emptied"):
+        database.write_bytes(content[:20_000] if how == "cut" else b"")
+    if how == "changed":
+        database.write_bytes(content[:20_000] + bytes(255 - byte for byte in content[20_000:]))
+    readers: list[Callable[[], object]] = [lambda: explain(sample_home, sample_project.catalog, "user_0001")]
+    if how != "changed":
+        readers.append(lambda: run_sync(sample_home, sample_project.catalog, sample_project.catalog.sync("outbox")))
+    for reader in readers:
+        with pytest.raises(DamagedFileError, match=r"serving/current|The snapshot .* is damaged") as told:
+            reader()
+        assert "traithouse refresh" in told.value.hint
+    assert not sample_home.outbox.exists() or not list(sample_home.outbox.rglob("*.ndjson"))
 
 
 @pytest.mark.long
@@ -227,6 +316,131 @@ def test_a_snapshot_that_does_not_fit_leaves_the_last_one_alone(sample_home: Hom
     assert (sample_home.serving / "current").readlink() == before
     assert list((sample_home.serving / "builds").glob(".*")) == []
     assert queried(sample_home, "select count(*) from traits.trait_values") == [(5400,)]
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "hint"),
+    [(errno.ENOSPC, "is full", "Free space"), (errno.EROFS, "Read-only", "right"), (errno.EIO, "error", "--home")],
+)
+def test_errors_of_the_system_have_a_file_and_a_remedy(home: Home, number: int, words: str, hint: str) -> None:
+    home.prepare()
+    for error in (OSError(number, os.strerror(number)), OSError(number, os.strerror(number), str(home.root / "lock"))):
+        told = file_trouble(error, home.root)
+        assert str(home.root) in told.message or "/tmp" in told.message
+        assert words in told.message
+        assert hint in told.hint
+
+
+def test_a_ledger_that_finds_no_room_says_so(home: Home) -> None:
+    def grow() -> None:
+        with pytest.raises(TraithouseError, match=r"is full|disk I/O error"), SyncLedger(home) as ledger:
+            ledger.note("crm", "paused", "x" * 1_000_000)
+
+    with SyncLedger(home):
+        pass
+    assert on_a_small_disk(grow, 200_000) == 0
+    with SyncLedger(home) as ledger:
+        assert ledger.noted("crm", "paused") is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["load", "refresh", "sync", "backup", "forget"])
+def test_a_command_on_a_full_disk_says_so_and_goes_well_afterwards(
+    sample_home: Home, events_file: Callable[..., Path], command: str
+) -> None:
+    events = events_file(
+        [{"event_id": "n1", "event_name": "home", "occurred_at": "2024-06-30", "user_id": "user_0001"}]
+    )
+    arguments = {"load": [str(events)], "forget": ["user_0001"], "sync": ["outbox"]}
+    call = [
+        sys.executable,
+        "-m",
+        "orchestration",
+        command,
+        *arguments.get(command, []),
+        "--home",
+        str(sample_home.root),
+    ]
+
+    def no_file_grows() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    full = subprocess.run(call, preexec_fn=no_file_grows, capture_output=True, text=True)
+    assert full.returncode == 1, full.stdout + full.stderr
+    (sentence,) = (line for line in full.stderr.splitlines() if line.startswith("Error: "))
+    assert re.search(r"The disk of .* is full|disk I/O error", sentence), full.stderr
+    assert "Traceback" not in full.stderr
+    assert list(sample_home.root.rglob(".*")) == []
+    again = subprocess.run(call, capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+READ_ONLY = """if True:
+    import os, sys
+    from orchestration.cli.app import entry
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    entry()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("status", 0, "cannot be opened"),
+        ("refresh", 1, "lease: Permission denied"),
+        ("sync", 1, "sync.lock: Permission denied"),
+        ("backup", 1, "lock: Permission denied"),
+    ],
+)
+def test_a_home_that_may_only_be_read_is_told(published_home: Path, command: str, code: int, words: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = copied(published_home, Path(folder) / "home")
+        _ = Project(home).catalog
+        for path in (Path(folder), home.root, *home.root.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o555 if path.is_dir() else 0o444)
+        call = [sys.executable, "-c", READ_ONLY, command, "--home", str(home.root)]
+        done = subprocess.run(call, capture_output=True, text=True)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == code, said
+    assert words in said
+    assert "the right to read and write" in said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_file_of_the_snapshot_is_told_and_written_again(sample_home: Home, sample_project: Project) -> None:
+    before = served_folder(sample_home.serving)
+    for path in (next(before.rglob("*.parquet")), before / "traithouse.duckdb"):
+        content, middle = path.read_bytes(), path.stat().st_size // 2
+        path.write_bytes(content[:middle] + bytes(255 - byte for byte in content[middle:]))
+        assert [str(path) in words for words in doctor(sample_project)["problems"] if "is damaged" in words] == [True]
+        publish(sample_project)
+        assert not any("is damaged" in words for words in doctor(sample_project)["problems"])
+        before = served_folder(sample_home.serving)
+    assert served(sample_home, "select count(*) from traits.trait_values") == [(5400,)]
+
+
+def test_doctor_goes_on_without_each_broken_part(sample_home: Home, sample_project: Project) -> None:
+    sample_home.warehouse.write_bytes(b"")
+    sample_home.sync_ledger.write_bytes(b"no ledger" * 500)
+    problems = doctor(sample_project)["problems"]
+    for name in ("warehouse.duckdb is no DuckDB database", sample_home.sync_ledger.name):
+        assert len([words for words in problems if name in words]) == 1
+
+
+@pytest.mark.long
+def test_a_damaged_manifest_is_made_again(home: Home) -> None:
+    add_parsed(home)
+    expected = Project(home).manifest_dict["nodes"].keys()
+    (kept,) = home.dbt_target.glob("manifest-*.json")
+    for content in ("{", "{}", ""):
+        kept.write_text(content)
+        assert Project(home).manifest_dict["nodes"].keys() == expected
 
 
 def test_a_write_that_is_refused_leaves_no_draft(tmp_path: Path) -> None:

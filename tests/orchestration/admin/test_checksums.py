@@ -27,14 +27,16 @@ def test_a_backup_as_it_was_made_is_accepted_also_after_it_was_opened(folder: Pa
     verify_checksums(folder)
 
 
-@pytest.mark.parametrize("change", ["changed", "missing", "added"])
+@pytest.mark.parametrize("change", ["changed", "missing", "added", "added under the name of a lock"])
 def test_a_changed_backup_is_refused(folder: Path, change: str) -> None:
     if change == "changed":
         (folder / "warehouse.duckdb").write_bytes(b"rowz")
     elif change == "missing":
         (folder / "serving" / "manifest.json").unlink()
-    else:
+    elif change == "added":
         (folder / "another").touch()
+    else:
+        (folder / "serving" / "lock").touch()
     with pytest.raises(UsageError, match="is not as it was made"):
         verify_checksums(folder)
 

@@ -176,3 +176,47 @@ def test_a_link_in_a_backup_is_refused_before_anything_is_written(
     assert other.read_bytes() == before
     assert not empty.warehouse.exists()
     assert list(empty.root.glob(".restore*")) == []
+
+
+UNUSABLE: dict[str, Callable[[Path], object]] = {
+    "holds no warehouse": lambda folder: (folder / "warehouse.duckdb").unlink(),
+    "has version 99": lambda folder: (folder / "home.json").write_text('{"version": 99}'),
+    "is a folder": lambda folder: ((folder / "warehouse.duckdb").unlink(), (folder / "warehouse.duckdb").mkdir()),
+    "are free in": lambda folder: os.truncate(folder / "status.json", 1 << 43),
+}
+
+
+@pytest.mark.parametrize("words", UNUSABLE)
+def test_a_backup_that_cannot_be_used_changes_nothing(
+    sample_home: Home, sample_project: Project, tmp_path: Path, words: str
+) -> None:
+    folder = Path(backup(sample_project, tmp_path / "elsewhere").folder)
+    UNUSABLE[words](folder)
+    if words != "are free in":  # whoever makes a backup makes its checksums
+        write_checksums(folder)
+    before, build = sample_home.warehouse.stat().st_ino, served_build(sample_home)
+    with pytest.raises(TraithouseError, match=words) as refused:
+        restore(sample_project, folder, force=True)
+    assert str(folder) in refused.value.message
+    assert (sample_home.warehouse.stat().st_ino, served_build(sample_home)) == (before, build)
+    assert list(sample_home.root.glob(".restore*")) == []
+
+
+def test_a_backup_around_the_home_is_refused(sample_home: Home, sample_project: Project) -> None:
+    write_checksums(sample_home.root)
+    with pytest.raises(UsageError, match="lies in the backup"):
+        restore(sample_project, sample_home.root, force=True)
+
+
+def test_rights_of_a_backups_files_are_not_taken_over(
+    sample_home: Home, sample_project: Project, tmp_path: Path
+) -> None:
+    folder = Path(backup(sample_project, tmp_path / "elsewhere").folder)
+    linked = tmp_path / "linked"
+    os.link(folder / "warehouse.duckdb", linked)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o777)
+    restore(sample_project, folder, force=True)
+    assert open_to_others(sample_home.root) == []
+    assert sample_home.warehouse.stat().st_ino != linked.stat().st_ino

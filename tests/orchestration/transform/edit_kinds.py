@@ -195,8 +195,8 @@ def _renamed_argument(folder: Path, random: Random) -> str:
 
 
 def _macro_calls(folder: Path, random: Random) -> str:
-    """What one macro does by way of another."""
-    return replace(folder / "macros" / "vocabulary.sql", "[1, 7, 28, 90]", "[1, 7, 28, 91]")
+    """What other macros do by way of this one."""
+    return replace(folder / "macros" / "numbers.sql", "+ 0.5)", f"+ 0.{random.choice('1249')})")
 
 
 def _comment(folder: Path, random: Random) -> str:
