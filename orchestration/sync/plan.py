@@ -264,7 +264,6 @@ def plan(
             entity_id = audience.wanted[identifier].entity_id
             planning.plan_upsert(identifier, fields.get(entity_id, EntityFields()), held_fields)
     records = labelled(home, sync, audience, sorted(planning.records, key=_removals_first))
-    to_deliver = {record.identifier for record in records} | planning.waiting
     return Plan(
         audience=audience,
         records=records,
@@ -272,7 +271,7 @@ def plan(
         changes=sum(record.identifier in planning.sent for record in records),
         refused=len(planning.waiting),
         sources=planning.sources,
-        settled=ledger.dead_letters(sync.name) - to_deliver,
+        settled=ledger.dead_letters(sync.name) - {record.identifier for record in records} - planning.waiting,
         skipped=Counter(skipped.reason for skipped in audience.skipped.values()),
         deferred=bool(deferred),
     )
