@@ -56,3 +56,10 @@ def test_a_destination_that_does_not_exist_is_named_with_the_file(manifest: Decl
 def test_an_exposure_in_the_syncs_folder_must_be_declared(manifest: Declared, refused: Refused) -> None:
     del manifest["exposures"]["exposure.traithouse.outbox"]["config"]["meta"]["sync"]
     assert refused().message == "models/syncs/_syncs.yml: outbox has neither config.meta.sync nor config.meta.tables."
+
+
+def test_a_label_that_is_no_attribute_is_refused(sync: Declared, refused: Refused) -> None:
+    sync["label"] = "emial"
+    error = refused()
+    assert error.message == f"{OUTBOX}: label: 'emial' is no attribute of users."
+    assert error.hint == "Did you mean 'email'?"

@@ -192,3 +192,11 @@ def test_a_snapshot_that_does_not_say_who_is_anonymous_is_not_sent(home: Home) -
         connection.execute("alter table traits.trait_values drop is_anonymous")
     with pytest.raises(UsageError, match="does not say who is an anonymous visitor"):
         found(home, sync_of())
+
+
+def test_a_destination_that_takes_no_visitors_gets_none_even_by_a_trait_of_everyone(home: Home) -> None:
+    home.prepare()
+    serve(home, 1, VALUES, visitors=("u1", "u3"))
+    sync = sync_of(destination="segment")
+    asked = found(home, sync, catalog_of(TRAITS, sync, everyone=("stage",)))
+    assert set(asked.wanted) == {"u2"}

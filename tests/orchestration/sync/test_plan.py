@@ -19,7 +19,7 @@ from orchestration.sync.ledger_schema import DeliveryResult
 from orchestration.sync.plan import Plan, plan
 from orchestration.sync.report import SyncReport
 from tests.orchestration.sync.test_properties import CutOffError, World, installed
-from tests.serving import catalog_of, serve
+from tests.serving import SINCE, catalog_of, serve
 
 TRAITS = {"paying": "boolean", "score": "number", "stage": "category"}
 PUBLISHED = {"u1": {"paying": "true", "score": "1.5", "stage": "new"}}
@@ -430,3 +430,37 @@ def test_a_build_that_is_served_again_is_delivered_again(home: Home, world: Worl
     current.symlink_to("builds/000001-20240630T000000Z")
     run(home, sync_of())
     assert set(map(str, world.state().values())) == {"{'paying': False}"}
+
+
+def test_a_record_says_of_which_trait_each_field_is_and_since_when(home: Home) -> None:
+    serve(home, 1, PUBLISHED)
+    sync = sync_of(fields={"paying": {"field": "th_paying", "cleared": "no", "cast": "string"}})
+    (record,) = planned(home, sync).records
+    note = record.notes["th_paying"]
+    assert (note.trait, note.type, note.owner, note.version) == ("paying", "boolean", "tests", 1)
+    assert (note.cleared, note.since) == ("no", SINCE)
+    settle(home, [record])
+    serve(home, 2, {})
+    (record,) = planned(home, sync).records
+    assert (record.action, record.notes["th_paying"].since) == ("clear", None)
+
+
+def test_a_label_is_read_of_who_is_sent_and_not_of_who_took_consent_back(home: Home) -> None:
+    sync = sync_of(label="email", purpose="sales")
+    catalog = catalog_of(TRAITS, sync)
+    people = {"u1": {"email": "a@b.c", "consent": "sales"}, "u2": {"email": "d@e.f", "consent": "sales"}}
+    values = {"u1": {"paying": "true"}, "u2": {"paying": "true"}}
+    serve(home, 1, values, people=people, catalog=catalog)
+    records = planned(home, sync).records
+    assert [(record.entity_id, record.label) for record in records] == [("u1", "a@b.c"), ("u2", "d@e.f")]
+    settle(home, records)
+    people["u2"] = {"email": "d@e.f", "consent": ""}
+    serve(home, 2, values, people=people, catalog=catalog)
+    (record,) = planned(home, sync).records
+    assert (record.entity_id, record.action, record.label) == ("u2", "clear", "")
+
+
+def test_a_label_that_no_refresh_has_read_is_asked_for(home: Home) -> None:
+    serve(home, 1, PUBLISHED)
+    with pytest.raises(UsageError, match="email of users has not been read"):
+        planned(home, sync_of(label="email"))
