@@ -107,9 +107,10 @@ def test_an_error_is_one_json_object_too(home: Home, traithouse: Traithouse) -> 
     }
 
 
-def test_an_unexpected_error_shows_its_traceback_only_when_asked(home: Home, traithouse: Traithouse) -> None:
-    home.prepare()
-    home.warehouse.write_text("not a database, but long enough to be read as one " * 100)
+def test_an_unexpected_error_shows_its_traceback_only_when_asked(
+    home: Home, traithouse: Traithouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAITHOUSE_MEMORY_LIMIT", "much")
     quiet = traithouse("refresh", home=home)
     assert (quiet.exit_code, "Traceback" in quiet.output) == (1, False)
     assert "--debug" in quiet.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.declarations.catalog import Catalog
 from orchestration.declarations.syncs import Scope, Sync
-from orchestration.errors import UsageError
+from orchestration.errors import DamagedFileError, UsageError
 from orchestration.home import Home
 from orchestration.sync.audience import Audience, audience_hash, read_audience
 from orchestration.sync.fields import read_fields
@@ -151,8 +151,8 @@ def test_what_the_sync_needs_of_persons_has_to_have_been_read(home: Home) -> Non
     serve(home, 1, VALUES, people={"u1": {"email": "a@x.org"}})
     with pytest.raises(UsageError, match="consent of users has not been read"):
         found(home, sync_of(purpose="ads"))
-    with pytest.raises(UsageError, match="Nothing is published yet"):
-        (home.serving / "current").unlink()
+    (home.serving / "current").unlink()
+    with pytest.raises(DamagedFileError, match="current is missing"):
         found(home, sync_of())
 
 
