@@ -177,15 +177,20 @@ def _added_trait(folder: Path, random: Random) -> str:
 
 
 def _deleted_trait(folder: Path, random: Random) -> str:
-    used = {"activated", "at_risk", "dormant", "resurrected"}
-    users = folder / "models" / "traits" / "users"
-    names = (
-        {path.stem for path in users.glob("*.yml")} - used - {path.name.split("__")[0] for path in users.glob("*__*")}
-    )
-    name = random.choice(sorted(names))
+    """A trait that no other names."""
+    files = sorted((folder / "models" / "traits").rglob("*.*"))
+    text = {path: path.read_text() for path in files}
+    alone = [
+        path
+        for path in files
+        if path.suffix == ".yml"
+        and path.with_suffix(".sql").exists()
+        and not any(re.search(rf"\b{path.stem}\b", text[other]) for other in files if other.stem != path.stem)
+    ]
+    path = random.choice(alone)
     for suffix in (".sql", ".yml"):
-        (users / f"{name}{suffix}").unlink()
-    return name
+        path.with_suffix(suffix).unlink()
+    return path.stem
 
 
 def _renamed_argument(folder: Path, random: Random) -> str:
