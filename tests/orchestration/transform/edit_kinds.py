@@ -20,7 +20,7 @@ MODULUS = "EXTRAS_MODULUS"
 PLANS, EVENTS = "seeds/plan_catalog.csv", "seeds/event_catalog.csv"
 _STAGES = ("events", "identity", "sessions", "activity", "features")
 _LITERAL = re.compile(r"(?<![\w.'\"\[{,-])([2-9]|[1-9]\d{1,3})(?![\w.'\"\]},])")
-_EXTRAS = "{% macro keeps(column) %}length({{ column }}) % {{ env_var('EXTRAS_MODULUS', '7') }} != 3{% endmacro %}\n"
+_EXTRAS = "{% macro keeps(column) %}{{ column }} % {{ env_var('EXTRAS_MODULUS', '7') }} != 3{% endmacro %}\n"
 Edit = Callable[[Path, Random], str]
 
 
@@ -35,7 +35,7 @@ def edited_project(folder: Path) -> Path:
         (place / "dbt_project.yml").write_text("name: extras\nversion: 1.0.0\nconfig-version: 2\n")
         (place / "macros" / "keeps.sql").write_text(_EXTRAS)
     (folder / "packages.yml").write_text("packages:\n  - local: extras\n")
-    kept = "    from rebuilt\n    where {{ extras.keeps('rebuilt.session_id') }}\n"
+    kept = "    from rebuilt\n    where {{ extras.keeps('rebuilt.event_count') }}\n"
     replace(folder / "models" / "sessions" / "fct_sessions.sql", "    from rebuilt\n", kept)
     return folder
 
@@ -235,8 +235,8 @@ def _environment(folder: Path, random: Random) -> str:
 
 
 def _large_seed(folder: Path, random: Random) -> str:
-    plan, old = random.choice([("starter", "1"), ("team", "2"), ("business", "3"), ("enterprise", "4")])
-    return replace(folder / PLANS, f"\n{plan},{old}\n", f"\n{plan},{int(old) + 4}\n")
+    plan, old = random.choice([("trial", "0"), ("team", "2")])
+    return replace(folder / PLANS, f"\n{plan},{old}\n", f"\n{plan},{9 if plan == 'trial' else 0}\n")
 
 
 def _extras(folder: Path, random: Random) -> str:

@@ -59,6 +59,7 @@ class EditOutcome:
         times_kept: whether files kept their times of modification.
         outcome: rebuilt, kept (nothing up to the features was rebuilt), or refused.
         rows: compared.
+        changed: of these, rows that the edit changes: they are others than before it.
         differing: rows that only one of the two homes has.
         withheld: traits that are withheld after the edit, and not in a home of its own.
         seconds: that the refresh took, with parsing.
@@ -71,6 +72,7 @@ class EditOutcome:
     times_kept: bool
     outcome: str
     rows: int
+    changed: int
     differing: int
     withheld: int
     seconds: float
@@ -95,6 +97,7 @@ class EditTrial:
         self._begin()
         shutil.copytree(self.folder / "loaded", self.home, symlinks=True)
         assert in_child(lambda: self._refresh(self.home), self.folder / "error") == 0, self._error()
+        _freeze(self.home, self._frozen(self.folder / "built"))
         shutil.copytree(self.home, self.folder / "built", symlinks=True)
         made.touch()
 
@@ -121,15 +124,20 @@ class EditTrial:
             where = _served_differently(self.home, self.folder / "built", []) | (
                 {} if failed and refused else {"build": 1}
             )
-            outcome, withheld, rows = "refused", set(), 0
+            outcome, withheld, rows, changed = "refused", set(), 0, 0
         else:
-            rows, where = _differing(self.home, self.fresh)
+            for home in (self.home, self.fresh):
+                _freeze(home, self._frozen(home))
+            rows, where = _differing(self._frozen(self.home), self._frozen(self.fresh))
+            changed = sum(_differing(self._frozen(self.folder / "built"), self._frozen(self.fresh))[1].values())
             withheld = _withheld(self.home) - _withheld(self.fresh)
             where |= _served_differently(self.home, self.fresh, sorted(_withheld(self.home) | _withheld(self.fresh)))
             before = _served_differently(self.home, self.folder / "built", [], only=sorted(withheld))
             where |= {f"withheld {name}": count for name, count in before.items()}
             outcome = "rebuilt" if _is_rebuilt(self.home) else "kept"
-        return EditOutcome(kind, what, times_kept, outcome, rows, sum(where.values()), len(withheld), seconds, where)
+        return EditOutcome(
+            kind, what, times_kept, outcome, rows, changed, sum(where.values()), len(withheld), seconds, where
+        )
 
     def _begin(self) -> None:
         for folder in (self.project, self.home, self.fresh):
@@ -145,6 +153,9 @@ class EditTrial:
                 raise RuntimeError(failed[0])
             publish(project)
 
+    def _frozen(self, home: Path) -> Path:
+        return self.folder / f"frozen-{home.name}.duckdb"
+
     def _error(self) -> str:
         return (self.folder / "error").read_text()[:300]
 
@@ -153,9 +164,9 @@ def _home(folder: Path, project: Path) -> Home:
     return Home(Settings(home=folder, project=project))
 
 
-def _frozen(home: Path) -> tuple[Path, set[str]]:
-    """All rows that are compared as tables of a file, and their names; a view is read in its own warehouse only."""
-    file = home / "frozen.duckdb"
+def _freeze(home: Path, file: Path) -> None:
+    """Writes all rows that are compared as tables of a file; a view is read in its own warehouse only."""
+    file.unlink(missing_ok=True)
     with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
         found = connection.execute(
             """
@@ -168,17 +179,16 @@ def _frozen(home: Path) -> tuple[Path, set[str]]:
         connection.execute(f"attach '{file}' as frozen")
         for name in names:
             connection.execute(f'create table frozen."{name}" as from {name}')
-    return file, names
 
 
-def _differing(home: Path, fresh: Path) -> tuple[int, dict[str, int]]:
-    """Rows compared, and tables of two warehouses that differ with how many rows only one side has."""
+def _differing(ours: Path, theirs: Path) -> tuple[int, dict[str, int]]:
+    """Rows compared, and tables of two files that differ with how many rows only one side has."""
     rows, where = 0, {}
-    ours, theirs = _frozen(home), _frozen(fresh)
     with duckdb.connect() as connection:
-        for side, (file, _) in (("ours", ours), ("theirs", theirs)):
+        for side, file in (("ours", ours), ("theirs", theirs)):
             connection.execute(f"attach '{file}' as {side} (read_only)")
-        for name in sorted(theirs[1]):
+        names = connection.execute("select table_name from duckdb_tables() where database_name = 'theirs'").fetchall()
+        for (name,) in sorted(names):
             try:
                 where[name] = _count_differing(connection, f'ours."{name}"', f'theirs."{name}"')
             except duckdb.Error:
@@ -256,7 +266,16 @@ def try_edits(folder: Path, count: int | None, seed: int) -> list[EditOutcome]:
 
 def summary(outcomes: list[EditOutcome]) -> str:
     """One line an edit."""
-    head = ["edit", "what", "times kept", "outcome", "rows compared", "rows that differ", "traits withheld"]
+    head = [
+        "edit",
+        "what",
+        "times kept",
+        "outcome",
+        "rows compared",
+        "changed by the edit",
+        "rows that differ",
+        "traits withheld",
+    ]
     lines = [
         [
             outcome.kind,
@@ -264,6 +283,7 @@ def summary(outcomes: list[EditOutcome]) -> str:
             "yes" if outcome.times_kept else "no",
             outcome.outcome,
             f"{outcome.rows:,}",
+            f"{outcome.changed:,}",
             outcome.differing,
             outcome.withheld,
         ]
