@@ -217,6 +217,7 @@ def test_rights_of_a_backups_files_are_not_taken_over(
     for path in folder.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o777)
+    sample_home.root.chmod(0o700)
     restore(sample_project, folder, force=True)
     assert open_to_others(sample_home.root) == []
     assert sample_home.warehouse.stat().st_ino != linked.stat().st_ino
