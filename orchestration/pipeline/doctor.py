@@ -78,7 +78,8 @@ def _loaded(
         problems.append("Nothing is loaded yet; traithouse load FILE brings events in.")
     if rows(connection, "select 1 as built from duckdb_tables() where table_name = 'event_log'"):
         coverage = _coverage(connection)
-        found = reconcile(connection, enabled)
+        # With Spark the rows that were checked are not in the home, so they are not counted again.
+        found = reconcile(connection, enabled, recount=not project.home.settings.on_spark)
         reconciled = [source.as_dict() for source in found]
         problems += [problem for source in found for problem in _row_problems(source)]
         problems += _event_problems(connection, project)

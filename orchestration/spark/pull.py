@@ -29,6 +29,7 @@ READ_AT_HOME = (
     "events.event_kinds",
     "events.event_log",
     "events.own_deliveries",
+    "events.plan_catalog",
     "events.quarantined_events",
     "events.replaced_events",
     "events.unmapped_events",

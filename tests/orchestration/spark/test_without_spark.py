@@ -32,7 +32,8 @@ def read_in(*rooms: str) -> set[str]:
 def test_what_the_home_reads_of_the_models_comes_back() -> None:
     read = read_in("gates", "publishing", "published", "mapping", "serving", "pipeline")
     assert "events.event_log" in read
-    assert read <= set(READ_AT_HOME)
+    # Duplicates are not counted again where the rows that were checked are on Spark.
+    assert read - {"events.checked_events"} <= set(READ_AT_HOME)
     assert read_in("admin") - set(READ_AT_HOME) == set(READ_TO_FORGET)
 
 
