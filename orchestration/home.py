@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     # DuckDB holds buffers for each of its threads.
     increment_memory_limit: str = f"{340 * (os.cpu_count() or 1)}MB"
     lock_wait_seconds: float = 1
+    # A folder or an object store to which each publish copies what replicas of the API serve; empty for none.
+    serve_to: str = ""
 
     @property
     def is_production(self) -> bool:

@@ -1,8 +1,8 @@
 """Backups: the state of a home, all of one moment, in a folder that is laid out like a home.
 
-A backup holds the warehouse, the snapshot that is served, the sync ledgers, home.json and status.json, and the
-checksums of all of them. It leaves out what can be made again or is no state of the home: Dagster's runs, dbt's files,
-logs, inbox and outbox.
+A backup holds the warehouse, the snapshot that is served, the sync ledgers, the audit log, the hashes of API keys,
+home.json and status.json, and the checksums of all of them. It leaves out what can be made again or is no state of the
+home: Dagster's runs, dbt's files, logs, inbox and outbox.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from orchestration.admin.checksums import write_checksums
 from orchestration.admin.erasure import resume_forget
 from orchestration.errors import UsageError
 from orchestration.home import Home, Notify, read_json, silent, utc_now
+from orchestration.published.audit_log import PLAYS
+from orchestration.published.lookup_file import KEYS
 from orchestration.publishing.snapshot import snapshot_trouble
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.transform.dbt import Project
@@ -80,14 +82,15 @@ def backup(project: Project, to: Path | None = None, *, notify: Notify = silent)
                 if words := snapshot_trouble(project.home):
                     notify(f"backup: there is no snapshot in it. {words}")
                 build_id = _copy_served(project.home, draft)
-                for ledger in project.home.root.glob("sync_ledger.*.sqlite"):
+                for ledger in (*project.home.root.glob("sync_ledger.*.sqlite"), *project.home.root.glob(PLAYS)):
                     with (
                         closing(sqlite3.connect(ledger)) as source,
                         closing(sqlite3.connect(draft / ledger.name)) as copy,
                     ):
                         source.backup(copy)
-                for name in ("home.json", "status.json"):
+                for name in ("home.json", "status.json", f"serving/{KEYS}"):
                     if (project.home.root / name).exists():
+                        (draft / name).parent.mkdir(exist_ok=True)
                         _copy(project.home.root / name, draft / name)
                 notify("backup: checksums")
                 write_checksums(draft, now)

@@ -34,6 +34,7 @@ from orchestration.home import Home, Notify, Settings, read_json, silent, utc_no
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import has_tombstone
 from orchestration.published.tables import PUBLISHED_TABLES
+from orchestration.publishing.lookup import drop_old_lookups, write_copy
 from orchestration.publishing.snapshot import write_snapshot
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.sync.ledger import SyncLedger
@@ -253,6 +254,8 @@ def _drop_old_builds(home: Home) -> None:
     for build in (home.serving / "builds").glob("*"):
         if build != current:
             shutil.rmtree(build)
+    drop_old_lookups(home)
+    write_copy(home, kept=0)
 
 
 def backups_in(home: Home) -> Sequence[Path]:

@@ -37,6 +37,9 @@ from orchestration.home import (
 )
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.landing.tombstones import hash_sql
+from orchestration.published.audit_log import PLAYS
+from orchestration.published.lookup_file import KEYS
+from orchestration.publishing.lookup import rewrite_lookup
 from orchestration.publishing.snapshot import point_to
 from orchestration.sync.engine import one_sync_at_a_time
 from orchestration.transform.dbt import Project
@@ -157,7 +160,8 @@ def _put_in_place(home: Home, notify: Notify) -> Restored:
     draft = home.root / intent["draft"]
     aside = home.root / (intent["replaced"] or ".restore-nothing")
     aside.mkdir(exist_ok=True)
-    ledgers = sorted(path.name for path in draft.glob("sync_ledger.*.sqlite"))
+    # What the home itself says about deliveries, acts and keys is newer, and holds.
+    ledgers = [*sorted(path.name for path in draft.glob("sync_ledger.*.sqlite")), PLAYS, f"serving/{KEYS}"]
     log = f"{home.warehouse.name}.wal"
     if (home.root / log).exists() and (draft / home.warehouse.name).exists():
         # A killed process left this log of the replaced warehouse; DuckDB would apply it to the restored one.
@@ -169,6 +173,7 @@ def _put_in_place(home: Home, notify: Notify) -> Restored:
             continue
         if place.exists():
             place.replace(aside / name)
+        place.parent.mkdir(exist_ok=True, mode=0o700)
         part.replace(place)
     notify("restore: the snapshot")
     _serve_restored(home, draft, aside)
@@ -198,6 +203,7 @@ def _serve_restored(home: Home, draft: Path, aside: Path) -> None:
     for build in builds.iterdir():
         if build != restored:
             build.replace(aside / "serving" / "builds" / build.name)
+    rewrite_lookup(home)
 
 
 def _forget_again(home: Home, inner: Home, project: Project, notify: Notify) -> int:

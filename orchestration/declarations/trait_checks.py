@@ -27,6 +27,17 @@ def check_trait(trait: Trait, behaviours: set[str], columns: Sequence[Column], w
 
     """
     _check_needs(trait, behaviours, where)
+    if (trait.serve, trait.entity) == ("browser", "account"):
+        raise UsageError(
+            f"{where}: serve: a browser reads its own user only, and this trait is of accounts.",
+            "Write server, or serve a trait of users.",
+        )
+    expected = {"boolean": bool, "number": float, "category": str}[trait.type]
+    if trait.default is not None and not isinstance(trait.default, expected):
+        raise UsageError(
+            f"{where}: default: {trait.default!r} is no value of a {trait.type} trait.",
+            "Write a value of its type, or leave the key out.",
+        )
     _check_outcome(trait, where)
     _check_rules(trait, where)
     _check_columns(trait, columns, where)

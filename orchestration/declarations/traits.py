@@ -80,6 +80,8 @@ class Trait(Declaration):
         outcome: what it warns of or promises.
         gate: extra expectations.
         purpose: what it may be used for.
+        serve: who may ask the API for it: servers alone, browsers too (each for its own user), or nobody.
+        default: what the API answers for an entity without a value; false, 0 or an empty text when not given.
         upstream_traits: traits whose values it reads, each as a column that is null where that trait was not judged.
         ancestors: not declared: all traits that the model is built on, however many models lie between.
         features: not declared: the columns of the feature row that these texts name.
@@ -110,6 +112,8 @@ class Trait(Declaration):
     outcome: Outcome
     gate: tuple[Expectation, ...] = ()
     purpose: str
+    serve: Literal["server", "browser", "never"] = "server"
+    default: bool | float | str | None = None
     upstream_traits: tuple[str, ...] = ()
     ancestors: frozenset[str] = frozenset()
     features: tuple[Column, ...] = ()
@@ -123,6 +127,13 @@ class Trait(Declaration):
             return declared
         entries = {name: entry if isinstance(entry, dict) else {"sql": str(entry)} for name, entry in declared.items()}
         return [{"name": name, **entry} for name, entry in entries.items()]
+
+    @property
+    def default_value(self) -> str:
+        """What the API answers for an entity without a value, written like a published value."""
+        if self.default is None:
+            return {"boolean": "false", "number": "0", "category": ""}[self.type]
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
     @property
     def candidate(self) -> str:

@@ -48,6 +48,9 @@ create table if not exists traits.waivers (
     trait varchar, build_id varchar, as_of timestamp, content_hash varchar, checks varchar, reason varchar,
     waived_by varchar, waived_at timestamp
 );
+create table if not exists traits.audit_log (
+    act_id bigint, acted_at timestamp, actor varchar, role varchar, act varchar, object varchar, detail varchar
+);
 create table if not exists traits.sync_log (
     sync varchar, started_at timestamp, ended_at timestamp, build_id varchar, dry_run boolean,
     planned bigint, delivered bigint, failed bigint, skipped bigint, not_tried bigint, operations bigint,
@@ -73,6 +76,8 @@ _ADDED_LATER = {
         "grade varchar",
         "grade_reason varchar",
         "everyone boolean",
+        "serve varchar",
+        "default_value varchar",
     ),
     "builds": ("kind varchar", "reason varchar", "rolled_back boolean"),
     "gate_verdicts": tuple(f"{name} double" for name in SCORE_SIZES),
@@ -124,6 +129,7 @@ TABLES = (
     "source_verdicts",
     "builds",
     "waivers",
+    "audit_log",
     "sync_log",
     "sync_failures",
 )

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.published.file_hash import file_hash
 from orchestration.published.rows import fetch_rows
 from orchestration.published.tables import WIDE_TABLES
 
@@ -238,16 +239,6 @@ def _write(connection: duckdb.DuckDBPyConnection, grouping: Grouping, files: Seq
         (draft,) = (drafts / f"_place={place}").iterdir()
         draft.rename(folder / file.path)
     shutil.rmtree(drafts)
-
-
-def file_hash(path: Path, *, to_disk: bool = False) -> str:
-    """SHA-256 of a file, empty if there is none; ``to_disk`` first makes sure that the disk has it."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as stream:
-        if to_disk:
-            os.fsync(stream.fileno())
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _text(value: str) -> str:

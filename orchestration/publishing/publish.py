@@ -19,11 +19,13 @@ from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.home import Notify, silent, utc_now
+from orchestration.published.audit_log import copy_audit_log
 from orchestration.published.contacts import write_contacts
 from orchestration.published.objections import create_objectors
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire, withdraw_objectors
+from orchestration.publishing.lookup import copy_lookup, has_lookup, is_copy_behind
 from orchestration.publishing.snapshot import PARQUET_FILES, damaged_files, served_manifest, write_snapshot
 from orchestration.publishing.trait_catalog import is_same_catalog, prepare_catalog, replace_catalog
 from orchestration.publishing.visitors import mark_visitors
@@ -146,6 +148,7 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
         published = bool(written) or not is_same_catalog(connection)
         if published:
             _copy_deliveries(connection, deliveries)
+            copy_audit_log(connection, project.home)
             _close_build(connection, build, reports)
         connection.execute("commit" if published else "rollback")
         write_contacts(project.home, connection, catalog)
@@ -155,9 +158,13 @@ def publish(project: Project, *, deliveries: SyncRows = MappingProxyType({}), no
         served = served_manifest(project.home)
         # After a crash between commit and snapshot an older one is served; one of an earlier version is replaced, too.
         is_newest = newest and (newest[0], str(newest[1])) == (served.get("build_id"), served.get("published_at"))
-        if newest and not (is_newest and PARQUET_FILES in served and not damaged_files(project.home)):
+        is_whole = PARQUET_FILES in served and not damaged_files(project.home)
+        if newest and not (is_newest and is_whole and has_lookup(project.home, *newest)):
             notify("writing the serving snapshot")
             write_snapshot(project.home, connection, newest[0])
+        elif newest and is_copy_behind(project.home):
+            notify("copying what is served")
+            copy_lookup(project.home)
         failed = tuple(failed_models(connection, project))
     snapshot = newest[0] if newest else None
     return PublishReport(build.build_id, build.as_of, snapshot, published, failed, tuple(reports))

@@ -21,8 +21,10 @@ import duckdb
 from orchestration.damage import WRITES_ANOTHER, refuse_foreign, served_folder
 from orchestration.errors import TraithouseError, UsageError
 from orchestration.home import Home, read_json
+from orchestration.published.file_hash import file_hash
 from orchestration.published.tables import FORMER_TABLES, TABLES, WIDE_TABLES
-from orchestration.publishing.parquet_files import ServedFiles, file_hash, write_parquet_files
+from orchestration.publishing.lookup import write_lookup
+from orchestration.publishing.parquet_files import ServedFiles, write_parquet_files
 
 # Keys of the manifest.
 PARQUET_FILES, _DATABASE = "parquet_files", "database"
@@ -71,7 +73,7 @@ def snapshot_trouble(home: Home) -> str | None:
 
 
 def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: str) -> Path:
-    """Writes the published tables aside and moves the link; a crash leaves the last snapshot as it was.
+    """Writes the published tables aside and moves the link, then the lookup; a crash leaves the last ones as they were.
 
     Args:
         home: where; hold its lock.
@@ -98,6 +100,7 @@ def write_snapshot(home: Home, connection: duckdb.DuckDBPyConnection, build_id: 
     target = next(builds / name for name in names if not (builds / name).exists())
     draft.rename(target)
     point_to(home, target)
+    write_lookup(home, connection, build_id)
     _forget_old(home)
     return target
 

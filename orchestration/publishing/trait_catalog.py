@@ -18,7 +18,7 @@ def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, ver
     Args:
         connection: the warehouse.
         catalog: what is declared.
-        verdicts: of the current build, by trait; a trait without one keeps its last row.
+        verdicts: of the current build, by trait; a trait without one keeps its last row, but for whom it is served to.
 
     """
     connection.execute("create or replace temp table new_catalog as select * from traits.trait_catalog limit 0")
@@ -33,7 +33,9 @@ def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, ver
         verdict = verdicts.get(trait.name)
         if verdict is None:
             connection.execute(
-                "insert into new_catalog by name select * from traits.trait_catalog where trait = $1", [trait.name]
+                "insert into new_catalog by name select * replace ($2 as serve, $3 as default_value)"
+                " from traits.trait_catalog where trait = $1",
+                [trait.name, trait.serve, trait.default_value],
             )
             continue
         row = {
@@ -53,6 +55,8 @@ def prepare_catalog(connection: duckdb.DuckDBPyConnection, catalog: Catalog, ver
             "prevalence": round(verdict.prevalence, 4),
             "outcome": trait.outcome.title,
             "everyone": trait.everyone,
+            "serve": trait.serve,
+            "default_value": trait.default_value,
         }
         row |= lifts.get(trait.name, {}) | stability.get(trait.name, {})
         insert_row(connection, "new_catalog", row)
