@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import duckdb
-
 from orchestration.home import Home, utc_now
 
 _TABLE = """
@@ -48,28 +46,15 @@ def record_act(home: Home, act: str, of: str, detail: str = "", *, actor: str | 
     """
     who = actor or os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
     row = (utc_now().isoformat(timespec="microseconds"), who, role, act, of, detail)
-    with _opened(home) as connection:
+    with opened_acts(home) as connection:
         connection.execute(
             "insert into audit_log (acted_at, actor, role, act, object, detail) values (?, ?, ?, ?, ?, ?)", row
         )
 
 
-def copy_audit_log(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """Publishes the acts that are not published yet; call it in a transaction."""
-    if not plays_file(home).exists():
-        return
-    last = connection.execute("select coalesce(max(act_id), 0) from traits.audit_log").fetchone() or (0,)
-    with _opened(home) as log:
-        rows = log.execute(
-            "select act_id, acted_at, actor, role, act, object, detail from audit_log where act_id > ? order by act_id",
-            last,
-        ).fetchall()
-    if rows:
-        connection.executemany("insert into traits.audit_log values (?, ?, ?, ?, ?, ?, ?)", rows)
-
-
 @contextmanager
-def _opened(home: Home) -> Iterator[sqlite3.Connection]:
+def opened_acts(home: Home) -> Iterator[sqlite3.Connection]:
+    """The file, in one transaction; it is made where there is none."""
     with closing(sqlite3.connect(plays_file(home), timeout=_WAIT_SECONDS)) as connection:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")

@@ -1,12 +1,12 @@
 """The lookup, which the API answers from: one SQLite file a build, and ``lookup.json``, which names the one that holds.
 
-The file is named after its build; ``lookup.json`` is replaced in one step. Readers open the file with ``mode=ro``; it is in
-WAL mode, so that a later transaction on it never blocks a reader. Tables:
+The file is named after its build; ``lookup.json`` is replaced in one step. Readers open the file with ``mode=ro``; it
+is in WAL mode, so that a later transaction on it never blocks a reader. Tables:
 
 - ``meta`` (grain: name): build_id, as_of and published_at (UTC, ISO 8601 with Z), newest_seq, oldest_seq, format.
 - ``traits`` (grain: trait): the catalogue's row as JSON, with ``judged_as_of``, the clock of its last passing verdict.
-- ``entities`` (grain: entity_type x entity_id): ``traits``, JSON of trait -> [value, since, score, reason, build_id], and
-  ``consent``, the purposes as they were said, null where nobody was asked.
+- ``entities`` (grain: entity_type x entity_id): ``traits``, JSON of trait -> [value, since, score, reason, build_id],
+  and ``consent``, the purposes as they were said, null where nobody was asked.
 - ``members`` (grain: trait x value x entity_id): who has a value; false of a boolean trait is left out.
 - ``changes`` (grain: seq): the newest rows of the ledger. ``reason`` is that of the value where the change still holds.
 

@@ -79,7 +79,7 @@ def write_lookup(home: Home, connection: duckdb.DuckDBPyConnection, build_id: st
 
 
 def copy_lookup(home: Home) -> None:
-    """Copies what is served to where replicas follow it (TRAITHOUSE_SERVE_TO); the next publish tries again if it fails."""
+    """Copies what is served to where replicas follow it (TRAITHOUSE_SERVE_TO); the next publish repairs a failure."""
     if home.settings.serve_to:
         try:
             write_copy(home, kept=_KEPT_FILES)
@@ -139,6 +139,19 @@ def _fill(lookup: sqlite3.Connection, connection: duckdb.DuckDBPyConnection, bui
         where coalesce(c.serve, 'server') != 'never' and (v.is_anonymous is not true or c.everyone)
         """
     )
+    # Between forgetting and the rebuild there are no attributes, so nobody has consented to anything.
+    exists = "select 1 from duckdb_columns() where schema_name = 'identity' and table_name = 'attributes'"
+    source = "identity.attributes" if connection.execute(exists).fetchone() else "(from _no_attributes)"
+    connection.execute(
+        f"""
+        create or replace temp table _no_attributes (
+            entity_type varchar, entity_id varchar, attribute varchar, value varchar, valid_to timestamp
+        );
+        create or replace temp table served_consents as
+        select entity_type, entity_id, min(value) as consent
+        from {source} where attribute = '{CONSENT}' and valid_to is null group by all
+        """
+    )
     as_of, published_at = connection.execute(
         "select as_of, published_at from traits.builds where build_id = $1", [build_id]
     ).fetchone() or (None, None)
@@ -162,10 +175,10 @@ def _fill(lookup: sqlite3.Connection, connection: duckdb.DuckDBPyConnection, bui
     for row in fetch_rows(connection, _CATALOG):
         told = {name: _written(value) if isinstance(value, datetime) else value for name, value in row.items()}
         lookup.execute("insert into traits values (?, ?)", [row["trait"], json.dumps(told)])
-    _copy(lookup, connection, "entities", _ENTITIES, [CONSENT])
+    _copy(lookup, connection, "entities", _ENTITIES, [])
     _copy(lookup, connection, "members", _MEMBERS, [])
     _copy(lookup, connection, "changes", _CHANGES, [oldest])
-    connection.execute("drop table served_values")
+    connection.execute("drop table served_values; drop table served_consents; drop table _no_attributes")
     return _written(published_at)
 
 
@@ -192,11 +205,7 @@ _CATALOG = """
     order by c.trait
 """
 _ENTITIES = f"""
-    with consents as (
-        select entity_type, entity_id, min(value) as consent
-        from identity.attributes where attribute = $1 and valid_to is null group by all
-    ),
-    valued as (
+    with valued as (
         select
             entity_type, entity_id,
             concat(
@@ -215,7 +224,7 @@ _ENTITIES = f"""
     )
     select v.entity_type, v.entity_id, v.traits, c.consent
     from valued as v
-    left join consents as c on v.entity_type = c.entity_type and v.entity_id = c.entity_id
+    left join served_consents as c on v.entity_type = c.entity_type and v.entity_id = c.entity_id
     order by v.entity_type, v.entity_id
 """
 _MEMBERS = "select trait, value, entity_id from served_values where value != 'false' order by all"

@@ -19,11 +19,11 @@ from orchestration.errors import TraithouseError
 from orchestration.gates.source_verdicts import copy_source_verdicts
 from orchestration.gates.verdicts import Verdict, load_verdicts, save_verdicts
 from orchestration.home import Notify, silent, utc_now
-from orchestration.published.audit_log import copy_audit_log
 from orchestration.published.contacts import write_contacts
 from orchestration.published.objections import create_objectors
 from orchestration.published.rows import insert_row
 from orchestration.published.tables import PUBLISHED_TABLES, WIDE_TABLES, wide_view
+from orchestration.publishing.audit_log import copy_audit_log
 from orchestration.publishing.ledger import NOTHING_WRITTEN, TraitCounts, publish_trait, retire, withdraw_objectors
 from orchestration.publishing.lookup import copy_lookup, has_lookup, is_copy_behind
 from orchestration.publishing.snapshot import PARQUET_FILES, damaged_files, served_manifest, write_snapshot

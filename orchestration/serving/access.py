@@ -18,7 +18,7 @@ _MOST_BUCKETS = 100_000
 _LONGEST_CREDENTIAL = 4_096
 
 
-class RefusedError(Exception):
+class RequestError(Exception):
     """A request that is not answered.
 
     Attributes:
@@ -54,21 +54,21 @@ class Caller(NamedTuple):
         """Checks that it is a server with that role.
 
         Raises:
-            RefusedError: it is not.
+            RequestError: it is not.
 
         """
         if self.key is None or not self.key.may(role):
-            raise RefusedError(403, "forbidden", f"This needs a server key with the role {role}.")
+            raise RequestError(403, "forbidden", f"This needs a server key with the role {role}.")
 
     def need_entity(self, entity_type: str, entity_id: str) -> None:
         """Checks that it may read an entity: a browser its own user alone.
 
         Raises:
-            RefusedError: it may not.
+            RequestError: it may not.
 
         """
         if self.key is None and (entity_type, entity_id) != ("user", self.subject):
-            raise RefusedError(403, "forbidden", "A browser reads its own user only: the subject of its token.")
+            raise RequestError(403, "forbidden", "A browser reads its own user only: the subject of its token.")
 
     def sees(self, trait: Mapping[str, Any]) -> bool:
         """Whether a trait of the catalogue is served to it; a browser's token vouches for no account."""
@@ -114,7 +114,7 @@ class Access:
         """Who asks, by ``Authorization: Bearer`` or ``X-API-Key``.
 
         Raises:
-            RefusedError: nobody that is known, or too often.
+            RequestError: nobody that is known, or too often.
 
         """
         scheme, _, credential = headers.get("authorization", "").partition(" ")
@@ -127,31 +127,31 @@ class Access:
         """Whose stream is opened by the token of its URL.
 
         Raises:
-            RefusedError: the token does not hold.
+            RequestError: the token does not hold.
 
         """
         try:
             subject = self._tokens.stream_subject(token)
         except TokenError as error:
-            raise RefusedError(401, "unauthorized", f"The token is refused. {error}") from None
+            raise RequestError(401, "unauthorized", f"The token is refused. {error}") from None
         return Caller("browser", None, subject, self._settings.browser_purpose.lower())
 
     def _known(self, credential: str) -> Caller:
         if not credential:
-            raise RefusedError(401, "unauthorized", "Send a key or a token: Authorization: Bearer ....")
+            raise RequestError(401, "unauthorized", "Send a key or a token: Authorization: Bearer ....")
         if len(credential) > _LONGEST_CREDENTIAL:
-            raise RefusedError(401, "unauthorized", "No key and no token is so long.")
+            raise RequestError(401, "unauthorized", "No key and no token is so long.")
         if credential.startswith(PREFIX):
             key = self._keys.get(hash_key(credential))
             if key is None:
-                raise RefusedError(401, "unauthorized", "No such key, or it was revoked.")
+                raise RequestError(401, "unauthorized", "No such key, or it was revoked.")
             return Caller(key.name, key, "", key.purpose)
         if not looks_signed(credential):
-            raise RefusedError(401, "unauthorized", "It is neither a key nor a signed token.")
+            raise RequestError(401, "unauthorized", "It is neither a key nor a signed token.")
         try:
             subject = self._tokens.subject(credential)
         except TokenError as error:
-            raise RefusedError(401, "unauthorized", f"The token is refused. {error}") from None
+            raise RequestError(401, "unauthorized", f"The token is refused. {error}") from None
         return Caller("browser", None, subject, self._settings.browser_purpose.lower())
 
     def _take(self, caller: Caller) -> None:
@@ -165,6 +165,6 @@ class Access:
             self._buckets[name] = (left - 1, now)
         else:
             self._buckets[name] = (left, now)
-            raise RefusedError(429, "too_many_requests", f"More than {rate} requests a second.", 1)
+            raise RequestError(429, "too_many_requests", f"More than {rate} requests a second.", 1)
         if len(self._buckets) > _MOST_BUCKETS:
             self._buckets.popitem(last=False)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestration.serving.access import Caller, RefusedError
+from orchestration.serving.access import Caller, RequestError
 from orchestration.serving.lookup import Held, Lookup, purposes_in
 
 MOST_ROWS = 1_000
@@ -22,15 +22,15 @@ def entity_traits(
     """All published traits of an entity that the caller may see, or some of them.
 
     Raises:
-        RefusedError: nobody is known under the id, or consent does not name the caller's purpose.
+        RequestError: nobody is known under the id, or consent does not name the caller's purpose.
 
     """
     caller.need_entity(entity_type, entity_id)
     known = lookup.entity(entity_type, entity_id)
     if known is None:
-        raise RefusedError(404, "not_found", f"No published trait is about this {entity_type}.")
+        raise RequestError(404, "not_found", f"No published trait is about this {entity_type}.")
     if not caller.is_allowed(known.purposes):
-        raise RefusedError(403, "no_consent", f"This {entity_type} has not consented to {caller.purpose}.")
+        raise RequestError(403, "no_consent", f"This {entity_type} has not consented to {caller.purpose}.")
     traits = {
         name: trait_answer(lookup, name, held)
         for name, held in known.traits.items()
@@ -69,7 +69,7 @@ def members(lookup: Lookup, caller: Caller, trait: str, value: str, cursor: str,
     """A page of the entities that have a value of a trait, in order of their ids.
 
     Raises:
-        RefusedError: no server asks, there is no such trait, or the cursor is none.
+        RequestError: no server asks, there is no such trait, or the cursor is none.
 
     """
     caller.need("reader")
@@ -77,7 +77,7 @@ def members(lookup: Lookup, caller: Caller, trait: str, value: str, cursor: str,
     try:
         after = base64.urlsafe_b64decode(cursor.encode()).decode()
     except (ValueError, binascii.Error, UnicodeError):
-        raise RefusedError(400, "bad_request", "cursor: take it from next_cursor of the last page.") from None
+        raise RequestError(400, "bad_request", "cursor: take it from next_cursor of the last page.") from None
     rows = lookup.members(trait, value, after, limit)
     last = rows[-1][0] if len(rows) == limit else None
     return {
@@ -97,19 +97,19 @@ def changes(lookup: Lookup, caller: Caller, after: int, limit: int) -> dict[str,
     """A page of the ledger after a number.
 
     Raises:
-        RefusedError: no server asks, or the number lies before what is kept, or after the newest change.
+        RequestError: no server asks, or the number lies before what is kept, or after the newest change.
 
     """
     caller.need("reader")
     oldest, newest = int(lookup.facts["oldest_seq"]), int(lookup.facts["newest_seq"])
     if after and after < oldest - 1:
-        raise RefusedError(
+        raise RequestError(
             410,
             "gone",
             f"Changes before {oldest} are no longer served; read the members of each trait, then after={newest}.",
         )
     if after > newest:
-        raise RefusedError(
+        raise RequestError(
             410, "gone", f"The newest change is {newest}: a backup was restored. Read the members, then after={newest}."
         )
     found, last = [], after
@@ -140,5 +140,5 @@ def age_seconds(instant: str | None) -> int | None:
 def _need_trait(lookup: Lookup, caller: Caller, trait: str) -> Mapping[str, Any]:
     row = lookup.traits.get(trait)
     if row is None or not caller.sees(row):
-        raise RefusedError(404, "not_found", f"There is no published trait {trait}; /v1/traits lists all.")
+        raise RequestError(404, "not_found", f"There is no published trait {trait}; /v1/traits lists all.")
     return row

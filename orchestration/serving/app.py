@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestration.errors import TraithouseError
-from orchestration.serving.access import Access, Caller, RefusedError
-from orchestration.serving.answers import MOST_ROWS, age_seconds, catalogue, changes, entity_traits, members
+from orchestration.serving.access import Access, Caller, RequestError
+from orchestration.serving.answers import age_seconds, catalogue, changes, entity_traits, members
 from orchestration.serving.flags import FlagError, context_of, etag_of, evaluate, evaluate_all
+from orchestration.serving.http import JSON, json_response, read_body, read_limit, read_number, refusal
 from orchestration.serving.lookup import Lookups
 from orchestration.serving.metrics import LOG, Metrics, log_request, request_id
 from orchestration.serving.settings import ServeSettings
@@ -32,12 +33,9 @@ from orchestration.serving.streams import Announcer, ChangeReader, EventStream, 
 from orchestration.serving.tokens import Tokens
 
 LOOK_SECONDS = 0.25
-_LARGEST_BODY = 65_536
-_BODY_SECONDS = 10
 _STREAMS_OF_ONE = 20
 _STREAM_TOKEN_SECONDS = 300
 _INACTIVITY_SECONDS = 120
-_JSON = "application/json"
 
 Handler = Callable[[Request], Awaitable[tuple[Response | ASGIApp, Caller | None]]]
 
@@ -119,22 +117,24 @@ class Api:
                 response, caller = await handler(request)
             except FlagError as error:
                 told = {"errorCode": error.code, "errorDetails": error.message}
-                response = _json(
+                response = json_response(
                     {**({"key": key} if (key := request.path_params.get("key")) else {}), **told}, error.status
                 )
-            except RefusedError as error:
-                response = _refusal(error)
+            except RequestError as error:
+                response = refusal(error)
             except TraithouseError as error:
-                response = _refusal(RefusedError(503, "not_ready", f"{error.message} {error.hint}", 1))
+                response = refusal(RequestError(503, "not_ready", f"{error.message} {error.hint}", 1))
             except ClientDisconnect:
-                response = _refusal(RefusedError(400, "bad_request", "The request ended early."))
+                response = refusal(RequestError(400, "bad_request", "The request ended early."))
             except Exception as error:
                 # The text of an unexpected error may hold what was asked for.
                 LOG.error(
                     "%s in %s, request %s", type(error).__name__, route, known, exc_info=LOG.isEnabledFor(logging.DEBUG)
                 )
                 told = {"errorDetails": f"An unexpected error; request {known}."}
-                response = _json({**told, "error": {"code": "unexpected", "message": told["errorDetails"]}}, 500)
+                response = json_response(
+                    {**told, "error": {"code": "unexpected", "message": told["errorDetails"]}}, 500
+                )
             seconds = time.perf_counter() - began
             status = response.status_code if isinstance(response, Response) else 200
             if isinstance(response, Response):
@@ -162,28 +162,28 @@ class Api:
         caller, lookup = self._access.caller(request.headers), self.lookups.current
         only = frozenset(request.query_params.getlist("trait"))
         answer = entity_traits(lookup, caller, entity_type, request.path_params["entity_id"], only)
-        return self._built(_json(answer)), caller
+        return self._built(json_response(answer)), caller
 
     async def _catalogue(self, request: Request) -> tuple[Response, Caller]:
         caller = self._access.caller(request.headers)
-        return self._built(_json(catalogue(self.lookups.current, caller))), caller
+        return self._built(json_response(catalogue(self.lookups.current, caller))), caller
 
     async def _members(self, request: Request) -> tuple[Response, Caller]:
         caller, asked = self._access.caller(request.headers), request.query_params
         trait, value = request.path_params["trait"], asked.get("value", "true")
-        found = members(self.lookups.current, caller, trait, value, asked.get("cursor", ""), _limit(asked))
-        return self._built(_json(found)), caller
+        found = members(self.lookups.current, caller, trait, value, asked.get("cursor", ""), read_limit(asked))
+        return self._built(json_response(found)), caller
 
     async def _changes(self, request: Request) -> tuple[Response, Caller]:
         caller, asked = self._access.caller(request.headers), request.query_params
-        found = changes(self.lookups.current, caller, _number(asked.get("after", "0"), "after"), _limit(asked))
-        return self._built(_json(found)), caller
+        found = changes(self.lookups.current, caller, read_number(asked.get("after", "0"), "after"), read_limit(asked))
+        return self._built(json_response(found)), caller
 
     async def _change_stream(self, request: Request) -> tuple[ASGIApp, Caller]:
         caller = self._access.caller(request.headers)
         caller.need("reader")
         given = request.headers.get("last-event-id") or request.query_params.get("after", "0")
-        return self._opened(caller, ChangeReader(self.lookups, caller, _number(given, "after")), request), caller
+        return self._opened(caller, ChangeReader(self.lookups, caller, read_number(given, "after")), request), caller
 
     async def _flag_stream(self, request: Request) -> tuple[ASGIApp, Caller]:
         caller = self._access.stream_caller(request.query_params.get("token", ""))
@@ -193,7 +193,7 @@ class Api:
         """A stream, where there is room for one more."""
         who = caller.subject or f"key {caller.name}"
         if self.announcer.open >= self._settings.most_streams or self._streams[who] >= _STREAMS_OF_ONE:
-            raise RefusedError(503, "too_many_streams", "Too many streams are open.", 5)
+            raise RequestError(503, "too_many_streams", "Too many streams are open.", 5)
         known = request_id(request.headers.get("x-request-id"))
         stream = EventStream(self.announcer, read, [(b"x-request-id", known.encode())])
 
@@ -210,13 +210,13 @@ class Api:
 
     async def _flag(self, request: Request) -> tuple[Response, Caller]:
         caller = self._access.caller(request.headers)
-        context = context_of(await _body(request))
+        context = context_of(await read_body(request))
         answer = evaluate(self.lookups.current, caller, request.path_params["key"], context)
-        return self._built(_json(answer)), caller
+        return self._built(json_response(answer)), caller
 
     async def _flags(self, request: Request) -> tuple[Response, Caller]:
         caller = self._access.caller(request.headers)
-        context = context_of(await _body(request))
+        context = context_of(await read_body(request))
         flags = orjson.dumps(evaluate_all(self.lookups.current, caller, context))
         tag = etag_of(flags)
         asked = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
@@ -228,10 +228,10 @@ class Api:
             listed = {"type": "sse", "endpoint": {"requestUri": f"/v1/stream?token={token}"}}
             streams = b',"eventStreams":' + orjson.dumps([{**listed, "inactivityDelaySec": _INACTIVITY_SECONDS}])
         body = b'{"flags":' + flags + streams + b"}"
-        return self._built(Response(body, media_type=_JSON, headers={"ETag": tag})), caller
+        return self._built(Response(body, media_type=JSON, headers={"ETag": tag})), caller
 
     async def _describe(self, _: Request) -> tuple[Response, None]:
-        return Response(self._description, media_type=_JSON), None
+        return Response(self._description, media_type=JSON), None
 
     async def _health(self, _: Request) -> tuple[Response, None]:
         lookup = self.lookups.current
@@ -244,7 +244,7 @@ class Api:
             "age_seconds": age_seconds(facts["as_of"]),
             "trouble": self.lookups.trouble or self._access.trouble or None,
         }
-        return self._built(_json(answer)), None
+        return self._built(json_response(answer)), None
 
     async def _metrics(self, request: Request) -> tuple[Response, Caller]:
         caller = self._access.caller(request.headers)
@@ -258,45 +258,3 @@ class Api:
         response.headers["Traithouse-Build"] = self.lookups.current.build_id
         response.headers["Cache-Control"] = "private, no-store"
         return response
-
-
-def _json(value: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type=_JSON)
-
-
-def _refusal(error: RefusedError) -> Response:
-    response = _json(
-        {"error": {"code": error.code, "message": error.message}, "errorDetails": error.message}, error.status
-    )
-    if error.retry_after:
-        response.headers["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-async def _body(request: Request) -> bytes:
-    """The body, within a bound of bytes and of seconds."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > _LARGEST_BODY:
-                    raise RefusedError(413, "too_large", f"A body has {_LARGEST_BODY} bytes at most.")
-    except TimeoutError:
-        raise RefusedError(408, "too_slow", f"The body did not come within {_BODY_SECONDS} seconds.") from None
-    return bytes(body)
-
-
-def _limit(asked: Mapping[str, str]) -> int:
-    limit = _number(asked.get("limit", "100"), "limit")
-    if not 1 <= limit <= MOST_ROWS:
-        raise RefusedError(400, "bad_request", f"limit: from 1 to {MOST_ROWS}.")
-    return limit
-
-
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise RefusedError(400, "bad_request", f"{name}: a whole number, not {text[:20]!r}.")
-    return int(text)

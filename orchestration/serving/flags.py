@@ -50,7 +50,7 @@ def evaluate(lookup: Lookup, caller: Caller, key: str, context: Mapping[str, Any
 
     Raises:
         FlagError: there is no such flag.
-        RefusedError: a browser asks for another user.
+        RequestError: a browser asks for another user.
 
     """
     caller.need_entity("user", context["targetingKey"])
@@ -64,7 +64,7 @@ def evaluate_all(lookup: Lookup, caller: Caller, context: Mapping[str, Any]) -> 
     """Every flag that the caller may see, in order of their keys.
 
     Raises:
-        RefusedError: a browser asks for another user.
+        RequestError: a browser asks for another user.
 
     """
     caller.need_entity("user", context["targetingKey"])

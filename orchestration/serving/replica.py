@@ -50,9 +50,8 @@ class Replica:
         """
         keys = self._source.small_file(KEYS)
         known = self._folder / KEYS
-        if keys is None:
-            known.unlink(missing_ok=True)
-        elif not known.exists() or known.read_bytes() != keys:
+        # A store that is gone for a while looks like one without keys; one whose keys are all revoked lists none.
+        if keys is not None and (not known.exists() or known.read_bytes() != keys):
             write_atomically(known, keys)
         pointer = self._source.pointer()
         if pointer is None or pointer == read_pointer(self._folder):

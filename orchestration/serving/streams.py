@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from orchestration.serving.access import Caller, RefusedError
+from orchestration.serving.access import Caller, RequestError
 from orchestration.serving.answers import MOST_ROWS, changes
 from orchestration.serving.lookup import Lookup, Lookups
 
@@ -118,7 +118,7 @@ class ChangeReader:
         while True:
             try:
                 page = changes(lookup, self._caller, self._after, MOST_ROWS)
-            except RefusedError as error:
+            except RequestError as error:
                 told = orjson.dumps({"error": {"code": error.code, "message": error.message}}).decode()
                 self._after = int(lookup.facts["newest_seq"])
                 return f"event: {error.code}\ndata: {told}\n\n".encode()

@@ -220,7 +220,9 @@ def test_a_trait_that_is_served_to_nobody_is_nowhere(client: Client) -> None:
         client.flags(USER),
     ]
     assert not [response.url for response in everything if "pricing_before_value" in response.text]
-    with (client.home.serving / json.loads((client.home.serving / "lookup.json").read_text())["file"]).open("rb") as file:
+    with (client.home.serving / json.loads((client.home.serving / "lookup.json").read_text())["file"]).open(
+        "rb"
+    ) as file:
         assert b"pricing_before_value" not in file.read()
 
 
@@ -272,7 +274,10 @@ def test_bodies_have_a_bound_and_a_form(client: Client) -> None:
 
 def test_pages_of_other_origins_are_refused_and_those_of_the_list_may_ask(sample_home: Home) -> None:
     with client_of(sample_home, origins="https://app.example.com, http://localhost:5173") as client:
-        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
         path = "/ofrep/v1/evaluate/flags"
         allowed = client.http.options(path, headers={"Origin": "https://app.example.com", **asked})
         assert allowed.status_code == 200
@@ -292,7 +297,6 @@ def test_ids_of_every_kind_are_found(client: Client) -> None:
             f"insert into traits.trait_values by name select * replace ('{odd}' as entity_id) from traits.trait_values"
             f" where entity_id = '{USER}' and trait = 'dormant'"
         )
-        from urllib.parse import quote
 
         response = client.get(f"/v1/users/{quote(odd, safe='')}/traits")
         assert response.json().get("entity_id") == odd, odd
@@ -341,7 +345,9 @@ def test_before_the_first_publish_it_is_not_ready(home: Home) -> None:
 
 
 @pytest.mark.parametrize("harm", [b"", b"no database" * 900, None])
-def test_a_lookup_that_cannot_be_read_leaves_the_last_one_served(client: Client, sample_home: Home, harm: bytes) -> None:
+def test_a_lookup_that_cannot_be_read_leaves_the_last_one_served(
+    client: Client, sample_home: Home, harm: bytes
+) -> None:
     build = client.get("/healthz").json()["build_id"]
     pointer = sample_home.serving / "lookup.json"
     told = json.loads(pointer.read_text())

@@ -4,7 +4,7 @@ import pytest
 
 from orchestration.errors import DamagedFileError, UsageError
 from orchestration.home import Home
-from orchestration.serving.keys import add_key, hash_key, read_keys, revoke_key
+from orchestration.serving.keys import ROLES, add_key, hash_key, read_keys, revoke_key
 from tests.api import client_of
 
 
@@ -29,9 +29,9 @@ def test_a_name_is_taken_once_and_has_a_form(home: Home) -> None:
 
 
 def test_a_higher_role_may_what_a_lower_one_may(home: Home) -> None:
-    for role in ("reader", "operator", "approver"):
-        add_key(home.serving, role, role)  # type: ignore[arg-type]
-    may = {key.name: [key.may(role) for role in ("reader", "operator", "approver")] for key in read_keys(home.serving).values()}  # type: ignore[arg-type]
+    for role in ROLES:
+        add_key(home.serving, role, role)
+    may = {key.name: [key.may(role) for role in ROLES] for key in read_keys(home.serving).values()}
     assert may == {
         "reader": [True, False, False],
         "operator": [True, True, False],
@@ -61,5 +61,10 @@ def test_a_key_may_also_stand_in_its_own_header(sample_home: Home) -> None:
     with client_of(sample_home) as client:
         client.publish()
         assert client.http.get("/v1/traits", headers={"X-API-Key": client.key}).status_code == 200
-        for headers in ({}, {"Authorization": client.key}, {"Authorization": f"Basic {client.key}"}, {"X-API-Key": "x" * 5_000}):
+        for headers in (
+            {},
+            {"Authorization": client.key},
+            {"Authorization": f"Basic {client.key}"},
+            {"X-API-Key": "x" * 5_000},
+        ):
             assert client.http.get("/v1/traits", headers=headers).status_code == 401
