@@ -56,7 +56,7 @@ class BatchDestination(HttpDestination):
 
     def deliver(self, records: Sequence[Record]) -> Outcomes:
         rows = [[record.record_id, record.identifier, record.action, record.fields] for record in records]
-        self.call("POST", "/batch", json=rows)
+        self.call("POST", "/batch", success=(200,), json=rows)
         return [None] * len(records)
 
 

@@ -91,6 +91,6 @@ def test_broken_derived_files_are_written_again(sample_home: Home, traithouse: T
     assert traithouse("status", home=sample_home).exit_code == 0
     (sample_home.serving / "current" / "traithouse.duckdb").write_text("junk")
     broken = traithouse("explain", "user_0000", home=sample_home)
-    assert (broken.exit_code, "snapshot cannot be read" in broken.stderr) == (1, True)
+    assert (broken.exit_code, "is damaged, so nothing is served" in broken.stderr) == (1, True)
     assert traithouse("refresh", home=sample_home).exit_code == 0
     assert traithouse("explain", "user_0000", home=sample_home).exit_code == 0
