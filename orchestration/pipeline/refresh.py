@@ -16,6 +16,7 @@ from orchestration.gates.candidates import audit
 from orchestration.gates.source_verdicts import SourceVerdict, load_source_verdicts
 from orchestration.gates.verdicts import Verdict
 from orchestration.home import Home, Notify, silent, utc_now
+from orchestration.landing.segments import drain_segments
 from orchestration.learning.score_models import mark_declared_models
 from orchestration.measurement.lift import measure_lift
 from orchestration.measurement.stability import measure_stability
@@ -87,6 +88,7 @@ def write_and_audit(
     purpose = "traithouse refresh"
     with project.home.lease(purpose), project.home.lock(purpose), _stage(project.home, "transforming"):
         resume_forget(project, notify=notify)
+        drain_segments(project.home, notify=notify)
         if on_spark:
             drop_other_watermark(project.home)
         build = begin_build(project, as_of=as_of, full_refresh=full_refresh, partial=bool(select), now=now)
