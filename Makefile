@@ -11,7 +11,7 @@ run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync,
 test: lint  ## before every commit, at most 6 minutes: lint, types, the tests that are not marked long
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
-test-all: .venv/installed .venv/fakesnow/installed  ## what `make test` leaves out, at most 30 minutes: faults, random streams, browser, Spark
+test-all: .venv/installed .venv/fakesnow/installed .venv/clients/installed  ## what `make test` leaves out, at most 30 minutes: faults, random streams, browser, Spark
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 	@$(MAKE) --no-print-directory test-spark
 
@@ -108,6 +108,11 @@ bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a s
 
 .venv/dlt/installed: benchmarks/dlt.lock .venv/installed
 	@$(PYTHON) -m venv .venv/dlt && .venv/dlt/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/dlt.lock && touch $@
+
+.venv/clients/installed: tests/clients/package-lock.json
+	@command -v npm >/dev/null || { echo "There is no npm: install the Debian packages nodejs and npm."; exit 1; }
+	@mkdir -p .venv/clients && cp tests/clients/package.json tests/clients/package-lock.json .venv/clients/
+	@npm ci --prefix .venv/clients --silent --ignore-scripts --no-audit --no-fund --no-update-notifier && touch $@
 
 .venv/fakesnow/installed: tests/fakesnow.lock .venv/installed
 	@$(PYTHON) -m venv .venv/fakesnow && .venv/fakesnow/bin/python -m pip install -qq --disable-pip-version-check -r tests/fakesnow.lock && touch $@

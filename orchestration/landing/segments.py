@@ -1,7 +1,7 @@
-"""Segments: events that were accepted over the network, durable before they are acknowledged, until a refresh lands them.
+"""Segments: events that came over the network, durable before they are acknowledged, until a refresh lands them.
 
-``segments/<source>/`` in the home holds files of NDJSON. One writer appends to a file called ``*.open``, which it holds a
-lock on, and seals it by renaming it to ``*.ndjson``. A refresh lands sealed files and deletes them; the file of a
+``segments/<source>/`` in the home holds files of NDJSON. One writer appends to a file called ``*.open``, which it holds
+a lock on, and seals it by renaming it to ``*.ndjson``. A refresh lands sealed files and deletes them; the file of a
 writer that died is sealed by whoever finds it. A crash between landing and deleting lands nothing twice, because
 every event of a segment has an id. Appending never touches the warehouse.
 """
@@ -96,7 +96,7 @@ class SegmentWriter:
                 self._commit(batch)
             is_old = time.monotonic() - self._opened >= self._seal_seconds
             if self._file is not None and (None in taken or is_old or self._size >= self._seal_bytes):
-                self._seal()
+                self._seal(self._file)
             if None in taken:
                 break
         for late in self._taken():
@@ -150,9 +150,8 @@ class SegmentWriter:
             os.close(self._file)
             self._file = None
 
-    def _seal(self) -> None:
-        assert self._file is not None
-        os.close(self._file)
+    def _seal(self, file: int) -> None:
+        os.close(file)
         self._file = None
         _seal_file(self._path)
 
