@@ -131,11 +131,11 @@ def stopped(name: str, kind: str, folder: Path) -> Stopped:
         target.port = port
         sync = target.sync()
         sync = sync.model_copy(update={"options": sync.options | {"timeout_seconds": CALL_SECONDS}})
-        # The webhook reads its address from the environment, which all kinds share.
-        for option in [option for option in sync.options if option == "url_env"]:
-            variable = f"{sync.options[option]}_{kind}"
-            os.environ[variable] = target.environment()[sync.options[option]]
-            sync = sync.model_copy(update={"options": sync.options | {option: variable}})
+        # An address that is a secret comes from the environment, which all kinds share.
+        for variable, value in target.environment().items():
+            if value.startswith(target.url):
+                os.environ[f"{variable}_{kind}"] = value
+                sync = sync.model_copy(update={"options": sync.options | {"url_env": f"{variable}_{kind}"}})
         home = Home(Settings(home=folder / f"{name}-{kind}", env="production"))
         records = records_of(target, 0, range(RECORDS))
         begun = time.monotonic()
