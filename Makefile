@@ -3,7 +3,7 @@ BIN := .venv/bin
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-alarms prove-destinations prove-answers prove-erasure prove-loop prove-pulls prove-syncs prove-upgrade prove-edits dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync clean
+.PHONY: run serve test test-all test-spark prove-audit prove-files prove-streams prove-crash prove-faults prove-kill prove-readers prove-replicas prove-alarms prove-destinations prove-answers prove-erasure prove-loop prove-pulls prove-syncs prove-upgrade prove-edits dev lint ruff mypy lock bench bench-scores bench-traits bench-trait-cost bench-publishes bench-source-checks bench-sync bench-serving clean
 
 run: .venv/installed  ## load the bundled sample, refresh, check, publish, sync, show a summary
 	@$(BIN)/traithouse run
@@ -38,6 +38,9 @@ prove-kill: .venv/installed  ## SIGKILL at every step of a publish, many of the 
 
 prove-readers: .venv/installed  ## readers in a loop in several processes during a hundred publishes
 	@$(BIN)/python -m tests.faults.readers $(ARGS)
+
+prove-replicas: .venv/installed  ## a hundred publishes while two replicas answer, one of them killed and one upgraded
+	@$(BIN)/python -m tests.faults.replicas $(ARGS)
 
 prove-alarms: .venv/installed  ## ninety ordinary days, and populations that drop: false alarms and misses
 	@$(BIN)/python -m tests.faults.alarms $(ARGS)
@@ -85,11 +88,17 @@ LINTED_WITH := pyproject.toml .sqlfluffignore $(shell find macros tests/lint_con
 dev: .venv/installed  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/traithouse dev
 
+serve: .venv/installed  ## the API on http://127.0.0.1:8090, on a simulated world that ends today; prints a key and a token
+	@TRAITHOUSE_HOME=$${TRAITHOUSE_HOME:-.traithouse-demo} $(BIN)/traithouse serve --demo
+
 lock: .venv/installed  ## pin every version, for every supported Python
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml -o requirements.lock && $(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra spark --constraints requirements.lock --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml | grep -vxFf requirements.lock > requirements-spark.lock
 
 bench: .venv/installed  ## what it costs, as ratios; ARGS=--quick for a trial of five minutes
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.lock; $(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-serving: .venv/installed  ## latency of the API at 2,000 requests a second, memory and delay of 2,000 open streams
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 bench-traits: .venv/installed  ## how well traits find the simulator's hidden states, beside one-line rules
 	@$(BIN)/python -m benchmarks.traits $(ARGS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
 from typing import Any
 
 import click
@@ -9,24 +12,30 @@ from rich.markup import escape
 
 from orchestration.cli.app import Call, command_of, main
 from orchestration.cli.console import OUT, new_table
+from orchestration.errors import UsageError
 from orchestration.published.audit_log import record_act
 from orchestration.published.served_copy import ServedCopy
 from orchestration.serving.keys import ROLES, Role, add_key, read_keys, revoke_key
 from orchestration.serving.settings import ServeSettings
 from orchestration.serving.tokens import LONGEST_SECONDS, TokenSettings, make_token
 
+_DEMO = "demo"
+
 
 @command_of(main)
 @click.option("--host", help="Address to listen on (TRAITHOUSE_SERVE_HOST).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (TRAITHOUSE_SERVE_PORT).")
 @click.option("--from", "source", help="Follow this folder or object store instead of a home (TRAITHOUSE_SERVE_FROM).")
-def serve_command(call: Call, host: str | None, port: int | None, source: str | None) -> None:
+@click.option("--demo", is_flag=True, help="Serve a simulated world that ends today, with a key and a token to try.")
+def serve_command(call: Call, host: str | None, port: int | None, source: str | None, demo: bool) -> None:
     """Answer what is published: REST, OFREP flags and streams. Reads serving/ only, never the warehouse."""
     from orchestration.serving.server import is_loopback, read_settings, serve
 
     given = {"host": host, "port": port, "source": source}
     settings = read_settings(ServeSettings).model_copy(update={k: v for k, v in given.items() if v is not None})
-    if not settings.source:
+    if demo:
+        _prepare_demo(call)
+    elif not settings.source:
         call.home.prepare()
     if not is_loopback(settings.host):
         call.progress("other machines can connect; put a proxy that ends TLS before it")
@@ -34,8 +43,37 @@ def serve_command(call: Call, host: str | None, port: int | None, source: str | 
     def ready(url: str) -> None:
         call.progress.stop()
         click.echo(f"Serving on {url}; Ctrl+C ends it.", err=True)
+        if demo:
+            _show_demo(call, url)
 
     serve(call.home.serving, settings, read_settings(TokenSettings), ready)
+
+
+def _prepare_demo(call: Call) -> None:
+    """Makes the world, where it is not there."""
+    from orchestration.pipeline.demo import make_demo
+
+    if call.home.settings.is_production:
+        raise UsageError("--demo serves simulated users, and this is a production home.", "Leave the option out.")
+    make_demo(call.project, notify=call.progress)
+    os.environ.setdefault("TRAITHOUSE_TOKEN_SECRET", secrets.token_hex(32))
+
+
+def _show_demo(call: Call, url: str) -> None:
+    """A key, a token of a user with a trait, and what to do with them."""
+    from orchestration.serving.explain import examples
+    from orchestration.serving.server import read_settings
+
+    for key in read_keys(call.home.serving).values():
+        if key.name == _DEMO:
+            revoke_key(call.home.serving, _DEMO)
+    key_of_server = add_key(call.home.serving, _DEMO, "approver")
+    user = examples(call.home, call.project.catalog, 1, trait="needs_teammate")[0]["entity_id"]
+    token = make_token(read_settings(TokenSettings), user, LONGEST_SECONDS)
+    click.echo(f"\nKey of a server:        {key_of_server}\nToken of {user}: {token}\n")
+    click.echo(f"curl -H 'Authorization: Bearer {key_of_server}' {url}/v1/users/{user}/traits")
+    context = json.dumps({"context": {"targetingKey": user}})
+    click.echo(f"curl -H 'Authorization: Bearer {token}' -d '{context}' {url}/ofrep/v1/evaluate/flags")
 
 
 @main.group()

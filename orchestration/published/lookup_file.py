@@ -8,7 +8,8 @@ is in WAL mode, so that a later transaction on it never blocks a reader. Tables:
 - ``entities`` (grain: entity_type x entity_id): ``traits``, JSON of trait -> [value, since, score, reason, build_id],
   and ``consent``, the purposes as they were said, null where nobody was asked.
 - ``members`` (grain: trait x value x entity_id): who has a value; false of a boolean trait is left out.
-- ``changes`` (grain: seq): the newest rows of the ledger. ``reason`` is that of the value where the change still holds.
+- ``changes`` (grain: seq): the newest rows of the ledger, but for backfilled ones. ``reason`` is that of the value
+  where the change still holds.
 
 Traits that are served to nobody (``serve: never``), identifiers, and anonymous visitors (unless the trait is of
 everyone) are in none of them.

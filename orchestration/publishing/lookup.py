@@ -158,7 +158,7 @@ def _fill(lookup: sqlite3.Connection, connection: duckdb.DuckDBPyConnection, bui
     oldest, newest = connection.execute(
         """
         select coalesce(min(seq), 0), coalesce(max(seq), 0) from (
-            select seq from traits.trait_changes order by seq desc limit $1
+            select seq from traits.trait_changes where seq > 0 order by seq desc limit $1
         )
         """,
         [KEPT_CHANGES],
@@ -239,7 +239,10 @@ _CHANGES = f"""
             and c.build_id = v.build_id and c.new_value = v.value
     join traits.trait_catalog as t on c.trait = t.trait
     where
-        c.seq >= $1 and coalesce(t.serve, 'server') != 'never' and (c.is_anonymous is not true or t.everyone)
+        c.seq >= greatest($1, 1)
+        -- A backfill writes history: nothing to act on.
+        and c.cause is distinct from 'backfill'
+        and coalesce(t.serve, 'server') != 'never' and (c.is_anonymous is not true or t.everyone)
     order by c.seq
 """
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration.errors import TraithouseError
 from orchestration.serving.access import Access, Caller, RequestError
@@ -85,7 +85,15 @@ class Api:
             # Without it, every evaluation of a page costs a second request before it.
             max_age=7_200,
         )
-        return Starlette(routes=routes, middleware=[cors], lifespan=self._lifespan)
+        routed = Starlette(routes=routes, middleware=[cors], lifespan=self._lifespan)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            # Thousands of streams stay open, and each layer around one costs memory.
+            is_stream = scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/v1/stream")
+            stream = self._browser_stream(scope) if is_stream else None
+            await (stream or routed)(scope, receive, send)
+
+        return application
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -183,19 +191,35 @@ class Api:
         caller = self._access.caller(request.headers)
         caller.need("reader")
         given = request.headers.get("last-event-id") or request.query_params.get("after", "0")
-        return self._opened(caller, ChangeReader(self.lookups, caller, read_number(given, "after")), request), caller
+        return self._opened(caller, ChangeReader(self.lookups, caller, read_number(given, "after"))), caller
+
+    def _browser_stream(self, scope: Scope) -> ASGIApp | None:
+        """The stream that a browser asks for; nothing where it is refused, for the route says why."""
+        request = Request(scope)
+        try:
+            caller = self._access.stream_caller(request.query_params.get("token", ""))
+            origin = request.headers.get("origin", "")
+            allowed = [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
+            headers = allowed if origin in self._settings.origins else []
+            stream = self._opened(caller, FlagReader(self.lookups, caller), headers)
+        except (RequestError, TraithouseError):
+            return None
+        self.metrics.observe("/v1/stream", 200, 0.0)
+        log_request(request="-", route="/v1/stream", method="GET", status=200, milliseconds=0.0, caller=caller.name)
+        return stream
 
     async def _flag_stream(self, request: Request) -> tuple[ASGIApp, Caller]:
         caller = self._access.stream_caller(request.query_params.get("token", ""))
-        return self._opened(caller, FlagReader(self.lookups, caller), request), caller
+        return self._opened(caller, FlagReader(self.lookups, caller)), caller
 
-    def _opened(self, caller: Caller, read: Callable[[], bytes], request: Request) -> ASGIApp:
+    def _opened(
+        self, caller: Caller, read: Callable[[], bytes], headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> ASGIApp:
         """A stream, where there is room for one more."""
         who = caller.subject or f"key {caller.name}"
         if self.announcer.open >= self._settings.most_streams or self._streams[who] >= _STREAMS_OF_ONE:
             raise RequestError(503, "too_many_streams", "Too many streams are open.", 5)
-        known = request_id(request.headers.get("x-request-id"))
-        stream = EventStream(self.announcer, read, [(b"x-request-id", known.encode())])
+        stream = EventStream(self.announcer, read, headers)
 
         async def counted(*connection: Any) -> None:
             self._streams[who] += 1

@@ -6,7 +6,7 @@ A stream is a plain ASGI application, because thousands of them are open at a ti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -56,7 +56,7 @@ class Announcer:
 class EventStream:
     """One open stream; ``read`` returns what there is to send now, and is asked again after each change."""
 
-    def __init__(self, announcer: Announcer, read: Callable[[], bytes], headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, announcer: Announcer, read: Callable[[], bytes], headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._announcer, self._read, self._headers = announcer, read, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
