@@ -178,7 +178,7 @@ def _show_where(home: Path) -> None:
     show_path("Outbox", home / "outbox", "what the syncs delivered")
     show_path("Explain", ".venv/bin/traithouse explain user_0000", "why a user has its traits")
     show_path("Dagster", "make dev", "runs, checks and lineage on http://127.0.0.1:3000")
-    show_path("Docs", "docs/", "operate.md, sources.md, traits.md, syncs.md, engines.md, benchmarks.md")
+    show_path("Docs", "docs/", "operate.md, sources.md, traits.md, syncs.md, api.md, engines.md, benchmarks.md")
 
 
 def _lift(trait: dict[str, Any]) -> str:

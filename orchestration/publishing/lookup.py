@@ -81,11 +81,12 @@ def write_lookup(home: Home, connection: duckdb.DuckDBPyConnection, build_id: st
 def copy_lookup(home: Home) -> None:
     """Copies what is served to where replicas follow it (TRAITHOUSE_SERVE_TO); the next publish repairs a failure."""
     if home.settings.serve_to:
+        trouble = None
         try:
             write_copy(home, kept=_KEPT_FILES)
-            home.note(served_copy=None)
         except TraithouseError as error:
-            home.note(served_copy=f"{error.message} {error.hint}")
+            trouble = f"{error.message} {error.hint}"
+        home.note(served_copy={**_copied(home), "trouble": trouble})
 
 
 def write_copy(home: Home, *, kept: int) -> None:
@@ -101,8 +102,13 @@ def write_copy(home: Home, *, kept: int) -> None:
 
 
 def is_copy_behind(home: Home) -> bool:
-    """Whether the last copy failed."""
-    return bool(home.settings.serve_to and home.status().get("served_copy"))
+    """Whether the place has another lookup, or the last copy failed."""
+    return bool(home.settings.serve_to) and home.status().get("served_copy") != {**_copied(home), "trouble": None}
+
+
+def _copied(home: Home) -> dict[str, str]:
+    pointer = read_pointer(home.serving)
+    return {"to": home.settings.serve_to, "file": pointer.file if pointer else ""}
 
 
 def rewrite_lookup(home: Home) -> None:

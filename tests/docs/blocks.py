@@ -3,7 +3,7 @@
 Every fenced block of a page is one of these:
 
 - ``bash``: commands, run in the order of the page, in the project's folder. A command ends well unless a comment behind
-  it says otherwise: ``# exit code 3``.
+  it says otherwise: ``# exit code 3``. One that ends with ``&`` is a server, which runs on until the end of the page.
 - ``python``: run in the project's folder.
 - ``yaml``, ``sql``, ``csv``, ``python`` that begin with a comment ``# models/x.yml (new file)``: a file. Instead of
   ``new file`` it may say ``append``, or ``change``: then each line replaces the one that begins with the same word,
@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +115,7 @@ class Reader:
         is_elsewhere: whether another test runs a command.
         patch: sets what the page sets, for the time of the test.
         output: of the last command; nothing when another test runs it.
+        servers: what runs in the background.
 
     """
 
@@ -119,6 +123,7 @@ class Reader:
     is_elsewhere: Callable[[str], bool]
     patch: pytest.MonkeyPatch
     output: str | None = None
+    servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def follow(self, page: Path) -> int:
         """Follows every block of a page, and gives how many there are."""
@@ -162,7 +167,17 @@ class Reader:
             return
         words = shlex.split(command.text)
         if words[0] == "export":
-            self.patch.setenv(*words[1].split("=", 1))
+            name, value = command.text.removeprefix("export ").split("=", 1)
+            if "$(" in value:
+                done = subprocess.run(
+                    f"echo {value}", shell=True, cwd=self.folder, env=self._environment(), capture_output=True, text=True
+                )
+                assert done.stdout.strip(), f"{command}\n{done.stderr}"
+                value = done.stdout.strip()
+            self.patch.setenv(name, value)
+            return
+        if words[-1] == "&":
+            self._start(command)
             return
         with self.patch.context() as patch:
             while ASSIGNMENT.fullmatch(words[0]):
@@ -178,6 +193,39 @@ class Reader:
                 )
                 code, self.output = done.returncode, done.stdout + done.stderr
         assert code == command.exit_code, f"{command}\nexit code {code}\n{self.output}"
+
+    def _environment(self) -> dict[str, str]:
+        """Where ``traithouse`` is a command of the shell."""
+        programs = self.folder / ".programs"
+        programs.mkdir(exist_ok=True)
+        shim = programs / "traithouse"
+        shim.write_text(f'#!/bin/sh\nPYTHONPATH={PROJECT_ROOT} exec {sys.executable} -m orchestration "$@"\n')
+        shim.chmod(0o755)
+        return {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def _start(self, command: Command) -> None:
+        """Starts a server in the background, and waits until it serves; it ends with the page."""
+        log = self.folder / f".server-{len(self.servers)}.log"
+        with log.open("w") as stream:
+            started = subprocess.Popen(
+                f"exec env {command.text.removesuffix('&')}",
+                shell=True,
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=stream,
+                stderr=stream,
+            )
+        self.servers.append(started)
+        ends = time.monotonic() + 60
+        while "Serving on" not in log.read_text():
+            assert started.poll() is None and time.monotonic() < ends, f"{command}\n{log.read_text()}"
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """Ends what runs in the background."""
+        for server in self.servers:
+            server.terminate()
+            server.wait(30)
 
     def _expanded(self, word: str) -> list[str]:
         """Names of files, where a word is a pattern."""

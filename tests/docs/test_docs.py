@@ -16,6 +16,8 @@ import pytest
 from orchestration import destinations
 from orchestration.cli.app import main
 from orchestration.home import PROJECT_ROOT, Home, Settings
+from orchestration.serving.settings import ServeSettings
+from orchestration.serving.tokens import TokenSettings
 from orchestration.transform.dbt import Project
 from tests.cache import add_parsed
 from tests.docs.blocks import PAGES, Reader, blocks_of, commands_of
@@ -65,7 +67,9 @@ def reader(sample_home: Home, project_copy: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TRAITHOUSE_USER", "ann")
     monkeypatch.chdir(project_copy)
     destinations.destinations.cache_clear()
-    yield Reader(project_copy, is_elsewhere, monkeypatch)
+    reader = Reader(project_copy, is_elsewhere, monkeypatch)
+    yield reader
+    reader.end()
     monkeypatch.undo()
     destinations.destinations.cache_clear()
 
@@ -124,7 +128,8 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, rest
     for path in re.findall(r"`((?:orchestration|models|macros|seeds|tests|benchmarks)/[\w./-]+)`", text):
         assert (PROJECT_ROOT / path).exists(), path
-    fields = {f"TRAITHOUSE_{name.upper()}" for name in Settings.model_fields}
+    fields = {f"TRAITHOUSE_{name.upper()}" for name in (*Settings.model_fields, *TokenSettings.model_fields)}
+    fields |= {f"TRAITHOUSE_SERVE_{name.upper()}" for name in ServeSettings.model_fields} | {"TRAITHOUSE_SERVE_FROM"}
     for name in set(re.findall(r"TRAITHOUSE_[A-Z_]+", text)):
         assert name in fields | {"TRAITHOUSE_ALERT_URL"}, name
 

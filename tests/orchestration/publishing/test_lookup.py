@@ -107,10 +107,10 @@ def test_a_copy_is_what_is_served_and_a_failed_one_is_made_up_for(
     broken = copying(sample_home, tmp_path / "file" / "below")
     (tmp_path / "file").write_text("no folder")
     republish(broken)
-    assert "TRAITHOUSE_SERVE_TO cannot be reached: " in broken.status()["served_copy"]
+    assert "TRAITHOUSE_SERVE_TO cannot be reached: " in broken.status()["served_copy"]["trouble"]
     (tmp_path / "file").unlink()
     publish(project_in(broken))
-    assert broken.status()["served_copy"] is None
+    assert broken.status()["served_copy"]["trouble"] is None
     assert read_pointer(tmp_path / "file" / "below") == read_pointer(home.serving)
 
 
