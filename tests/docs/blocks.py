@@ -170,7 +170,12 @@ class Reader:
             name, value = command.text.removeprefix("export ").split("=", 1)
             if "$(" in value:
                 done = subprocess.run(
-                    f"echo {value}", shell=True, cwd=self.folder, env=self._environment(), capture_output=True, text=True
+                    f"echo {value}",
+                    shell=True,
+                    cwd=self.folder,
+                    env=self._environment(),
+                    capture_output=True,
+                    text=True,
                 )
                 assert done.stdout.strip(), f"{command}\n{done.stderr}"
                 value = done.stdout.strip()
