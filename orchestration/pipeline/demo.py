@@ -55,7 +55,7 @@ def make_demo(
     load(home, [Path(simulated.folder) / EVENTS], source=simulated.source, notify=notify)
     written, _ = refresh(project, notify=notify)
     last = local_date(days_before(written.build.as_of, 2, project.time_zone), project.time_zone)
-    backfill(project, last - timedelta(days=PUBLISHED_DAYS - 2), last, notify=notify)
+    backfill(project, last - timedelta(days=PUBLISHED_DAYS - 1), last, notify=notify)
     refresh(project, notify=notify)
     write_atomically(home.root / _MARKER, json.dumps({"end": str(end)}))
     return True

@@ -18,7 +18,8 @@ from orchestration.home import PROJECT_ROOT
 from orchestration.landing.contract import RAW_TABLES
 from orchestration.pipeline.reconciliation import Reconciled, enabled_sources, reconcile, unread_tables
 from orchestration.pipeline.status import broken_parts
-from orchestration.publishing.snapshot import damaged_files
+from orchestration.publishing.lookup import lookup_problems
+from orchestration.publishing.snapshot import damaged_files, served_build
 from orchestration.serving.snapshot import rows
 from orchestration.sync.validate import checked_destination
 from orchestration.transform.dbt import Project
@@ -39,6 +40,7 @@ def doctor(project: Project) -> dict[str, Any]:
             problems.append(f"{error.message} {error.hint}")
     problems += broken_parts(home)
     problems += [f"{path} is damaged. {WRITES_ANOTHER}" for path in damaged_files(home)]
+    problems += lookup_problems(home) if served_build(home) else []
     busy = home.busy()
     coverage: list[dict[str, Any]] = []
     reconciled: list[dict[str, Any]] = []

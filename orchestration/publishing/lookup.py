@@ -106,6 +106,27 @@ def is_copy_behind(home: Home) -> bool:
     return bool(home.settings.serve_to) and home.status().get("served_copy") != {**_copied(home), "trouble": None}
 
 
+def lookup_problems(home: Home) -> list[str]:
+    """What is wrong with what the API reads and with its copy, in words; call it where something is published."""
+    pointer = read_pointer(home.serving)
+    problems = []
+    if pointer is None or not (home.serving / pointer.file).is_file():
+        problems.append("The lookup that the API reads is missing; traithouse refresh writes it.")
+    else:
+        try:
+            with closing(sqlite3.connect(f"file:{home.serving / pointer.file}?mode=ro", uri=True)) as lookup:
+                is_whole = lookup.execute("pragma quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.Error:
+            is_whole = False
+        if not is_whole:
+            problems.append(
+                f"{home.serving / pointer.file} is damaged: delete it, and traithouse refresh writes another."
+            )
+    if trouble := (home.status().get("served_copy") or {}).get("trouble"):
+        problems.append(trouble)
+    return problems
+
+
 def _copied(home: Home) -> dict[str, str]:
     pointer = read_pointer(home.serving)
     return {"to": home.settings.serve_to, "file": pointer.file if pointer else ""}

@@ -11,6 +11,7 @@ from orchestration.admin.backup import backup
 from orchestration.admin.erasure import forget_people
 from orchestration.admin.restore import restore
 from orchestration.home import Home, Settings
+from orchestration.pipeline.doctor import doctor
 from orchestration.published.audit_log import record_act
 from orchestration.published.lookup_file import read_pointer
 from orchestration.publishing.publish import publish
@@ -169,6 +170,21 @@ def test_acts_are_published_once_each(
     assert queried(sample_home, "select count(*) from traits.audit_log where acted_at > timestamp '2026-01-01'") == [
         (2,)
     ]
+
+
+def test_the_doctor_names_a_lookup_that_cannot_be_read(sample_home: Home, sample_project: Project) -> None:
+    pointer = read_pointer(sample_home.serving)
+    assert pointer
+    lookup = sample_home.serving / pointer.file
+    assert not [problem for problem in doctor(sample_project)["problems"] if "lookup" in problem]
+    lookup.write_bytes(lookup.read_bytes()[:20_000] + b"\0" * 40_000)
+    assert any(f"{lookup} is damaged" in problem for problem in doctor(sample_project)["problems"])
+    lookup.unlink()
+    assert (
+        "The lookup that the API reads is missing; traithouse refresh writes it." in doctor(sample_project)["problems"]
+    )
+    publish(sample_project)
+    assert not [problem for problem in doctor(sample_project)["problems"] if "lookup" in problem]
 
 
 def test_a_pointer_of_another_kind_is_none(tmp_path: Path) -> None:
