@@ -29,7 +29,7 @@ from orchestration.serving.http import JSON, json_response, read_body, read_limi
 from orchestration.serving.lookup import Lookups
 from orchestration.serving.metrics import LOG, Metrics, log_request, request_id
 from orchestration.serving.settings import ServeSettings
-from orchestration.serving.streams import Announcer, ChangeReader, EventStream, FlagReader
+from orchestration.serving.streams import Announcer, ChangeReader, EventStream, FlagReader, Found
 from orchestration.serving.tokens import Tokens
 
 LOOK_SECONDS = 0.25
@@ -213,7 +213,7 @@ class Api:
         return self._opened(caller, FlagReader(self.lookups, caller)), caller
 
     def _opened(
-        self, caller: Caller, read: Callable[[], bytes], headers: Sequence[tuple[bytes, bytes]] = ()
+        self, caller: Caller, read: Callable[[], Found], headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> ASGIApp:
         """A stream, where there is room for one more."""
         who = caller.subject or f"key {caller.name}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from orchestration.errors import DamagedFileError, TraithouseError
-from orchestration.published.lookup_file import FORMAT, POINTER, read_pointer
+from orchestration.published.lookup_file import FORMAT, POINTER, LookupPointer, read_pointer
 
 Value = bool | float | str
 
@@ -161,6 +161,7 @@ class Lookups:
         self._folder, self._changed = folder, changed
         self._current: Lookup | None = None
         self._stamp: tuple[int, int] | None = None
+        self._pointer: LookupPointer | None = None
         self._lock = threading.Lock()
         self.trouble = ""
 
@@ -198,7 +199,7 @@ class Lookups:
         if pointer is None:
             self.trouble = f"{POINTER} in {self._folder.name}/ cannot be read."
             return False
-        if self._current is not None and self._current.path.name == pointer.file:
+        if pointer == self._pointer:
             self._stamp, self.trouble = stamp, ""
             return False
         try:
@@ -206,7 +207,7 @@ class Lookups:
         except DamagedFileError as error:
             self.trouble = error.message
             return False
-        last, self._current = self._current, opened
+        last, self._current, self._pointer = self._current, opened, pointer
         self._stamp, self.trouble = stamp, ""
         if last is not None:
             last.close()

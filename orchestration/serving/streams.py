@@ -14,13 +14,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from orchestration.serving.access import Caller, RequestError
 from orchestration.serving.answers import MOST_ROWS, changes
-from orchestration.serving.lookup import Lookup, Lookups
+from orchestration.serving.lookup import Lookups
 
 HEARTBEAT_SECONDS = 15
 # So long a stream stays open; its client connects again by itself, with a fresh token.
 LONGEST_SECONDS = 3_600
 # The client's wait before it connects again, in milliseconds.
 _RETRY = b"retry: 1000\n\n"
+# What to send, and whether there is more to read at once.
+Found = tuple[bytes, bool]
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -54,9 +56,9 @@ class Announcer:
 
 
 class EventStream:
-    """One open stream; ``read`` returns what there is to send now, and is asked again after each change."""
+    """One open stream; ``read`` returns what there is to send now, and whether there is more to read at once."""
 
-    def __init__(self, announcer: Announcer, read: Callable[[], bytes], headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, announcer: Announcer, read: Callable[[], Found], headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._announcer, self._read, self._headers = announcer, read, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,15 +69,18 @@ class EventStream:
         ends = loop.time() + LONGEST_SECONDS
         try:
             await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._headers]})
-            waiting = self._announcer.next()
-            await send(_part(_RETRY + self._read()))
+            await send(_part(_RETRY))
+            changed = True
             while not gone.done() and not self._announcer.is_closed and loop.time() < ends:
-                await asyncio.wait((gone, waiting), timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done() or self._announcer.is_closed:
-                    break
-                changed, waiting = waiting.done(), self._announcer.next()
-                if found := self._read() if changed else b": still here\n\n":
+                waiting = self._announcer.next()
+                found, more = self._read() if changed else (b": still here\n\n", False)
+                if found:
                     await send(_part(found))
+                if more:
+                    await asyncio.sleep(0)
+                    continue
+                await asyncio.wait((gone, waiting), timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                changed = waiting.done()
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
@@ -90,15 +95,15 @@ class FlagReader:
         self._lookups, self._caller = lookups, caller
         self._mark = self._marked()
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> Found:
         """An event where something changed; nothing else."""
         mark = self._marked()
         if mark == self._mark:
-            return b""
+            return b"", False
         self._mark = mark
         lookup = self._lookups.current
         told = orjson.dumps({"type": "refetchEvaluation", "etag": lookup.build_id}).decode()
-        return f"id: {lookup.build_id}\ndata: {told}\n\n".encode()
+        return f"id: {lookup.build_id}\ndata: {told}\n\n".encode(), False
 
     def _marked(self) -> int:
         lookup = self._lookups.current
@@ -111,23 +116,19 @@ class ChangeReader:
     def __init__(self, lookups: Lookups, caller: Caller, after: int) -> None:
         self._lookups, self._caller, self._after = lookups, caller, after
 
-    def __call__(self) -> bytes:
-        """What there is after the last; a number that is no longer served ends with an event ``gone``."""
-        lookup: Lookup = self._lookups.current
-        parts = []
-        while True:
-            try:
-                page = changes(lookup, self._caller, self._after, MOST_ROWS)
-            except RequestError as error:
-                told = orjson.dumps({"error": {"code": error.code, "message": error.message}}).decode()
-                self._after = int(lookup.facts["newest_seq"])
-                return f"event: {error.code}\ndata: {told}\n\n".encode()
-            parts += [
-                f"id: {row['seq']}\nevent: change\ndata: {orjson.dumps(row).decode()}\n\n" for row in page["changes"]
-            ]
-            is_last, self._after = page["next"] >= int(lookup.facts["newest_seq"]), page["next"]
-            if is_last:
-                return "".join(parts).encode()
+    def __call__(self) -> Found:
+        """A page of what there is after the last; a number that is no longer served gives an event ``gone``."""
+        lookup = self._lookups.current
+        newest = int(lookup.facts["newest_seq"])
+        try:
+            page = changes(lookup, self._caller, self._after, MOST_ROWS)
+        except RequestError as error:
+            told = orjson.dumps({"error": {"code": error.code, "message": error.message}}).decode()
+            self._after = newest
+            return f"event: {error.code}\ndata: {told}\n\n".encode(), False
+        self._after = page["next"]
+        events = (f"id: {row['seq']}\nevent: change\ndata: {orjson.dumps(row).decode()}\n\n" for row in page["changes"])
+        return "".join(events).encode(), self._after < newest
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -143,7 +143,7 @@ class Tokens:
             keys = list(self._secrets)
         else:
             named = self._public.get(str(header.get("kid", "")))
-            keys = [named] if named else list(self._public.values())[:1] if "kid" not in header else []
+            keys = [named] if named else list(self._public.values()) if "kid" not in header else []
         allowed = "HS256" if audience == STREAM_AUDIENCE or algorithm == "HS256" else "RS256"
         why = "No key that this server knows has signed it."
         for key in keys:

@@ -106,6 +106,8 @@ def test_a_workflow_follows_the_ledger_and_reads_on_where_it_was(running: tuple[
     assert json.loads(listener.next(2))["seq"] == last + 1
     again = Listener(f"{process.url}/v1/changes/stream", bearer(key) | {"Last-Event-ID": str(last)})
     assert json.loads(again.next(0))["seq"] == last + 1
+    everything = Listener(f"{process.url}/v1/changes/stream?after=0", bearer(key))
+    assert json.loads(everything.next(last)) == json.loads(again.next(0))
     ahead = Listener(f"{process.url}/v1/changes/stream?after={last + 100}", bearer(key))
     assert json.loads(ahead.next(0))["error"]["code"] == "gone"
 
