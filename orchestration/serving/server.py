@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -74,7 +75,11 @@ def serve(
         listening = _listen(settings)
         host, port = listening.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        ApiServer(config, api).run([listening])
+        # The server raises again the signal that has ended it; what is temporary is deleted on the way out.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            ApiServer(config, api).run([listening])
 
 
 def is_loopback(host: str) -> bool:

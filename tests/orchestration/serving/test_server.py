@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -122,14 +123,24 @@ def test_a_terminated_server_ends_its_streams_and_answers_what_is_under_way(
         process.end()
         assert time.monotonic() - began < 4
         assert listener.ended.wait(2)
-        assert process.process.returncode in (0, -15)
+        assert process.process.returncode == 0
+    with serving(home, tmp_path) as process:
+        # As Ctrl+C does it.
+        process.process.send_signal(signal.SIGINT)
+        assert process.process.wait(10) == 0
+        assert "Interrupted" not in process.log.read_text()
 
 
 def test_a_replica_needs_no_home(running: tuple[Home, Process, str], tmp_path: Path) -> None:
     home, _, key = running
     copying = Home(home.settings.model_copy(update={"serve_to": str(tmp_path / "place")}))
     build = republish(copying)
-    environment = {"TRAITHOUSE_SERVE_FROM": str(tmp_path / "place"), "TRAITHOUSE_HOME": str(tmp_path / "none")}
+    (tmp_path / "temporary").mkdir()
+    environment = {
+        "TRAITHOUSE_SERVE_FROM": str(tmp_path / "place"),
+        "TRAITHOUSE_HOME": str(tmp_path / "none"),
+        "TMPDIR": str(tmp_path / "temporary"),
+    }
     with serving(None, tmp_path / "logs", environment) as replica:
         assert evaluate(replica, key).headers["traithouse-build"] == build
         (tmp_path / "place").rename(tmp_path / "away")
@@ -142,6 +153,7 @@ def test_a_replica_needs_no_home(running: tuple[Home, Process, str], tmp_path: P
             assert time.monotonic() < ends
             time.sleep(0.05)
     assert not (tmp_path / "none").exists()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_commands_make_list_and_revoke_keys_and_write_them_down(running: tuple[Home, Process, str]) -> None:
