@@ -1,10 +1,7 @@
-"""`traithouse serve` as a process: streams, replicas, signals, and what its commands say."""
+"""`traithouse serve` as a process: streams, replicas, and signals."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from orchestration.home import PROJECT_ROOT, Home
+from orchestration.home import Home
 from orchestration.serving.keys import add_key
-from tests.api import SECRET, Process, bearer, republish, serving, token
+from tests.api import Process, bearer, republish, serving, token
 from tests.conftest import served
 
 USER = "user_0000"
@@ -32,13 +29,6 @@ def running(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     republish(home, "update traits.trait_catalog set serve = 'browser' where trait = 'dormant'")
     with serving(home, folder) as process:
         yield home, process, key
-
-
-def traithouse(home: Home, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "orchestration", *arguments, "--home", str(home.root)]
-    return subprocess.run(
-        command, cwd=PROJECT_ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
-    )
 
 
 class Listener:
@@ -154,47 +144,3 @@ def test_a_replica_needs_no_home(running: tuple[Home, Process, str], tmp_path: P
             time.sleep(0.05)
     assert not (tmp_path / "none").exists()
     assert not list((tmp_path / "temporary").iterdir())
-
-
-def test_commands_make_list_and_revoke_keys_and_write_them_down(running: tuple[Home, Process, str]) -> None:
-    home, process, _ = running
-    made = traithouse(home, "keys", "add", "crm", "--role", "operator", TRAITHOUSE_USER="ada")
-    key = made.stdout.strip()
-    assert key.startswith("thk_")
-    assert key not in made.stderr
-    listed = json.loads(traithouse(home, "keys", "list", "--json").stdout)["keys"]
-    assert [(row["name"], row["role"]) for row in listed] == [("crm", "operator"), ("tests", "reader")]
-    ends = time.monotonic() + 5
-    while evaluate(process, key).status_code != 200:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-    assert traithouse(home, "keys", "revoke", "crm").returncode == 0
-    assert "There is no key crm." in traithouse(home, "keys", "revoke", "crm").stderr
-    while evaluate(process, key).status_code != 401:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
-def test_a_token_of_the_command_is_one(running: tuple[Home, Process, str]) -> None:
-    home, process, _ = running
-    made = traithouse(home, "token", USER, TRAITHOUSE_TOKEN_SECRET=SECRET)
-    assert evaluate(process, made.stdout.strip()).status_code == 200
-    refused = traithouse(home, "token", USER, TRAITHOUSE_TOKEN_SECRET="")
-    assert refused.returncode == 2
-    assert "TRAITHOUSE_TOKEN_SECRET" in refused.stderr
-
-
-def test_settings_that_cannot_be_used_are_named(running: tuple[Home, Process, str]) -> None:
-    home, process, _ = running
-    for name, value in (
-        ("TRAITHOUSE_SERVE_PORT", "none"),
-        ("TRAITHOUSE_SERVE_ORIGINS", "*"),
-        ("TRAITHOUSE_SERVE_KEY_RATE", "0"),
-        ("TRAITHOUSE_TOKEN_SECRET", "short"),
-        ("TRAITHOUSE_TOKEN_JWKS", "nowhere.json"),
-    ):
-        told = traithouse(home, "serve", **{name: value})
-        assert (told.returncode, name in told.stderr) == (2, True), told.stderr
-    busy = traithouse(home, "serve", "--port", process.url.rpartition(":")[2])
-    assert busy.returncode == 1
-    assert "Nothing can listen on 127.0.0.1" in busy.stderr
