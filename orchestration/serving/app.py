@@ -55,6 +55,7 @@ class Api:
         self.lookups = Lookups(folder, self.announcer.announce)
         self._access, self._settings, self._tokens = Access(folder, settings, tokens), settings, tokens
         self._streams: Counter[str] = Counter()
+        self._troubles: list[str] = []
         self._description = orjson.dumps(yaml.safe_load((Path(__file__).parent / "openapi.yaml").read_text()))
 
     def application(self) -> ASGIApp:
@@ -109,12 +110,17 @@ class Api:
 
     def look(self) -> None:
         """Takes up what changed on disk: the lookup, keys, public keys of tokens."""
+        troubles = []
         for reread in (self.lookups.look, self._access.reread, self._tokens.reread):
             try:
                 reread()
             except Exception as error:
                 # What was served goes on; the message names files of the server, nothing of a person.
-                LOG.error("%s: %s", type(error).__name__, error)
+                troubles.append(f"{type(error).__name__}: {error}")
+        for trouble in troubles:
+            if trouble not in self._troubles:
+                LOG.error(trouble)
+        self._troubles = troubles
 
     def _endpoint(self, route: str, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
         async def endpoint(request: Request) -> ASGIApp:

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 from orchestration.errors import UsageError
+from orchestration.home import Home
 from orchestration.serving.server import read_settings
 from orchestration.serving.tokens import TokenError, Tokens, TokenSettings, make_token
-from tests.api import SECRET, token
+from tests.api import SECRET, client_of, token
 
 OTHER = "another secret of thirty-two bytes, or more"
 KEY, NEXT_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
@@ -127,6 +128,20 @@ def test_a_file_without_a_key_is_told(tmp_path: Path) -> None:
             tokens_of(token_jwks=path)
     with pytest.raises(UsageError, match="TRAITHOUSE_TOKEN_JWKS"):
         tokens_of(token_jwks=tmp_path / "nowhere.json")
+
+
+def test_a_file_that_becomes_unreadable_is_told_once_and_its_keys_hold(
+    sample_home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_jwks(tmp_path / "jwks.json", first=KEY)
+    with client_of(sample_home, TokenSettings(token_jwks=path)) as client:
+        path.write_text("{")
+        for _ in range(3):
+            client.api.look()
+        assert [record.message for record in caplog.records if "TRAITHOUSE_TOKEN_JWKS" in record.message] == [
+            "UsageError: TRAITHOUSE_TOKEN_JWKS: the file holds no RSA key."
+        ]
+        assert client.flags("user_0000", signed(KEY, sub="user_0000")).status_code == 200
 
 
 def test_a_stream_is_opened_by_its_own_token_alone() -> None:
