@@ -118,10 +118,11 @@ bench-sync: .venv/installed .venv/dlt/installed  ## what syncs cost, next to a s
 .venv/dlt/installed: benchmarks/dlt.lock .venv/installed
 	@$(PYTHON) -m venv .venv/dlt && .venv/dlt/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/dlt.lock && touch $@
 
+# Node.js does not read the certificates of the system by itself.
 .venv/clients/installed: tests/clients/package-lock.json
 	@command -v npm >/dev/null || { echo "There is no npm: install the Debian packages nodejs and npm."; exit 1; }
 	@mkdir -p .venv/clients && cp tests/clients/package.json tests/clients/package-lock.json .venv/clients/
-	@npm ci --prefix .venv/clients --silent --ignore-scripts --no-audit --no-fund --no-update-notifier && touch $@
+	@NODE_EXTRA_CA_CERTS=$${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} npm ci --prefix .venv/clients --silent --ignore-scripts --no-audit --no-fund --no-update-notifier && touch $@
 
 .venv/fakesnow/installed: tests/fakesnow.lock .venv/installed
 	@$(PYTHON) -m venv .venv/fakesnow && .venv/fakesnow/bin/python -m pip install -qq --disable-pip-version-check -r tests/fakesnow.lock && touch $@

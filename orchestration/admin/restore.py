@@ -167,10 +167,10 @@ def _put_in_place(home: Home, notify: Notify) -> Restored:
         # A killed process left this log of the replaced warehouse; DuckDB would apply it to the restored one.
         (home.root / log).replace(aside / log)
     for name in (home.warehouse.name, "status.json", *ledgers):
-        notify(f"restore: {name}")
         part, place = draft / name, home.root / name
         if not part.exists() or (name in ledgers and place.exists()):
             continue
+        notify(f"restore: {name}")
         if place.exists():
             place.replace(aside / name)
         place.parent.mkdir(exist_ok=True, mode=0o700)
