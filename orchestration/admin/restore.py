@@ -168,9 +168,11 @@ def _put_in_place(home: Home, notify: Notify) -> Restored:
         (home.root / log).replace(aside / log)
     for name in (home.warehouse.name, "status.json", *ledgers):
         part, place = draft / name, home.root / name
-        if not part.exists() or (name in ledgers and place.exists()):
+        if not part.exists():
             continue
         notify(f"restore: {name}")
+        if name in ledgers and place.exists():
+            continue
         if place.exists():
             place.replace(aside / name)
         place.parent.mkdir(exist_ok=True, mode=0o700)
