@@ -2,7 +2,7 @@
 
 ``segments/<source>/`` in the home holds files of NDJSON. One writer appends to a file called ``*.open``, which it holds
 a lock on, and seals it by renaming it to ``*.ndjson``. A refresh lands sealed files and deletes them; the file of a
-writer that died is sealed by whoever finds it. A crash between landing and deleting lands nothing twice, because
+writer that died is sealed by the next refresh. A crash between landing and deleting lands nothing twice, because
 every event of a segment has an id. Appending never touches the warehouse.
 """
 

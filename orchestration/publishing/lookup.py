@@ -23,7 +23,7 @@ from orchestration.published.served_copy import ServedCopy
 from orchestration.published.tables import PUBLISHED_TABLES
 
 KEPT_CHANGES = 500_000
-# So many files stay beside the one that is served: whoever reads another is about to notice.
+# So many files stay beside the one that is served: a reader of another is about to notice.
 _KEPT_FILES = 2
 _BATCH = 50_000
 _DRAFT = ".lookup-"

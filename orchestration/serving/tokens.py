@@ -91,7 +91,7 @@ class Tokens:
         if not keys:
             raise UsageError(
                 "TRAITHOUSE_TOKEN_JWKS: the file holds no RSA key.",
-                'Name a JSON file {"keys": [...]} with the public keys of whoever signs the tokens.',
+                'Name a JSON file {"keys": [...]} with the public keys of those who sign the tokens.',
             )
         self._public = {key.key_id or "": key.key for key in keys}
         self._stamp = stamp
