@@ -67,7 +67,7 @@ class Lookup:
             trait: orjson.loads(row)
             for trait, row in self._connection.execute("select trait, row from traits order by 1")
         }
-        # Changes where something of every entity's answer does: a trait is withheld, served to others, has another grade.
+        # Changes where something of every answer does: a trait is withheld, served to others, has another grade.
         told = ("verdict", "grade", "serve", "default_value")
         self.catalogue_mark = hash(tuple((name, *(row[key] for key in told)) for name, row in self.traits.items()))
         self.data_version = self._data_version()
