@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +15,7 @@ from orchestration.cli.console import OUT, VERDICTS, count_of, new_table, show_f
 from orchestration.errors import UsageError
 from orchestration.pipeline.backfill import HistoryDay, backfill
 from orchestration.pipeline.diff import diff
+from orchestration.published.audit_log import user_name
 from orchestration.publishing.publish import PublishReport
 from orchestration.publishing.rollback import rollback
 
@@ -54,7 +53,7 @@ def publish_command(call: Call, trait: str | None, why: str | None) -> int:
     if trait is None or why is None:
         published = publish_build(call.project, notify=call.progress)
     else:
-        published = waive_trait(call.project, trait, why=why, who=_user_name(), notify=call.progress)
+        published = waive_trait(call.project, trait, why=why, who=user_name(), notify=call.progress)
     call.record(of_publish(call.project, published))
     call.answer(published.as_dict(), show_refresh)
     return exit_code(published)
@@ -111,7 +110,7 @@ def rollback_command(call: Call, to: str | None, why: str) -> None:
     from orchestration.pipeline.asset_reports import of_rollback
     from orchestration.pipeline.refresh import serve_elsewhere
 
-    done = rollback(call.home, call.project.catalog, to=to, who=_user_name(), why=why, notify=call.progress)
+    done = rollback(call.home, call.project.catalog, to=to, who=user_name(), why=why, notify=call.progress)
     serve_elsewhere(call.project, notify=call.progress)
     call.record([of_rollback(call.home, done)])
     call.answer(done.as_dict(), show_rollback)
@@ -260,7 +259,3 @@ def exit_code(published: PublishReport) -> int:
     if published.withheld:
         return WITHHELD
     return 1 if published.failed_models else 0
-
-
-def _user_name() -> str:
-    return os.environ.get("TRAITHOUSE_USER") or getpass.getuser()

@@ -19,7 +19,7 @@ from orchestration.errors import UsageError
 
 # What a scheme needs beside this package, and how long its library waits.
 _PACKAGES = {"s3": "traithouse[s3]", "gs": "gcsfs", "abfss": "adlfs"}
-_OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}}
 }
 _REASONS = {
@@ -53,7 +53,7 @@ class ObjectStore:
         self._pattern, self._where = pattern, where
         problem = ""
         try:
-            options = _OPTIONS.get(self.scheme, {})
+            options = OPTIONS.get(self.scheme, {})
             self._store = fsspec.filesystem(self.scheme, skip_instance_cache=True, **options)
         except (ImportError, ValueError):
             problem = self.scheme

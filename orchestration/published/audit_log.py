@@ -44,12 +44,17 @@ def record_act(home: Home, act: str, of: str, detail: str = "", *, actor: str | 
         role: of the key that was used; empty on the command line.
 
     """
-    who = actor or os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
+    who = actor or user_name()
     row = (utc_now().isoformat(timespec="microseconds"), who, role, act, of, detail)
     with opened_acts(home) as connection:
         connection.execute(
             "insert into audit_log (acted_at, actor, role, act, object, detail) values (?, ?, ?, ?, ?, ?)", row
         )
+
+
+def user_name() -> str:
+    """Who runs this process, as people and logs name them."""
+    return os.environ.get("TRAITHOUSE_USER") or getpass.getuser()
 
 
 @contextmanager

@@ -10,17 +10,14 @@ import json
 import posixpath
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import fsspec
 
 from orchestration.errors import TraithouseError, UsageError
+from orchestration.landing.object_store import OPTIONS
 from orchestration.published.file_hash import file_hash
 from orchestration.published.lookup_file import KEYS, POINTER, LookupPointer, parse_pointer
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}}
-}
 _LARGEST_SMALL_FILE = 10_000_000
 _LOOKUPS = "lookup-*.sqlite"
 
@@ -41,7 +38,7 @@ class ServedCopy:
         self._setting = setting
         try:
             scheme = url.partition("://")[0] if "://" in url else "file"
-            self._store, self._root = fsspec.core.url_to_fs(url, **_OPTIONS.get(scheme, {}))
+            self._store, self._root = fsspec.core.url_to_fs(url, **OPTIONS.get(scheme, {}))
         except (ImportError, ValueError):
             raise UsageError(
                 f"{setting}: nothing here reads such an address.", "Use a folder, or install the library of the store."
